@@ -1,0 +1,31 @@
+/* The broker, as a thread of its own. */
+#ifndef MMQ_BROKER_H
+#define MMQ_BROKER_H
+
+#include <stddef.h>
+
+#include "metricmq/error.h"
+
+#define MMQ_INPROC_CLIENTS "inproc://metricmq-clients"
+#define MMQ_INPROC_WORKERS "inproc://metricmq-workers"
+
+typedef struct mmq_broker mmq_broker;
+
+typedef struct mmq_broker_settings {
+    const char *bind;         /* endpoint for clients, e.g. "tcp://127.0.0.1:5750"; port * picks */
+    const char *bind_workers; /* endpoint for workers */
+    size_t queue_max;         /* requests waiting for one service, at most */
+    size_t queue_bytes_max;   /* their bytes, at most */
+    unsigned drain_ms;        /* how long destroy waits for requests under way */
+} mmq_broker_settings;
+
+/* Binds both endpoints and the inproc ones, then starts. NULL with a sentence in why that names
+ * the endpoint (e.g. in use). */
+mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why);
+/* The endpoints as bound (ports resolved). Borrowed. */
+const char *mmq_broker_endpoint(const mmq_broker *broker);
+const char *mmq_broker_worker_endpoint(const mmq_broker *broker);
+/* Refuses new requests, finishes what is under way within drain_ms, stops, frees, nulls. */
+void mmq_broker_destroy(mmq_broker **broker);
+
+#endif

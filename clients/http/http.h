@@ -1,0 +1,28 @@
+/* The HTTP adapter, as a thread of its own: a bus client that speaks HTTP (docs/http.md). */
+#ifndef MMQ_HTTP_H
+#define MMQ_HTTP_H
+
+#include <stddef.h>
+
+#include "metricmq/error.h"
+
+typedef struct mmq_http mmq_http;
+
+typedef struct mmq_http_settings {
+    const char *listen;  /* "127.0.0.1:8080", "[::1]:8080"; port 0 picks one */
+    const char *connect; /* the broker's endpoint for clients */
+    const char *api_key; /* NULL: no key is wanted */
+    unsigned connections_max;
+    unsigned timeout_ms; /* of a request on the bus */
+    unsigned idle_ms;    /* a connection without a request, or one that takes nothing */
+    unsigned drain_ms;
+} mmq_http_settings;
+
+/* Listens and starts. NULL with a sentence in why. */
+mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why);
+/* "http://127.0.0.1:8080", the port resolved. Borrowed. */
+const char *mmq_http_url(const mmq_http *http);
+/* Stops listening, lets answers under way end within drain_ms, breaks off (RST) the rest. */
+void mmq_http_destroy(mmq_http **http);
+
+#endif

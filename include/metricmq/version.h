@@ -1,0 +1,7 @@
+#ifndef METRICMQ_VERSION_H
+#define METRICMQ_VERSION_H
+
+/* The version as text, e.g. "0.1.0"; static storage. */
+const char *mmq_version(void);
+
+#endif

@@ -1,0 +1,21 @@
+/* Time as text: proleptic Gregorian, UTC, years 0001 to 9999. No locale, no time zone files. */
+#ifndef MMQ_CALENDAR_H
+#define MMQ_CALENDAR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define MMQ_TIME_MIN INT64_C(-62135596800) /* 0001-01-01 00:00:00 */
+#define MMQ_TIME_MAX INT64_C(253402300799) /* 9999-12-31 23:59:59 */
+
+enum { MMQ_TIME_TEXT = 19 };
+
+/* Writes exactly 19 bytes, "YYYY-MM-DD HH:MM:SS", no NUL. seconds within the bounds. */
+void mmq_time_print(int64_t seconds, char out[MMQ_TIME_TEXT]);
+/* Strictly "YYYY-MM-DD HH:MM:SS". */
+bool mmq_time_parse(const char *text, size_t size, int64_t *out);
+/* Also "YYYY-MM-DDTHH:MM:SS[Z]", "YYYY-MM-DD" (midnight) and epoch seconds ("-12"). */
+bool mmq_time_parse_loose(const char *text, size_t size, int64_t *out);
+
+#endif

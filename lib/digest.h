@@ -1,0 +1,25 @@
+/* SHA-256 (libcrypto), as lower-case hex, and random bytes. */
+#ifndef MMQ_DIGEST_H
+#define MMQ_DIGEST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "metricmq/error.h"
+
+enum { MMQ_DIGEST_HEX = 64 };
+
+typedef struct mmq_part {
+    const void *data;
+    size_t size;
+} mmq_part;
+
+/* Digest of the parts, each preceded by its size (8 bytes, little endian), so that ("ab", "c") and
+ * ("a", "bc") differ. NUL-terminated. */
+void mmq_digest_parts(const mmq_part *parts, size_t count, char out[MMQ_DIGEST_HEX + 1]);
+/* Digest of the bytes as they are. */
+void mmq_digest(const void *data, size_t size, char out[MMQ_DIGEST_HEX + 1]);
+/* Bytes from the kernel's generator. */
+void mmq_random(void *out, size_t size);
+
+#endif

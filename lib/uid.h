@@ -1,0 +1,16 @@
+/* Metric uids. */
+#ifndef MMQ_UID_H
+#define MMQ_UID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "metricmq/rows.h"
+
+/* [-A-Za-z0-9_.]{1,100} and none of the reserved names. */
+bool mmq_uid_valid(const char *uid, size_t size);
+/* The uid of a custom metric that was given none: first 32 hex digits of SHA-256 over datasource
+ * and name. */
+void mmq_uid_custom(const char *name, char out[MMQ_UID_MAX + 1]);
+
+#endif

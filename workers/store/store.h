@@ -1,0 +1,152 @@
+/* The store: metrics and their rows. What workers see of it, whatever engine is underneath; SQLite
+ * is the first (docs/storage.md has its schema).
+ *
+ * A store handle is one connection and belongs to one thread. Reads happen between
+ * mmq_store_begin_read and mmq_store_end_read and see one commit. Rows are handed over in batches
+ * by column; a batch read is stateless (it seeks from a position), so that any number of metrics
+ * may be read side by side with one prepared statement.
+ *
+ * Commits are numbered. The store remembers for at least an hour how long each metric was at which
+ * commit, so that a stream may go on as of its first page.
+ *
+ * Errors: MMQ_EBUSY (locked for longer than busy_ms), MMQ_EIO, MMQ_ENOSPC, MMQ_ECORRUPT (damaged),
+ * MMQ_ENOMEM, each with a sentence in why. After an error in a transaction only end/rollback is
+ * allowed. */
+#ifndef MMQ_STORE_H
+#define MMQ_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "metricmq/error.h"
+#include "metricmq/rows.h"
+
+typedef struct mmq_store mmq_store;
+
+typedef enum mmq_store_mode {
+    MMQ_STORE_READ,  /* must exist; never written */
+    MMQ_STORE_WRITE, /* made if there is none; needs the writer's lock (store_lock.h) */
+} mmq_store_mode;
+
+/* url: "sqlite:PATH". MMQ_ENOTFOUND: no such file (READ); MMQ_ECORRUPT: empty, foreign, of a newer
+ * version or damaged; MMQ_EINVAL: a url that is not understood. NULL in *out on failure. */
+mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out,
+                       mmq_why *why) MMQ_MUST_USE;
+void mmq_store_close(mmq_store **store);
+
+/* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.
+ * Released by mmq_store_unlock or when the process dies. */
+typedef struct mmq_store_lock mmq_store_lock;
+mmq_err mmq_store_lock_try(const char *url, mmq_store_lock **out, mmq_why *why) MMQ_MUST_USE;
+void mmq_store_unlock(mmq_store_lock **lock);
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+typedef struct mmq_snapshot {
+    uint64_t store; /* random, per store and per restore */
+    int64_t commit; /* number of the last commit */
+} mmq_snapshot;
+
+mmq_err mmq_store_begin_read(mmq_store *store, mmq_snapshot *out, mmq_why *why) MMQ_MUST_USE;
+void mmq_store_end_read(mmq_store *store);
+
+/* What a scan needs of a metric. */
+typedef struct mmq_metric_head {
+    int64_t key;        /* never used again in this store, also after a delete */
+    int64_t made;       /* commit that made it */
+    int64_t changed;    /* last commit that changed it or its rows */
+    int64_t last_rowid; /* 0: no rows */
+    char uid[MMQ_UID_MAX + 1];
+} mmq_metric_head;
+
+/* MMQ_ENOTFOUND if there is no such uid. */
+mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out,
+                       mmq_why *why) MMQ_MUST_USE;
+/* Up to `capacity` heads with uid > after ("": from the start), ascending by bytes. */
+mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *out, size_t capacity,
+                        size_t *count, mmq_why *why) MMQ_MUST_USE;
+/* The last rowid that the metric had at `commit` (<= the snapshot's). MMQ_EGONE if forgotten. */
+mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int64_t commit,
+                            int64_t *last_rowid, mmq_why *why) MMQ_MUST_USE;
+
+/* A range of one metric's rows by time, and how far it was read. */
+typedef struct mmq_range {
+    int64_t metric;   /* key */
+    int64_t from, to; /* inclusive */
+    bool ascending;   /* by (timestamp, rowid), or both descending */
+    bool positioned;  /* only rows behind (timestamp, rowid), in the range's direction */
+    int64_t timestamp, rowid;
+} mmq_range;
+
+/* Reads the next rows of the range, at most `capacity` (<= MMQ_BATCH_ROWS), and moves the range's
+ * position behind them. Fewer than capacity: the range is at its end. raw_score is not filled. */
+mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
+                            mmq_why *why) MMQ_MUST_USE;
+/* Rows with first <= rowid <= last, ascending by rowid; raw_score is filled. */
+mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
+                              mmq_columns *out, size_t capacity, mmq_why *why) MMQ_MUST_USE;
+
+/* A metric's record. Strings are owned by it; free with mmq_metric_clear. */
+typedef struct mmq_metric {
+    mmq_metric_head head;
+    char *datasource, *name, *description, *server, *location;
+    char *parameters; /* JSON text */
+    char *message;    /* NULL: none */
+    char *tag_name;   /* NULL: none */
+    char *identity;   /* what makes it the same metric: custom: the name */
+    int64_t status, poll_interval;
+    bool has_rows;
+    int64_t last_timestamp; /* the greatest, if it has rows */
+} mmq_metric;
+
+void mmq_metric_clear(mmq_metric *metric);
+mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out,
+                         mmq_why *why) MMQ_MUST_USE;
+/* The first record with uid > after; MMQ_ENOTFOUND: none. */
+mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out,
+                               mmq_why *why) MMQ_MUST_USE;
+/* Rows of active metrics (status 1) without a score. */
+mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why) MMQ_MUST_USE;
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+/* One transaction, several steps; each step below is atomic by itself: after MMQ_ENOTFOUND,
+ * MMQ_ECONFLICT or MMQ_EINVAL it has changed nothing and the transaction goes on. */
+mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+/* Durable when it returns MMQ_OK; else nothing of the transaction happened. */
+mmq_err mmq_store_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+void mmq_store_rollback(mmq_store *store);
+
+/* Makes a metric of metric's fields (head.uid, "" -> the caller has derived one before; the rest of
+ * head is filled in). Exists under the same uid and identity: *metric is replaced by the existing
+ * record. MMQ_ECONFLICT: the identity exists under another uid, or the uid with another identity.
+ */
+mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why) MMQ_MUST_USE;
+
+typedef struct mmq_appended {
+    int64_t first_rowid, last_rowid; /* of the rows sent; both 0 if there were none */
+    int64_t added;                   /* rows that were new */
+} mmq_appended;
+
+/* Rows to write, of any number, by column; scores NaN where absent. rowid is used by score only. */
+typedef struct mmq_write_rows {
+    size_t count;
+    int64_t *timestamp, *rowid;
+    double *value, *anomaly_score, *raw_score;
+} mmq_write_rows;
+
+/* first_rowid 0: after the last row. Else rows that exist are skipped if timestamp and value are
+ * equal; MMQ_ECONFLICT names the first rowid that differs, or says that it leaves a gap. */
+mmq_err mmq_store_append(mmq_store *store, const char *uid, int64_t first_rowid,
+                         const mmq_write_rows *rows, mmq_appended *out, mmq_why *why) MMQ_MUST_USE;
+/* Sets scores by rowid. MMQ_ENOTFOUND names a uid or rowid that is not there. */
+mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows *rows,
+                        mmq_why *why) MMQ_MUST_USE;
+/* The metric is gone at commit; its rows are removed bit by bit by mmq_store_tidy. */
+mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why) MMQ_MUST_USE;
+/* A bounded piece of housekeeping, in a transaction of its own: rows of deleted metrics, lengths
+ * remembered for longer than an hour, pages to give back. *more: call again soon. */
+mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why) MMQ_MUST_USE;
+
+#endif

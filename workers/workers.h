@@ -1,0 +1,35 @@
+/* The three workers, each a role of the program. */
+#ifndef MMQ_WORKERS_H
+#define MMQ_WORKERS_H
+
+#include <stdint.h>
+
+#include "metricmq/error.h"
+#include "metricmq/worker.h"
+
+typedef struct mmq_worker_settings {
+    const char *endpoint; /* the broker's, for workers */
+    const char *store;    /* url */
+    unsigned threads;     /* query and feedback; the write worker has one */
+    unsigned capacity;    /* 0: the role's default */
+    unsigned drain_ms;
+    /* feedback only */
+    const char *data;      /* data directory: spool/ and server_id live there */
+    const char *upload;    /* target url: "file:DIR" */
+    const char *server_id; /* NULL: made once at random and kept in the data directory */
+} mmq_worker_settings;
+
+/* Each starts and returns; the settings' strings are copied. NULL with a sentence in why.
+ * Query: refuses to start on a store that is missing, empty, foreign, newer or damaged.
+ * Write: makes a store that is missing; waits in the background for the writer's lock if another
+ * process has it (and logs that it is a standby) unless `wait` is false. */
+typedef struct mmq_role mmq_role;
+mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why);
+mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, mmq_why *why);
+mmq_role *mmq_feedback_worker_new(const mmq_worker_settings *settings, mmq_why *why);
+/* False once the role has given up (e.g. a standby that could not open the store). */
+bool mmq_role_healthy(mmq_role *role, mmq_why *why);
+/* Stops within drain_ms, frees, nulls. */
+void mmq_role_destroy(mmq_role **role);
+
+#endif
