@@ -1,8 +1,42 @@
-/* The `metricmq` program: one command a file, one table of options (options.c). */
+/* The `metricmq` program: one command a function, one table of options (options.c). */
 #ifndef MMQ_COMMANDS_H
 #define MMQ_COMMANDS_H
 
-/* Runs the command of argv[1]. Exit status: 0 done, 1 the work failed, 2 wrong usage. */
+#include "lib/config.h"
+#include "metricmq/client.h"
+
+/* Exit status of the program (docs/architecture.md). */
+enum { MMQ_EXIT_DONE = 0, MMQ_EXIT_FAILED = 1, MMQ_EXIT_USAGE = 2 };
+
+/* Runs the command of argv[1]; returns the exit status. */
 int mmq_main(int argc, char **argv);
+
+/* The commands: each gets its configuration and returns the exit status. */
+int mmq_command_up(const mmq_config *config);
+int mmq_command_broker(const mmq_config *config);
+int mmq_command_worker(const mmq_config *config);
+int mmq_command_http(const mmq_config *config);
+int mmq_command_import(const mmq_config *config);
+int mmq_command_demo(const mmq_config *config);
+int mmq_command_models(const mmq_config *config);
+int mmq_command_query(const mmq_config *config);
+int mmq_command_feedback(const mmq_config *config);
+int mmq_command_status(const mmq_config *config);
+
+/* Imports CSV files over the client with the options of `import`; prints a line a file to stdout
+ * unless quiet. */
+int mmq_import_files(mmq_client *client, const mmq_config *config, const char *const *files,
+                     size_t count, bool quiet);
+
+/* Prints "metricmq: ..." on stderr and returns the exit status, so that `return mmq_usage(...)`
+ * serves. */
+int mmq_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int mmq_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* A client of --connect whose broker answers (asked within 5 s); NULL after printing why not. */
+mmq_client *mmq_connect(const mmq_config *config);
+/* Waits until the broker has a worker for the service. MMQ_ETIMEOUT after timeout_ms. */
+mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeout_ms,
+                         mmq_why *why) MMQ_MUST_USE;
 
 #endif

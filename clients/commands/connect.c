@@ -1,0 +1,64 @@
+/* Commands as bus clients: connect, and find out at once whether anyone is there. */
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/commands/commands.h"
+#include "clients/commands/options.h"
+#include "lib/clock.h"
+
+enum { PING_MS = 5000 };
+
+/* MMQ_OK: there is a worker; MMQ_ENOTFOUND: none; else the broker does not answer. */
+static mmq_err ask_service(mmq_client *client, const char *service, unsigned timeout_ms,
+                           mmq_why *why)
+{
+    mmq_call call = {.service = "mmi.service",
+                     .args = service,
+                     .args_size = strlen(service),
+                     .timeout_ms = timeout_ms,
+                     .retry = true};
+    mmq_result result;
+    mmq_err err = mmq_client_call(client, &call, &result, why);
+    if (err) {
+        return err;
+    }
+    if (result.status != 200) {
+        err = mmq_fail(why, mmq_err_from_status(result.status), "%s", result.error);
+    }
+    mmq_result_clear(&result);
+    return err;
+}
+
+mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeout_ms, mmq_why *why)
+{
+    int64_t end_ns = mmq_now_ns() + timeout_ms * MMQ_NS_PER_MS;
+    for (;;) {
+        mmq_err err = ask_service(client, service, PING_MS, why);
+        if (err != MMQ_ENOTFOUND) {
+            return err;
+        }
+        if (mmq_now_ns() > end_ns) {
+            return mmq_fail(why, MMQ_ETIMEOUT, "no worker serves %s", service);
+        }
+        (void)poll(NULL, 0, 5); /* the READY is under way */
+    }
+}
+
+mmq_client *mmq_connect(const mmq_config *config)
+{
+    const char *endpoint = mmq_config_text(config, "connect");
+    endpoint = endpoint ? endpoint : MMQ_DEFAULT_CLIENTS;
+    mmq_why why = {""};
+    mmq_client *client = mmq_client_new(endpoint, &why);
+    if (!client) {
+        mmq_usage("--connect %s: %s", endpoint, why.text);
+        return NULL;
+    }
+    mmq_err err = ask_service(client, MMQ_SERVICE_QUERY, PING_MS, &why);
+    if (err && err != MMQ_ENOTFOUND) {
+        mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
+        mmq_client_destroy(&client);
+    }
+    return client;
+}

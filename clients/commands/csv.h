@@ -1,0 +1,33 @@
+/* CSV reader (RFC 4180; LF and CRLF), a record at a time, in bounded memory. */
+#ifndef MMQ_CSV_H
+#define MMQ_CSV_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "metricmq/error.h"
+
+enum { MMQ_CSV_FIELDS = 256, MMQ_CSV_RECORD = 64 * 1024 };
+
+typedef struct mmq_csv_field {
+    const char *data; /* unquoted; not NUL-terminated */
+    size_t size;
+} mmq_csv_field;
+
+typedef struct mmq_csv {
+    FILE *file;        /* borrowed */
+    int64_t line;      /* where the current record begins, from 1 */
+    int64_t next_line; /* where the next one begins */
+    size_t count;      /* fields of the current record */
+    mmq_csv_field fields[MMQ_CSV_FIELDS];
+    char text[MMQ_CSV_RECORD];
+} mmq_csv;
+
+void mmq_csv_init(mmq_csv *csv, FILE *file);
+/* Reads the next record into csv->fields, which last until the next call. MMQ_EEND at the end of
+ * the file (an empty last line is none); MMQ_EINVAL: bad quoting, too many fields, too long;
+ * MMQ_EIO. The sentence names no file: the caller knows it. */
+mmq_err mmq_csv_next(mmq_csv *csv, mmq_why *why) MMQ_MUST_USE;
+
+#endif

@@ -1,0 +1,287 @@
+/* `metricmq import`: CSV files into the store, over the bus.
+ *
+ * A file is read twice: first every row is checked, so that a file with a bad row loads nothing;
+ * then rows are sent in batches that name their rowids, so that a second import of the same file
+ * adds nothing and a different file under the same name is refused by the write worker. What cannot
+ * be read twice (a pipe) is kept in a temporary file first. */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "clients/commands/commands.h"
+#include "clients/commands/csv.h"
+#include "clients/commands/load.h"
+#include "clients/commands/progress.h"
+#include "lib/calendar.h"
+#include "lib/number.h"
+#include "lib/unpack.h"
+
+enum { COLUMN_TIMESTAMP, COLUMN_VALUE, COLUMN_ANOMALY, COLUMN_RAW, COLUMNS };
+
+static const char *const column_names[COLUMNS] = {"timestamp", "value", "anomaly_score",
+                                                  "raw_score"};
+
+struct file {
+    const char *path;
+    FILE *stream;
+    int64_t size; /* bytes */
+    mmq_csv csv;
+    size_t column[COLUMNS]; /* index in the record; SIZE_MAX: the file has none */
+};
+
+struct sample {
+    int64_t timestamp;
+    double value, anomaly_score, raw_score;
+};
+
+static mmq_err keep_copy(struct file *file, mmq_why *why)
+{
+    char block[65536];
+    size_t size;
+    FILE *copy = tmpfile();
+    if (!copy) {
+        return mmq_fail(why, MMQ_EIO, "no temporary file: %s", strerror(errno));
+    }
+    while ((size = fread(block, 1, sizeof block, file->stream)) > 0) {
+        if (fwrite(block, 1, size, copy) != size) {
+            break;
+        }
+    }
+    bool failed = ferror(file->stream) || ferror(copy) || fflush(copy) != 0;
+    int why_not = errno;
+    fclose(file->stream);
+    file->stream = copy;
+    rewind(copy);
+    return failed ? mmq_fail(why, MMQ_EIO, "%s", strerror(why_not)) : MMQ_OK;
+}
+
+static mmq_err open_file(struct file *file, mmq_why *why)
+{
+    struct stat status;
+    file->stream = fopen(file->path, "re");
+    if (!file->stream || fstat(fileno(file->stream), &status) != 0) {
+        return mmq_fail(why, MMQ_EIO, "%s", strerror(errno));
+    }
+    file->size = status.st_size;
+    if (S_ISDIR(status.st_mode)) {
+        return mmq_fail(why, MMQ_EINVAL, "is a folder, not a file");
+    }
+    return S_ISREG(status.st_mode) ? MMQ_OK : keep_copy(file, why);
+}
+
+static bool field_is(const mmq_csv_field *field, const char *text)
+{
+    return field->size == strlen(text) && memcmp(field->data, text, field->size) == 0;
+}
+
+/* Goes to the first row: reads the header and finds the columns. */
+static mmq_err read_header(struct file *file, mmq_why *why)
+{
+    rewind(file->stream);
+    mmq_csv_init(&file->csv, file->stream);
+    mmq_err err = mmq_csv_next(&file->csv, why);
+    if (err) {
+        return err == MMQ_EEND ? mmq_fail(why, MMQ_EINVAL, "the file is empty") : err;
+    }
+    for (size_t c = 0; c < COLUMNS; c++) {
+        file->column[c] = SIZE_MAX;
+        for (size_t i = 0; i < file->csv.count && file->column[c] == SIZE_MAX; i++) {
+            if (field_is(&file->csv.fields[i], column_names[c])) {
+                file->column[c] = i;
+            }
+        }
+    }
+    for (size_t c = COLUMN_TIMESTAMP; c <= COLUMN_VALUE; c++) {
+        if (file->column[c] == SIZE_MAX) {
+            return mmq_fail(why, MMQ_EINVAL, "the header has no column `%s`", column_names[c]);
+        }
+    }
+    return MMQ_OK;
+}
+
+/* The text of a column; empty where the file has no such column. */
+static mmq_err get_field(const struct file *file, int column, mmq_csv_field *out, mmq_why *why)
+{
+    *out = (mmq_csv_field){"", 0};
+    if (file->column[column] == SIZE_MAX) {
+        return MMQ_OK;
+    }
+    if (file->column[column] >= file->csv.count) {
+        return mmq_fail(why, MMQ_EINVAL, "the row has no `%s`", column_names[column]);
+    }
+    *out = file->csv.fields[file->column[column]];
+    return MMQ_OK;
+}
+
+static mmq_err bad_field(int column, const mmq_csv_field *field, const char *wanted, mmq_why *why)
+{
+    bool printable = mmq_utf8_valid(field->data, field->size);
+    return mmq_fail(why, MMQ_EINVAL, "`%s` is \"%.*s\", not %s", column_names[column],
+                    printable ? (int)(field->size < 40 ? field->size : 40) : 0, field->data,
+                    wanted);
+}
+
+static mmq_err read_time(const struct file *file, int64_t *out, mmq_why *why)
+{
+    mmq_csv_field field;
+    mmq_err err = get_field(file, COLUMN_TIMESTAMP, &field, why);
+    if (!err && !mmq_time_parse_loose(field.data, field.size, out)) {
+        return bad_field(COLUMN_TIMESTAMP, &field, "a time like 2014-07-01 00:30:00", why);
+    }
+    return err;
+}
+
+static mmq_err read_number(const struct file *file, int column, bool needed, double *out,
+                           mmq_why *why)
+{
+    mmq_csv_field field;
+    *out = NAN;
+    mmq_err err = get_field(file, column, &field, why);
+    if (err || (!needed && field.size == 0)) {
+        return err;
+    }
+    if (!mmq_number_parse(field.data, field.size, out)) {
+        return bad_field(column, &field, "a finite number", why);
+    }
+    return MMQ_OK;
+}
+
+/* MMQ_EEND behind the last row. Blank lines are no rows. */
+static mmq_err read_sample(struct file *file, struct sample *out, mmq_why *why)
+{
+    mmq_err err;
+    do {
+        err = mmq_csv_next(&file->csv, why);
+    } while (!err && file->csv.count == 1 && file->csv.fields[0].size == 0);
+    if (!err) {
+        err = read_time(file, &out->timestamp, why);
+    }
+    if (!err) {
+        err = read_number(file, COLUMN_VALUE, true, &out->value, why);
+    }
+    if (!err) {
+        err = read_number(file, COLUMN_ANOMALY, false, &out->anomaly_score, why);
+    }
+    return err ? err : read_number(file, COLUMN_RAW, false, &out->raw_score, why);
+}
+
+static mmq_err check_file(struct file *file, mmq_why *why)
+{
+    struct sample sample;
+    mmq_err err = read_header(file, why);
+    while (!err) {
+        err = read_sample(file, &sample, why);
+    }
+    return err == MMQ_EEND ? MMQ_OK : err;
+}
+
+static mmq_err send_rows(struct file *file, mmq_load *load, mmq_why *why)
+{
+    struct sample sample;
+    mmq_progress progress;
+    mmq_progress_init(&progress, file->path, "bytes", file->size);
+    mmq_err err = read_header(file, why);
+    while (!err && !(err = read_sample(file, &sample, why))) {
+        err = mmq_load_add(load, sample.timestamp, sample.value, sample.anomaly_score,
+                           sample.raw_score, why);
+        mmq_progress_at(&progress, ftell(file->stream));
+    }
+    mmq_progress_end(&progress);
+    return err == MMQ_EEND ? MMQ_OK : err;
+}
+
+/* The name a file gives its metric: its own, without folder and ".csv". Caller frees. */
+static char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *name = strdup(slash ? slash + 1 : path);
+    size_t size = name ? strlen(name) : 0;
+    if (size > 4 && strcmp(name + size - 4, ".csv") == 0) {
+        name[size - 4] = '\0';
+    }
+    return name;
+}
+
+static mmq_err load_file(struct file *file, mmq_client *client, const mmq_config *config,
+                         bool quiet, mmq_why *why)
+{
+    char *own_name = name_of(file->path);
+    const char *given = mmq_config_text(config, "name");
+    const mmq_new_metric metric = {.uid = mmq_config_text(config, "uid"),
+                                   .name = given ? given : own_name,
+                                   .server = mmq_config_text(config, "server"),
+                                   .location = mmq_config_text(config, "location"),
+                                   .tag = mmq_config_text(config, "tag"),
+                                   .description = mmq_config_text(config, "description"),
+                                   .datasource = mmq_config_text(config, "datasource")};
+    mmq_load *load =
+        mmq_load_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
+    mmq_err err = load ? send_rows(file, load, why) : MMQ_EUNAVAILABLE;
+    int64_t rows = 0, added = 0;
+    if (!err) {
+        err = mmq_load_finish(load, &rows, &added, why);
+    }
+    if (!err && !quiet) {
+        printf("%s\t%s\t%" PRId64 "\n", mmq_load_uid(load), metric.name, rows);
+    }
+    mmq_load_destroy(&load);
+    free(own_name);
+    return err;
+}
+
+static int import_file(mmq_client *client, const mmq_config *config, const char *path, bool quiet)
+{
+    mmq_why why = {""};
+    struct file *file = calloc(1, sizeof *file);
+    if (!file) {
+        return mmq_failed("%s: out of memory", path);
+    }
+    file->path = path;
+    mmq_err err = open_file(file, &why);
+    int status = MMQ_EXIT_DONE;
+    if (err) {
+        status = mmq_failed("%s: %s", path, why.text);
+    } else if (check_file(file, &why)) {
+        status = mmq_failed("%s: line %" PRId64 ": %s", path, file->csv.line, why.text);
+    } else if (load_file(file, client, config, quiet, &why)) {
+        status = mmq_failed("%s: %s", path, why.text);
+    }
+    if (file->stream) {
+        fclose(file->stream);
+    }
+    free(file);
+    return status;
+}
+
+int mmq_import_files(mmq_client *client, const mmq_config *config, const char *const *files,
+                     size_t count, bool quiet)
+{
+    if (count > 1 && (mmq_config_text(config, "name") || mmq_config_text(config, "uid"))) {
+        return mmq_usage("--name and --uid go with one file only");
+    }
+    int worst = MMQ_EXIT_DONE;
+    for (size_t i = 0; i < count; i++) {
+        int status = import_file(client, config, files[i], quiet);
+        worst = status > worst ? status : worst;
+    }
+    return worst;
+}
+
+int mmq_command_import(const mmq_config *config)
+{
+    const char *const *files;
+    size_t count = mmq_config_operands(config, &files);
+    if (count == 0) {
+        return mmq_usage("`import` wants at least one file");
+    }
+    mmq_client *client = mmq_connect(config);
+    if (!client) {
+        return MMQ_EXIT_FAILED;
+    }
+    int status = mmq_import_files(client, config, files, count, false);
+    mmq_client_destroy(&client);
+    return status;
+}

@@ -1,0 +1,181 @@
+/* The program's door: finds the command, reads its configuration, runs it.
+ *
+ * Exit status: 0 done; 1 the work failed; 2 wrong usage or configuration, no command at all too.
+ * Results go to stdout, everything else to stderr. */
+#include "clients/commands/commands.h"
+
+#include <czmq.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "clients/commands/options.h"
+#include "lib/log.h"
+#include "metricmq/version.h"
+
+struct command {
+    const char *name;
+    const char *operands;
+    const char *help;
+    int (*run)(const mmq_config *config);
+    const char *const *options;
+};
+
+#define LOGGING      "log-level", "log-format"
+#define NAMES(...)   ((const char *const[]){__VA_ARGS__, LOGGING, NULL})
+#define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
+
+static const struct command commands[] = {
+    {"up", "", "everything in one process, on one data directory", mmq_command_up,
+     NAMES("data", "http", "bind", "bind-workers", "store", "upload", "server-id", "import",
+           "threads", "queue-max", "queue-bytes", "connections-max", "idle-timeout", "timeout",
+           "drain-timeout", "api-key", METRIC_NAMES)},
+    {"broker", "", "the broker alone", mmq_command_broker,
+     NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "drain-timeout")},
+    {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
+     NAMES("connect", "data", "store", "upload", "server-id", "threads", "capacity",
+           "drain-timeout")},
+    {"http", "", "the HTTP adapter alone", mmq_command_http,
+     NAMES("http", "connect", "connections-max", "idle-timeout", "timeout", "drain-timeout",
+           "api-key")},
+    {"import", "FILE...", "load CSV files", mmq_command_import,
+     NAMES("connect", "timeout", METRIC_NAMES)},
+    {"demo", "", "fill the store with generated metrics", mmq_command_demo,
+     NAMES("connect", "timeout", "metrics", "rows", "seed")},
+    {"models", "[UID]", "the metrics", mmq_command_models, NAMES("connect", "timeout", "format")},
+    {"query", "[UID]", "rows of one metric or of all", mmq_command_query,
+     NAMES("connect", "timeout", "format", "from", "to", "anomaly", "limit", "rowid", "order")},
+    {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
+     NAMES("connect", "timeout", "extra")},
+    {"status", "", "services, workers, queues, spool", mmq_command_status,
+     NAMES("connect", "timeout", "format", "watch")},
+};
+
+static int complain(int status, const char *format, va_list list)
+{
+    fputs("metricmq: ", stderr);
+    vfprintf(stderr, format, list);
+    fputc('\n', stderr);
+    return status;
+}
+
+int mmq_usage(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int status = complain(MMQ_EXIT_USAGE, format, list);
+    va_end(list);
+    return status;
+}
+
+int mmq_failed(const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    int status = complain(MMQ_EXIT_FAILED, format, list);
+    va_end(list);
+    return status;
+}
+
+static void print_commands(FILE *out)
+{
+    fputs("usage: metricmq COMMAND [OPTION]...\n\n"
+          "Serves metric time series and their anomaly scores over ZeroMQ and HTTP.\n\n"
+          "commands:\n",
+          out);
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        char synopsis[64];
+        snprintf(synopsis, sizeof synopsis, "%s %s", commands[i].name, commands[i].operands);
+        fprintf(out, "  %-28s %s\n", synopsis, commands[i].help);
+    }
+    fputs("\n`metricmq COMMAND --help` lists a command's options; `metricmq --version`.\n", out);
+}
+
+static void print_command(const struct command *command)
+{
+    printf("usage: metricmq %s%s%s [OPTION]...\n\n%s\n\noptions:\n", command->name,
+           command->operands[0] ? " " : "", command->operands, command->help);
+    mmq_config_help(mmq_options, mmq_options_count, command->options, stdout);
+}
+
+static const struct command *find_command(const char *name)
+{
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* Operands that a command does not name are a mistake of the user's, found before it starts. */
+static bool takes_operands(const struct command *command, const mmq_config *config)
+{
+    const char *const *operands;
+    return command->operands[0] || mmq_config_operands(config, &operands) == 0;
+}
+
+static void set_up_process(const mmq_config *config)
+{
+    static const char *const levels[] = {"debug", "info", "warn", "error"};
+    const char *level = mmq_config_text(config, "log-level");
+    size_t i = 0;
+    while (strcmp(levels[i], level) != 0) {
+        i++;
+    }
+    mmq_log_setup((mmq_level)i, strcmp(mmq_config_text(config, "log-format"), "json") == 0);
+    /* Signals are ours: czmq's handler would end loops behind our back. */
+    zsys_handler_set(NULL);
+    zsys_init();
+    signal(SIGPIPE, SIG_IGN);
+}
+
+static int run_command(const struct command *command, const mmq_config *config)
+{
+    if (mmq_config_wants_help(config)) {
+        print_command(command);
+        return MMQ_EXIT_DONE;
+    }
+    if (mmq_config_wants_version(config)) {
+        printf("metricmq %s\n", mmq_version());
+        return MMQ_EXIT_DONE;
+    }
+    if (!takes_operands(command, config)) {
+        return mmq_usage("`%s` takes options only; see `metricmq %s --help`", command->name,
+                         command->name);
+    }
+    set_up_process(config);
+    int status = command->run(config);
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        status = mmq_failed("cannot write to standard output");
+    }
+    return status;
+}
+
+int mmq_main(int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
+        print_commands(stdout);
+        return MMQ_EXIT_DONE;
+    }
+    if (strcmp(name, "--version") == 0) {
+        printf("metricmq %s\n", mmq_version());
+        return MMQ_EXIT_DONE;
+    }
+    const struct command *command = find_command(name);
+    if (!command) {
+        print_commands(stderr);
+        return name[0] ? mmq_usage("there is no command `%s`", name) : MMQ_EXIT_USAGE;
+    }
+    mmq_why why = {""};
+    mmq_config *config =
+        mmq_config_new(mmq_options, mmq_options_count, command->options, argc - 2, argv + 2, &why);
+    if (!config) {
+        return mmq_usage("%s", why.text);
+    }
+    int status = run_command(command, config);
+    mmq_config_destroy(&config);
+    return status;
+}

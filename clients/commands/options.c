@@ -1,0 +1,111 @@
+/* The options table: flag, environment variable and file key come from the name. */
+#include "clients/commands/options.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "lib/check.h"
+
+#define HOUR_MS 3600000
+#define GIB     (INT64_C(1) << 30)
+
+const mmq_option mmq_options[] = {
+    {"data", MMQ_OPTION_TEXT, "./metricmq-data", "DIR", "data directory", NULL, 0, 0, false},
+    {"store", MMQ_OPTION_TEXT, NULL, "URL", "the store (default sqlite:<data>/metricmq.db)", NULL,
+     0, 0, false},
+    {"upload", MMQ_OPTION_TEXT, NULL, "URL",
+     "where feedback archives go (default file:<data>/uploads)", NULL, 0, 0, false},
+    {"server-id", MMQ_OPTION_TEXT, NULL, "ID",
+     "names this server in feedback archives (default: made once, kept in the data directory)",
+     NULL, 0, 0, false},
+    {"http", MMQ_OPTION_TEXT, "127.0.0.1:8080", "ADDRESS", "the HTTP adapter listens here", NULL, 0,
+     0, false},
+    {"bind", MMQ_OPTION_TEXT, MMQ_DEFAULT_CLIENTS, "ENDPOINT", "the broker's endpoint for clients",
+     NULL, 0, 0, false},
+    {"bind-workers", MMQ_OPTION_TEXT, MMQ_DEFAULT_WORKERS, "ENDPOINT",
+     "the broker's endpoint for workers", NULL, 0, 0, false},
+    {"connect", MMQ_OPTION_TEXT, NULL, "ENDPOINT",
+     "the broker to connect to (default " MMQ_DEFAULT_CLIENTS "; workers: port 5751)", NULL, 0, 0,
+     false},
+    {"threads", MMQ_OPTION_INT, "2", "N", "work threads of a query or feedback worker", NULL, 1, 64,
+     false},
+    {"capacity", MMQ_OPTION_INT, "0", "N",
+     "requests a worker holds at once (0: as its role sees fit; 1: a plain MDP/0.2 worker)", NULL,
+     0, 1000, false},
+    {"queue-max", MMQ_OPTION_INT, "10000", "N", "requests that may wait for one service", NULL, 1,
+     1000000, false},
+    {"queue-bytes", MMQ_OPTION_BYTES, "64M", "BYTES", "bytes that may wait for one service", NULL,
+     1024, 16 * GIB, false},
+    {"connections-max", MMQ_OPTION_INT, "4096", "N", "HTTP connections at once", NULL, 1, 65536,
+     false},
+    {"idle-timeout", MMQ_OPTION_MS, "60s", "TIME", "an HTTP connection that does nothing is closed",
+     NULL, 100, 24 * HOUR_MS, false},
+    {"timeout", MMQ_OPTION_MS, "30s", "TIME", "a request on the bus ends by then", NULL, 1, 300000,
+     false},
+    {"drain-timeout", MMQ_OPTION_MS, "10s", "TIME",
+     "on SIGTERM, how long what is in flight may take to finish", NULL, 0, HOUR_MS, false},
+    {"api-key", MMQ_OPTION_TEXT, NULL, "KEY", "the key that HTTP clients must send", NULL, 0, 0,
+     true},
+    {"log-level", MMQ_OPTION_CHOICE, "info", "LEVEL", "least level of log lines",
+     "debug|info|warn|error", 0, 0, false},
+    {"log-format", MMQ_OPTION_CHOICE, "logfmt", "FORM", "form of log lines", "logfmt|json", 0, 0,
+     false},
+    {"import", MMQ_OPTION_LIST, NULL, "FILE", "a CSV file to import at start (may be repeated)",
+     NULL, 0, 0, false},
+    {"uid", MMQ_OPTION_TEXT, NULL, "UID", "the metric's uid (default: derived from the name)", NULL,
+     0, 0, false},
+    {"name", MMQ_OPTION_TEXT, NULL, "NAME",
+     "the metric's name (default: the file's, without folder and .csv)", NULL, 0, 0, false},
+    {"server", MMQ_OPTION_TEXT, NULL, "NAME", "the server it comes from (default: its name)", NULL,
+     0, 0, false},
+    {"location", MMQ_OPTION_TEXT, NULL, "TEXT", "where that server is", NULL, 0, 0, false},
+    {"tag", MMQ_OPTION_TEXT, NULL, "TEXT", "a tag, shown before the server", NULL, 0, 0, false},
+    {"description", MMQ_OPTION_TEXT, NULL, "TEXT", "what it measures", NULL, 0, 0, false},
+    {"datasource", MMQ_OPTION_CHOICE, "custom", "KIND", "the kind of metric", "custom", 0, 0,
+     false},
+    {"metrics", MMQ_OPTION_INT, "10", "N", "metrics to make", NULL, 1, 1000000, false},
+    {"rows", MMQ_OPTION_INT, "4032", "N", "rows of each (4032: two weeks of five minutes)", NULL, 0,
+     1000000000, false},
+    {"seed", MMQ_OPTION_INT, "1", "S", "the same seed makes the same rows", NULL, 0, INT64_MAX,
+     false},
+    {"format", MMQ_OPTION_CHOICE, "table", "FORM", "form of the result", "table|csv|json|msgpack",
+     0, 0, false},
+    {"from", MMQ_OPTION_TEXT, NULL, "TIME",
+     "first time, \"YYYY-MM-DD HH:MM:SS\" UTC or epoch seconds; rows then ascend", NULL, 0, 0,
+     false},
+    {"to", MMQ_OPTION_TEXT, NULL, "TIME", "last time, inclusive", NULL, 0, 0, false},
+    {"anomaly", MMQ_OPTION_NUMBER, NULL, "SCORE",
+     "least anomaly score (0: rows that have one; negative: all rows)", NULL, 0, 0, false},
+    {"limit", MMQ_OPTION_INT, "0", "N", "rows of a metric at most (0: all)", NULL, 0, INT64_MAX,
+     false},
+    {"rowid", MMQ_OPTION_INT, NULL, "N", "only the row with this number", NULL, 1, INT64_MAX,
+     false},
+    {"order", MMQ_OPTION_CHOICE, NULL, "ORDER", "order of the rows of all metrics", "time|metric",
+     0, 0, false},
+    {"extra", MMQ_OPTION_LIST, NULL, "KEY=VALUE", "sent along with the dump (may be repeated)",
+     NULL, 0, 0, false},
+    {"watch", MMQ_OPTION_FLAG, "false", NULL, "draw it again every two seconds", NULL, 0, 0, false},
+};
+
+const size_t mmq_options_count = sizeof mmq_options / sizeof *mmq_options;
+
+static char *under_data(const mmq_config *config, const char *option, const char *scheme,
+                        const char *name)
+{
+    char *url = NULL;
+    const char *given = mmq_config_text(config, option);
+    int size = given ? asprintf(&url, "%s", given)
+                     : asprintf(&url, "%s%s/%s", scheme, mmq_config_text(config, "data"), name);
+    CHECK(size >= 0);
+    return url;
+}
+
+char *mmq_store_url(const mmq_config *config)
+{
+    return under_data(config, "store", "sqlite:", "metricmq.db");
+}
+
+char *mmq_upload_url(const mmq_config *config)
+{
+    return under_data(config, "upload", "file:", "uploads");
+}

@@ -1,0 +1,291 @@
+/* The long-running commands: up, broker, worker, http.
+ *
+ * A role is started, its ready line goes to stdout, and the main thread waits for SIGTERM or
+ * SIGINT. Both are blocked before the first thread starts, so that only the main thread takes them.
+ * Roles stop in the order in which requests flow: the adapter first, the broker last, all of them
+ * within one drain timeout. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "broker/broker.h"
+#include "clients/commands/commands.h"
+#include "clients/commands/options.h"
+#include "clients/http/http.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+#include "workers/workers.h"
+
+enum { READY_MS = 30000 };
+
+/* What `up` runs; NULL where a part is not up (yet). */
+struct house {
+    mmq_broker *broker;
+    mmq_role *write, *query, *feedback;
+    mmq_http *http;
+    char *store, *upload;
+};
+
+static void block_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+}
+
+/* Waits for a signal, looking at the roles once a second: one that gave up ends the process. */
+static int wait_for_end(const sigset_t *signals, mmq_role *const *roles, size_t count)
+{
+    const struct timespec second = {.tv_sec = 1};
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &second);
+        if (number > 0) {
+            mmq_log(MMQ_INFO, "stopping", MMQ_S("signal", strsignal(number)));
+            return MMQ_EXIT_DONE;
+        }
+        for (size_t i = 0; i < count; i++) {
+            mmq_why why = {""};
+            if (roles[i] && !mmq_role_healthy(roles[i], &why)) {
+                return mmq_failed("%s", why.text);
+            }
+        }
+    }
+}
+
+/* A ready line is for whoever started us and may wait for it in a pipe. */
+static void say_ready(void)
+{
+    fputc('\n', stdout);
+    fflush(stdout);
+}
+
+static mmq_broker_settings broker_settings(const mmq_config *config)
+{
+    return (mmq_broker_settings){
+        .bind = mmq_config_text(config, "bind"),
+        .bind_workers = mmq_config_text(config, "bind-workers"),
+        .queue_max = (size_t)mmq_config_int(config, "queue-max"),
+        .queue_bytes_max = (size_t)mmq_config_int(config, "queue-bytes"),
+        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
+    };
+}
+
+static mmq_http_settings http_settings(const mmq_config *config, const char *connect)
+{
+    return (mmq_http_settings){
+        .listen = mmq_config_text(config, "http"),
+        .connect = connect,
+        .api_key = mmq_config_text(config, "api-key"),
+        .connections_max = (unsigned)mmq_config_int(config, "connections-max"),
+        .timeout_ms = (unsigned)mmq_config_int(config, "timeout"),
+        .idle_ms = (unsigned)mmq_config_int(config, "idle-timeout"),
+        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
+    };
+}
+
+static mmq_worker_settings worker_settings(const mmq_config *config, const char *endpoint,
+                                           const char *store, const char *upload)
+{
+    return (mmq_worker_settings){
+        .endpoint = endpoint,
+        .store = store,
+        .threads = (unsigned)mmq_config_int(config, "threads"),
+        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
+        .data = mmq_config_text(config, "data"),
+        .upload = upload,
+        .server_id = mmq_config_text(config, "server-id"),
+    };
+}
+
+/* Makes the data directory, private to its owner, if it is not there. */
+static mmq_err make_data(const mmq_config *config, mmq_why *why)
+{
+    const char *data = mmq_config_text(config, "data");
+    struct stat status;
+    if (mkdir(data, 0700) != 0 && errno != EEXIST) {
+        return mmq_fail(why, MMQ_EIO, "--data %s: cannot be made: %s", data, strerror(errno));
+    }
+    if (stat(data, &status) != 0 || !S_ISDIR(status.st_mode)) {
+        return mmq_fail(why, MMQ_EIO, "--data %s is not a folder", data);
+    }
+    return MMQ_OK;
+}
+
+int mmq_command_broker(const mmq_config *config)
+{
+    sigset_t signals;
+    block_signals(&signals);
+    mmq_why why = {""};
+    const mmq_broker_settings settings = broker_settings(config);
+    mmq_broker *broker = mmq_broker_new(&settings, &why);
+    if (!broker) {
+        return mmq_usage("%s", why.text);
+    }
+    printf("metricmq broker ready: clients=%s workers=%s", mmq_broker_endpoint(broker),
+           mmq_broker_worker_endpoint(broker));
+    say_ready();
+    int status = wait_for_end(&signals, NULL, 0);
+    mmq_broker_destroy(&broker);
+    return status;
+}
+
+int mmq_command_http(const mmq_config *config)
+{
+    sigset_t signals;
+    block_signals(&signals);
+    mmq_why why = {""};
+    const char *connect = mmq_config_text(config, "connect");
+    const mmq_http_settings settings =
+        http_settings(config, connect ? connect : MMQ_DEFAULT_CLIENTS);
+    mmq_http *http = mmq_http_new(&settings, &why);
+    if (!http) {
+        return mmq_usage("%s", why.text);
+    }
+    printf("metricmq http ready: http=%s", mmq_http_url(http));
+    say_ready();
+    int status = wait_for_end(&signals, NULL, 0);
+    mmq_http_destroy(&http);
+    return status;
+}
+
+static mmq_role *start_worker(const char *kind, const mmq_worker_settings *settings, mmq_why *why)
+{
+    if (strcmp(kind, "query") == 0) {
+        return mmq_query_worker_new(settings, why);
+    }
+    if (strcmp(kind, "write") == 0) {
+        return mmq_write_worker_new(settings, true, why);
+    }
+    return mmq_feedback_worker_new(settings, why);
+}
+
+int mmq_command_worker(const mmq_config *config)
+{
+    const char *const *kinds;
+    if (mmq_config_operands(config, &kinds) != 1 ||
+        (strcmp(kinds[0], "query") != 0 && strcmp(kinds[0], "write") != 0 &&
+         strcmp(kinds[0], "feedback") != 0)) {
+        return mmq_usage("`worker` wants one of query, write, feedback");
+    }
+    sigset_t signals;
+    block_signals(&signals);
+    mmq_why why = {""};
+    if (make_data(config, &why)) {
+        return mmq_usage("%s", why.text);
+    }
+    const char *connect = mmq_config_text(config, "connect");
+    char *store = mmq_store_url(config);
+    char *upload = mmq_upload_url(config);
+    mmq_worker_settings settings =
+        worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
+    settings.capacity = (unsigned)mmq_config_int(config, "capacity");
+    mmq_role *role = start_worker(kinds[0], &settings, &why);
+    free(store);
+    free(upload);
+    if (!role) {
+        return mmq_failed("%s", why.text);
+    }
+    printf("metricmq worker ready: service=metric.%s", kinds[0]);
+    say_ready();
+    int status = wait_for_end(&signals, &role, 1);
+    mmq_role_destroy(&role);
+    return status;
+}
+
+/* ---- up ---------------------------------------------------------------------------------- */
+
+static mmq_err start_roles(struct house *house, const mmq_config *config, mmq_why *why)
+{
+    const mmq_broker_settings broker = broker_settings(config);
+    const mmq_worker_settings worker =
+        worker_settings(config, MMQ_INPROC_WORKERS, house->store, house->upload);
+    const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS);
+    /* The adapter listens last: what it lets in is served. */
+    if (!(house->broker = mmq_broker_new(&broker, why))) {
+        return MMQ_EINVAL;
+    }
+    if (!(house->write = mmq_write_worker_new(&worker, false, why)) ||
+        !(house->query = mmq_query_worker_new(&worker, why)) ||
+        !(house->feedback = mmq_feedback_worker_new(&worker, why))) {
+        return MMQ_EUNAVAILABLE;
+    }
+    return (house->http = mmq_http_new(&http, why)) ? MMQ_OK : MMQ_EINVAL;
+}
+
+static mmq_err wait_for_services(mmq_client *client, mmq_why *why)
+{
+    static const char *const services[] = {MMQ_SERVICE_WRITE, MMQ_SERVICE_QUERY,
+                                           MMQ_SERVICE_FEEDBACK};
+    for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
+        mmq_err err = mmq_wait_service(client, services[i], READY_MS, why);
+        if (err) {
+            return err;
+        }
+    }
+    return MMQ_OK;
+}
+
+/* Waits for the workers and imports the files of --import. */
+static int settle_in(const mmq_config *config)
+{
+    mmq_why why = {""};
+    mmq_client *client = mmq_client_new(MMQ_INPROC_CLIENTS, &why);
+    int status = MMQ_EXIT_DONE;
+    if (!client || wait_for_services(client, &why)) {
+        status = mmq_failed("%s", why.text);
+    } else {
+        const char *const *files;
+        size_t count = mmq_config_list(config, "import", &files);
+        status = mmq_import_files(client, config, files, count, true);
+    }
+    mmq_client_destroy(&client);
+    return status;
+}
+
+static void stop_roles(struct house *house)
+{
+    mmq_http_destroy(&house->http);
+    mmq_role_destroy(&house->feedback);
+    mmq_role_destroy(&house->write);
+    mmq_role_destroy(&house->query);
+    mmq_broker_destroy(&house->broker);
+}
+
+static int run_house(struct house *house, const mmq_config *config, const sigset_t *signals)
+{
+    mmq_why why = {""};
+    mmq_err err = start_roles(house, config, &why);
+    if (err) {
+        return err == MMQ_EINVAL ? mmq_usage("%s", why.text) : mmq_failed("%s", why.text);
+    }
+    int status = settle_in(config);
+    if (status != MMQ_EXIT_DONE) {
+        return status;
+    }
+    printf("metricmq up ready: http=%s clients=%s workers=%s data=%s", mmq_http_url(house->http),
+           mmq_broker_endpoint(house->broker), mmq_broker_worker_endpoint(house->broker),
+           mmq_config_text(config, "data"));
+    say_ready();
+    mmq_role *const roles[] = {house->write, house->query, house->feedback};
+    return wait_for_end(signals, roles, sizeof roles / sizeof *roles);
+}
+
+int mmq_command_up(const mmq_config *config)
+{
+    sigset_t signals;
+    block_signals(&signals);
+    mmq_why why = {""};
+    if (make_data(config, &why)) {
+        return mmq_usage("%s", why.text);
+    }
+    struct house house = {.store = mmq_store_url(config), .upload = mmq_upload_url(config)};
+    int status = run_house(&house, config, &signals);
+    stop_roles(&house);
+    free(house.store);
+    free(house.upload);
+    return status;
+}
