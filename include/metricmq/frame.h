@@ -61,7 +61,8 @@ size_t mmq_message_size(const mmq_message *message);
 
 /* Sends all frames without waiting. On success the message is empty. On failure it is whole and
  * the caller's: MMQ_EAGAIN (would block), MMQ_EUNREACHABLE (ROUTER: that peer is gone),
- * MMQ_ECLOSED (context ended). */
+ * MMQ_ECLOSED (context ended; no longer whole then: clear it). A peer that leaves while it is sent
+ * is a success, as if it had left just after. */
 mmq_err mmq_message_send(mmq_message *message, void *zmq_socket) MMQ_MUST_USE;
 /* As mmq_message_send, but waits; for inproc pipes between our own threads only. */
 mmq_err mmq_message_send_wait(mmq_message *message, void *zmq_socket) MMQ_MUST_USE;
