@@ -1,0 +1,43 @@
+/* Uids stand in URLs, file names and object keys: hence the narrow alphabet, and the names that
+ * mean something else there. */
+#include "lib/uid.h"
+
+#include <string.h>
+
+#include "lib/digest.h"
+
+static bool is_uid_byte(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_' || c == '.';
+}
+
+static bool is_reserved(const char *uid, size_t size)
+{
+    static const char *const names[] = {".", "..", "data", "export", "summary"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (size == strlen(names[i]) && memcmp(uid, names[i], size) == 0)
+            return true;
+    return false;
+}
+
+bool mmq_uid_valid(const char *uid, size_t size)
+{
+    if (size < 1 || size > MMQ_UID_MAX)
+        return false;
+    for (size_t i = 0; i < size; i++)
+        if (!is_uid_byte(uid[i]))
+            return false;
+    return !is_reserved(uid, size);
+}
+
+void mmq_uid_custom(const char *name, char out[MMQ_UID_MAX + 1])
+{
+    enum { UID_HEX = 32 };
+    const char datasource[] = "custom";
+    const mmq_part parts[] = {{datasource, strlen(datasource)}, {name, strlen(name)}};
+    char hex[MMQ_DIGEST_HEX + 1];
+    mmq_digest_parts(parts, sizeof parts / sizeof *parts, hex);
+    memcpy(out, hex, UID_HEX);
+    out[UID_HEX] = '\0';
+}
