@@ -1,0 +1,422 @@
+/* Each option of the table has one setting, which remembers the strongest source that has spoken:
+ * default, file, environment, flag. A weaker source's values give way, so the sources may be read
+ * in any order (flags first, since one of them names the file).
+ *
+ * Sentences of failure are made of what people and files gave us; control characters are taken out
+ * so that they stay one line, and a secret's value is never quoted. */
+#include "lib/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/config_file.h"
+#include "lib/config_value.h"
+
+enum {
+    NAME_MAX_BYTES = 64, /* of an option */
+    ENVIRONMENT_NAME_MAX = NAME_MAX_BYTES + 16,
+};
+
+typedef enum source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG } source;
+
+typedef struct setting {
+    source source;
+    mmq_option_value value;
+    char **texts; /* one, or any number of a LIST; owned */
+    size_t count;
+} setting;
+
+struct mmq_config {
+    const mmq_option *table;
+    size_t count;             /* of the table and of settings */
+    const char *const *names; /* options the command takes */
+    const char *path;         /* of the file; NULL: none. Borrowed from argv or environment */
+    setting *entrys;
+    const char **operands; /* borrowed from argv */
+    size_t operand_count;
+    bool help, version;
+};
+
+static size_t find_option(const mmq_config *config, const char *name, size_t size)
+{
+    size_t i = 0;
+    while (i < config->count &&
+           (strncmp(config->table[i].name, name, size) != 0 || config->table[i].name[size] != '\0'))
+        i++;
+    return i;
+}
+
+static bool is_taken(const char *const *names, const char *name)
+{
+    for (; *names; names++)
+        if (strcmp(*names, name) == 0)
+            return true;
+    return false;
+}
+
+/* ---- settings --------------------------------------------------------------------------- */
+
+static void drop_texts(setting *entry)
+{
+    for (size_t i = 0; i < entry->count; i++)
+        free(entry->texts[i]);
+    entry->count = 0;
+}
+
+static bool keep_text(setting *entry, const char *text)
+{
+    char **texts = realloc(entry->texts, (entry->count + 1) * sizeof *texts);
+    if (!texts)
+        return false;
+    entry->texts = texts;
+    texts[entry->count] = strdup(text);
+    return texts[entry->count++] != NULL;
+}
+
+/* where: how the sentence of failure begins, e.g. "--limit". */
+static mmq_err set_value(mmq_config *config, size_t index, source from, const char *text,
+                         const char *where, mmq_why *why)
+{
+    const mmq_option *option = &config->table[index];
+    setting *entry = &config->settings[index];
+    mmq_option_value value;
+    if (!mmq_option_value_read(option, text, &value)) {
+        char wanted[128];
+        mmq_option_value_wanted(option, wanted, sizeof wanted);
+        return mmq_fail(why, MMQ_EINVAL, "%s%s%.40s: want %s", where, option->secret ? "" : "=",
+                        option->secret ? "" : text, wanted);
+    }
+    if (from < entry->source)
+        return MMQ_OK;
+    if (from > entry->source || option->kind != MMQ_OPTION_LIST)
+        drop_texts(setting);
+    entry->source = from;
+    entry->value = value;
+    return keep_text(setting, text) ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "%s: no memory", where);
+}
+
+static mmq_err set_defaults(mmq_config *config, mmq_why *why)
+{
+    for (size_t i = 0; i < config->count; i++) {
+        const mmq_option *option = &config->table[i];
+        CHECK(strlen(option->name) < NAME_MAX_BYTES);
+        if (!option->fallback)
+            continue;
+        mmq_err err = set_value(config, i, FROM_DEFAULT, option->fallback, option->name, why);
+        CHECK(err != MMQ_EINVAL);
+        if (err)
+            return err;
+    }
+    return MMQ_OK;
+}
+
+/* ---- flags ------------------------------------------------------------------------------ */
+
+/* Edits (insertions, deletions, replacements) that lead from one name to the other. */
+static size_t edit_distance(const char *a, size_t a_size, const char *b)
+{
+    size_t row[NAME_MAX_BYTES + 1];
+    const size_t b_size = strlen(b);
+    for (size_t j = 0; j <= b_size; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= a_size; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= b_size; j++) {
+            size_t best = diagonal + (a[i - 1] != b[j - 1]);
+            if (row[j] + 1 < best)
+                best = row[j] + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            diagonal = row[j];
+            row[j] = best;
+        }
+    }
+    return row[b_size];
+}
+
+static const char *nearest_name(const char *const *names, const char *name, size_t size)
+{
+    const char *nearest = NULL;
+    size_t least = size / 3 + 2; /* farther ones are no help */
+    for (; *names && size < NAME_MAX_BYTES; names++) {
+        size_t distance = edit_distance(name, size, *names);
+        if (distance < least) {
+            least = distance;
+            nearest = *names;
+        }
+    }
+    return nearest;
+}
+
+static mmq_err refuse_flag(const mmq_config *config, const char *name, size_t size, mmq_why *why)
+{
+    int shown = size < NAME_MAX_BYTES ? (int)size : NAME_MAX_BYTES;
+    size_t index = find_option(config, name, size);
+    if (index < config->count && config->table[index].secret)
+        return mmq_fail(why, MMQ_EINVAL,
+                        "--%.*s: a secret has no flag: give it by environment or file", shown,
+                        name);
+    if (index < config->count)
+        return mmq_fail(why, MMQ_EINVAL, "--%.*s: this command has no such option", shown, name);
+    const char *nearest = nearest_name(config->names, name, size);
+    if (nearest)
+        return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; did you mean --%s?", shown, name,
+                        nearest);
+    return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; see --help", shown, name);
+}
+
+/* Reads the flag at argv[*at], and its value at argv[*at + 1] if it stands there; moves *at to
+ * the last one used. */
+static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq_why *why)
+{
+    const char *name = argv[*at] + 2;
+    const char *equals = strchrnul(name, '=');
+    const char *value = *equals ? equals + 1 : NULL;
+    const size_t size = (size_t)(equals - name);
+    const bool is_config = size == 6 && memcmp(name, "config", size) == 0;
+    const size_t index = find_option(config, name, size);
+    const mmq_option *option = index < config->count ? &config->table[index] : NULL;
+    if (!is_config && (!option || option->secret || !is_taken(config->names, option->name)))
+        return refuse_flag(config, name, size, why);
+    if (!value && option && option->kind == MMQ_OPTION_FLAG)
+        value = "true";
+    else if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
+        value = argv[++*at];
+    char where[NAME_MAX_BYTES + 8];
+    snprintf(where, sizeof where, "--%.*s", (int)size, name);
+    if (!value)
+        return mmq_fail(why, MMQ_EINVAL, "%s: needs a value", where);
+    if (!is_config)
+        return set_value(config, index, FROM_FLAG, value, where, why);
+    config->path = value;
+    return MMQ_OK;
+}
+
+static mmq_err read_arguments(mmq_config *config, int argc, char **argv, mmq_why *why)
+{
+    bool flags = true;
+    for (int i = 0; i < argc; i++) {
+        if (flags && strcmp(argv[i], "--") == 0) {
+            flags = false;
+        } else if (flags && strncmp(argv[i], "--", 2) == 0) {
+            mmq_err err = read_flag(config, argc, argv, &i, why);
+            if (err)
+                return err;
+        } else if (flags && argv[i][0] == '-' && argv[i][1] != '\0') {
+            return mmq_fail(why, MMQ_EINVAL, "%.64s: unknown option; see --help", argv[i]);
+        } else {
+            config->operands[config->operand_count++] = argv[i];
+        }
+    }
+    return MMQ_OK;
+}
+
+static bool has_flag(int argc, char **argv, const char *flag)
+{
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], flag) == 0)
+            return true;
+    return false;
+}
+
+/* ---- environment and file --------------------------------------------------------------- */
+
+static void name_variable(const char *name, char out[ENVIRONMENT_NAME_MAX])
+{
+    snprintf(out, ENVIRONMENT_NAME_MAX, "METRICMQ_%s", name);
+    for (char *at = out; *at; at++)
+        *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+}
+
+/* An empty variable counts as none. */
+static const char *get_variable(const char *variable)
+{
+    const char *value = getenv(variable);
+    return value && *value ? value : NULL;
+}
+
+static mmq_err read_environment(mmq_config *config, mmq_why *why)
+{
+    char variable[ENVIRONMENT_NAME_MAX];
+    for (size_t i = 0; i < config->count; i++) {
+        name_variable(config->table[i].name, variable);
+        const char *value = get_variable(variable);
+        if (!value || !is_taken(config->names, config->table[i].name))
+            continue;
+        mmq_err err = set_value(config, i, FROM_ENVIRONMENT, value, variable, why);
+        if (err)
+            return err;
+    }
+    if (!config->path)
+        config->path = get_variable("METRICMQ_CONFIG");
+    return MMQ_OK;
+}
+
+static mmq_err take_pair(void *context, const char *key, const char *value, mmq_why *why)
+{
+    mmq_config *config = context;
+    char where[128 + NAME_MAX_BYTES + 8];
+    snprintf(where, sizeof where, "%.96s: %.64s", config->path, key);
+    size_t index = find_option(config, key, strlen(key));
+    if (index == config->count)
+        return mmq_fail(why, MMQ_EINVAL, "%s: unknown key", where);
+    if (!is_taken(config->names, key))
+        return MMQ_OK;
+    return set_value(config, index, FROM_FILE, value, where, why);
+}
+
+/* ---- the whole -------------------------------------------------------------------------- */
+
+static mmq_err read_sources(mmq_config *config, int argc, char **argv, mmq_why *why)
+{
+    mmq_err err = set_defaults(config, why);
+    if (!err)
+        err = read_arguments(config, argc, argv, why);
+    if (!err)
+        err = read_environment(config, why);
+    if (!err && config->path)
+        err = mmq_config_file_read(config->path, take_pair, config, why);
+    return err;
+}
+
+mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *const *names,
+                           int argc, char **argv, mmq_why *why)
+{
+    mmq_why reason = {.text = "no memory"};
+    mmq_config *config = calloc(1, sizeof *config);
+    if (!config)
+        goto failed;
+    config->table = table;
+    config->names = names;
+    config->settings = calloc(count + 1, sizeof *config->settings);
+    config->operands = calloc((size_t)argc + 1, sizeof *config->operands);
+    if (!config->settings || !config->operands)
+        goto failed;
+    config->count = count;
+    config->help = has_flag(argc, argv, "--help");
+    config->version = has_flag(argc, argv, "--version");
+    if (config->help || config->version || read_sources(config, argc, argv, &reason) == MMQ_OK)
+        return config;
+failed:
+    mmq_config_destroy(&config);
+    for (char *at = reason.text; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            *at = '?';
+    (void)mmq_fail(why, MMQ_EINVAL, "%s", reason.text);
+    return NULL;
+}
+
+void mmq_config_destroy(mmq_config **config)
+{
+    mmq_config *self = *config;
+    if (!self)
+        return;
+    for (size_t i = 0; i < self->count; i++) {
+        drop_texts(&self->settings[i]);
+        free(self->settings[i].texts);
+    }
+    free(self->settings);
+    free(self->operands);
+    free(self);
+    *config = NULL;
+}
+
+bool mmq_config_wants_help(const mmq_config *config)
+{
+    return config->help;
+}
+
+bool mmq_config_wants_version(const mmq_config *config)
+{
+    return config->version;
+}
+
+static const setting *get_setting(const mmq_config *config, const char *name)
+{
+    size_t index = find_option(config, name, strlen(name));
+    CHECK(index < config->count);
+    return &config->settings[index];
+}
+
+const char *mmq_config_text(const mmq_config *config, const char *name)
+{
+    const setting *entry = get_setting(config, name);
+    return entry->count > 0 ? entry->texts[entry->count - 1] : NULL;
+}
+
+int64_t mmq_config_int(const mmq_config *config, const char *name)
+{
+    return get_setting(config, name)->value.integer;
+}
+
+double mmq_config_number(const mmq_config *config, const char *name)
+{
+    return get_setting(config, name)->value.number;
+}
+
+bool mmq_config_flag(const mmq_config *config, const char *name)
+{
+    return get_setting(config, name)->value.integer != 0;
+}
+
+bool mmq_config_given(const mmq_config *config, const char *name)
+{
+    return get_setting(config, name)->source != FROM_DEFAULT;
+}
+
+size_t mmq_config_list(const mmq_config *config, const char *name, const char *const **values)
+{
+    const setting *entry = get_setting(config, name);
+    *values = (const char *const *)entry->texts;
+    return entry->count;
+}
+
+size_t mmq_config_operands(const mmq_config *config, const char *const **operands)
+{
+    *operands = config->operands;
+    return config->operand_count;
+}
+
+/* ---- help ------------------------------------------------------------------------------- */
+
+static void print_help_line(FILE *out, const char *left, const char *help, const char *fallback)
+{
+    enum { HELP_COLUMN = 28 };
+    if (strlen(left) + 2 > HELP_COLUMN)
+        fprintf(out, "  %s\n  %-*s", left, HELP_COLUMN, "");
+    else
+        fprintf(out, "  %-*s", HELP_COLUMN, left);
+    fprintf(out, "%s", help);
+    if (fallback)
+        fprintf(out, " (default %s)", fallback);
+    fputc('\n', out);
+}
+
+static void print_option_help(FILE *out, const mmq_option *option)
+{
+    char left[2 * NAME_MAX_BYTES + 32], variable[ENVIRONMENT_NAME_MAX];
+    const char *argument = option->argument ? option->argument : "VALUE";
+    if (option->kind == MMQ_OPTION_CHOICE)
+        argument = option->choices;
+    name_variable(option->name, variable);
+    if (option->secret)
+        snprintf(left, sizeof left, "%s", variable);
+    else if (option->kind == MMQ_OPTION_FLAG)
+        snprintf(left, sizeof left, "--%s", option->name);
+    else
+        snprintf(left, sizeof left, "--%s %s", option->name, argument);
+    bool shows_default = option->fallback && option->kind != MMQ_OPTION_FLAG;
+    print_help_line(out, left, option->help, shows_default ? option->fallback : NULL);
+}
+
+void mmq_config_help(const mmq_option *table, size_t count, const char *const *names, FILE *out)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is_taken(names, table[i].name))
+            print_option_help(out, &table[i]);
+    print_help_line(out, "--config FILE", "file of `name = value` lines (ZPL)", NULL);
+    print_help_line(out, "--help", "show this", NULL);
+    print_help_line(out, "--version", "show the version", NULL);
+}
