@@ -1,0 +1,134 @@
+/* Inside the SQLite store: the handle, its prepared statements and checked access to columns.
+ * Only files of this folder include it. */
+#ifndef MMQ_STORE_HANDLE_H
+#define MMQ_STORE_HANDLE_H
+
+#include <sqlite3.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "workers/store/store.h"
+
+enum {
+    MMQ_SCHEMA_VERSION = 1,
+    MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
+    MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
+    MMQ_REMEMBER_S = 3600,           /* how long lengths at commits are remembered, at least */
+};
+
+#define MMQ_ROWID_MAX (INT64_C(1) << 53) /* readers of JSON know no greater integers */
+
+/* Every statement there is; query_texts of statement.c has their SQL. */
+typedef enum mmq_query {
+    MMQ_Q_BEGIN_READ,
+    MMQ_Q_BEGIN_WRITE,
+    MMQ_Q_COMMIT,
+    MMQ_Q_ROLLBACK,
+    MMQ_Q_SNAPSHOT,
+    MMQ_Q_FIND,
+    MMQ_Q_HEADS,
+    MMQ_Q_METRIC,
+    MMQ_Q_METRIC_AFTER,
+    MMQ_Q_METRIC_BY_IDENTITY,
+    MMQ_Q_UNSCORED,
+    MMQ_Q_FORGOTTEN,
+    MMQ_Q_LENGTH_AT,
+    MMQ_Q_TIME_UP,
+    MMQ_Q_TIME_UP_BEHIND,
+    MMQ_Q_TIME_DOWN,
+    MMQ_Q_TIME_DOWN_BEHIND,
+    MMQ_Q_ROWIDS,
+    MMQ_Q_READERS, /* those above are enough for a reader */
+    MMQ_Q_STATE = MMQ_Q_READERS,
+    MMQ_Q_SET_STATE,
+    MMQ_Q_SET_COMMIT,
+    MMQ_Q_CREATE,
+    MMQ_Q_GROW,
+    MMQ_Q_INSERT,
+    MMQ_Q_OLD_SCORE,
+    MMQ_Q_SCORE,
+    MMQ_Q_DELETE,
+    MMQ_Q_DOOM,
+    MMQ_Q_DOOMED,
+    MMQ_Q_DELETE_ROWS,
+    MMQ_Q_UNDOOM,
+    MMQ_Q_OLD_GROWTH,
+    MMQ_Q_FORGET,
+    MMQ_Q_DELETE_GROWTH,
+    MMQ_Q_FREE_PAGES,
+    MMQ_Q_VACUUM,
+    MMQ_Q_COUNT,
+} mmq_query;
+
+typedef enum mmq_phase {
+    MMQ_PHASE_IDLE,
+    MMQ_PHASE_READ,
+    MMQ_PHASE_WRITE,
+    MMQ_PHASE_FAILED, /* a write transaction in which a statement failed: rollback only */
+} mmq_phase;
+
+struct mmq_store {
+    sqlite3 *db;
+    mmq_store_mode mode;
+    mmq_phase phase;
+    int64_t commit; /* of the last begin: number of the last commit; in a write transaction, the
+                     * number that this one will have */
+    bool dirty;     /* the write transaction changed something that readers see */
+    sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader */
+    mmq_columns *existing;                 /* rows that an append repeats; writer only */
+};
+
+/* Prepares all statements of the mode; a statement that does not fit the file is MMQ_ECORRUPT. */
+mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+void mmq_statements_finalize(mmq_store *store);
+const char *mmq_query_text(mmq_query query);
+
+/* The statement, reset. Bind, then step. */
+sqlite3_stmt *mmq_statement(mmq_store *store, mmq_query query);
+/* One step: *row says whether there is a row; when there is none the statement has been reset. */
+mmq_err mmq_step(mmq_store *store, sqlite3_stmt *statement, bool *row, mmq_why *why) MMQ_MUST_USE;
+/* Steps a statement that gives no row. */
+mmq_err mmq_run(mmq_store *store, sqlite3_stmt *statement, mmq_why *why) MMQ_MUST_USE;
+/* Resets, so that it holds no lock. */
+void mmq_done(sqlite3_stmt *statement);
+
+/* What SQLite's result code means to us, with its sentence. */
+mmq_err mmq_sqlite_error(sqlite3 *db, int code, const char *doing, mmq_why *why) MMQ_MUST_USE;
+/* MMQ_ECORRUPT: the file holds something that no writer of ours wrote. */
+mmq_err mmq_damaged(mmq_store *store, const char *what, mmq_why *why) MMQ_MUST_USE;
+
+void mmq_bind_int(sqlite3_stmt *statement, int index, int64_t value);
+void mmq_bind_text(sqlite3_stmt *statement, int index, const char *text); /* NULL: null */
+void mmq_bind_score(sqlite3_stmt *statement, int index, double score);    /* NaN: null */
+
+/* Columns as they must be: false if the file holds anything else. */
+bool mmq_column_int(sqlite3_stmt *statement, int index, int64_t least, int64_t most, int64_t *out);
+bool mmq_column_value(sqlite3_stmt *statement, int index, double *out);
+bool mmq_column_score(sqlite3_stmt *statement, int index, double *out); /* null: NaN */
+
+/* Begins and reads the snapshot; undone on failure. The phase is the caller's to set. */
+mmq_err mmq_transaction_begin(mmq_store *store, mmq_query query, mmq_snapshot *out,
+                              mmq_why *why) MMQ_MUST_USE;
+/* Rolls back, if there is something to roll back. */
+void mmq_transaction_undo(mmq_store *store);
+
+/* Opening (open.c) and making (schema.c). */
+mmq_err mmq_schema_make(const char *path, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_why *why) MMQ_MUST_USE;
+/* Sets what every connection wants; `pragmas` is the mode's own. */
+mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why) MMQ_MUST_USE;
+/* The path of a url "sqlite:PATH", safe to hand to SQLite; free it. NULL: why says the reason, in
+ * *err. */
+char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why);
+
+/* The metric's row as a head, from a statement whose first columns are key, uid, made, changed,
+ * last_rowid. */
+mmq_err mmq_column_head(mmq_store *store, sqlite3_stmt *statement, mmq_metric_head *out,
+                        mmq_why *why) MMQ_MUST_USE;
+/* Steps a statement of MMQ_Q_METRIC's columns; *found says whether there is a record, which is then
+ * the caller's to clear. */
+mmq_err mmq_metric_step(mmq_store *store, sqlite3_stmt *statement, bool *found, mmq_metric *out,
+                        mmq_why *why) MMQ_MUST_USE;
+
+#endif

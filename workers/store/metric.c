@@ -1,0 +1,128 @@
+/* Records of metrics, and the count of rows without a score. */
+#include "workers/store/handle.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/calendar.h"
+#include "lib/check.h"
+#include "lib/unpack.h"
+
+enum { COLUMN_STATUS = 14, COLUMN_POLL_INTERVAL, COLUMN_LAST_TIMESTAMP };
+
+/* The text columns of MMQ_Q_METRIC. */
+static const struct text_column {
+    int column;
+    bool optional;
+    size_t offset; /* in mmq_metric */
+} text_columns[] = {
+    {5, false, offsetof(mmq_metric, datasource)},  {6, false, offsetof(mmq_metric, identity)},
+    {7, false, offsetof(mmq_metric, name)},        {8, false, offsetof(mmq_metric, description)},
+    {9, false, offsetof(mmq_metric, server)},      {10, false, offsetof(mmq_metric, location)},
+    {11, false, offsetof(mmq_metric, parameters)}, {12, true, offsetof(mmq_metric, message)},
+    {13, true, offsetof(mmq_metric, tag_name)},
+};
+enum { TEXT_COLUMNS = sizeof text_columns / sizeof *text_columns };
+
+static char **text_of(mmq_metric *metric, size_t i)
+{
+    return (char **)(void *)((char *)metric + text_columns[i].offset);
+}
+
+void mmq_metric_clear(mmq_metric *metric)
+{
+    for (size_t i = 0; i < TEXT_COLUMNS; i++) {
+        free(*text_of(metric, i));
+    }
+    memset(metric, 0, sizeof *metric);
+}
+
+static mmq_err copy_text(mmq_store *store, sqlite3_stmt *statement, const struct text_column *spec,
+                         char **out, mmq_why *why)
+{
+    int type = sqlite3_column_type(statement, spec->column);
+    if (type == SQLITE_NULL && spec->optional) {
+        return MMQ_OK;
+    }
+    const char *text =
+        type == SQLITE_TEXT ? (const char *)sqlite3_column_text(statement, spec->column) : NULL;
+    size_t size = (size_t)sqlite3_column_bytes(statement, spec->column);
+    if (text == NULL || strlen(text) != size || !mmq_utf8_valid(text, size)) {
+        return mmq_damaged(store, "a metric's text", why);
+    }
+    *out = strdup(text);
+    return *out != NULL ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "no memory for a metric's record");
+}
+
+static mmq_err copy_record(mmq_store *store, sqlite3_stmt *statement, mmq_metric *out, mmq_why *why)
+{
+    mmq_err err = mmq_column_head(store, statement, &out->head, why);
+    for (size_t i = 0; i < TEXT_COLUMNS && err == MMQ_OK; i++) {
+        err = copy_text(store, statement, &text_columns[i], text_of(out, i), why);
+    }
+    if (err != MMQ_OK) {
+        return err;
+    }
+    out->has_rows = sqlite3_column_type(statement, COLUMN_LAST_TIMESTAMP) != SQLITE_NULL;
+    if (!mmq_column_int(statement, COLUMN_STATUS, 0, INT32_MAX, &out->status) ||
+        !mmq_column_int(statement, COLUMN_POLL_INTERVAL, 0, INT32_MAX, &out->poll_interval) ||
+        out->has_rows != (out->head.last_rowid > 0) ||
+        (out->has_rows && !mmq_column_int(statement, COLUMN_LAST_TIMESTAMP, MMQ_TIME_MIN,
+                                          MMQ_TIME_MAX, &out->last_timestamp))) {
+        return mmq_damaged(store, "a metric's record", why);
+    }
+    return MMQ_OK;
+}
+
+mmq_err mmq_metric_step(mmq_store *store, sqlite3_stmt *statement, bool *found, mmq_metric *out,
+                        mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE);
+    memset(out, 0, sizeof *out);
+    mmq_err err = mmq_step(store, statement, found, why);
+    if (err == MMQ_OK && *found) {
+        err = copy_record(store, statement, out, why);
+    }
+    mmq_done(statement);
+    if (err != MMQ_OK) {
+        mmq_metric_clear(out);
+    }
+    return err;
+}
+
+mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC);
+    mmq_bind_text(statement, 1, uid);
+    bool found;
+    mmq_err err = mmq_metric_step(store, statement, &found, out, why);
+    return err == MMQ_OK && !found ? mmq_fail(why, MMQ_ENOTFOUND, "there is no metric %.100s", uid)
+                                   : err;
+}
+
+mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC_AFTER);
+    mmq_bind_text(statement, 1, after);
+    bool found;
+    mmq_err err = mmq_metric_step(store, statement, &found, out, why);
+    if (err == MMQ_OK && found && strcmp(out->head.uid, after) <= 0) {
+        mmq_metric_clear(out);
+        return mmq_damaged(store, "the order of uids", why);
+    }
+    return err == MMQ_OK && !found ? mmq_fail(why, MMQ_ENOTFOUND, "there are no more metrics")
+                                   : err;
+}
+
+mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE);
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNSCORED);
+    bool found;
+    mmq_err err = mmq_step(store, statement, &found, why);
+    if (err == MMQ_OK && (!found || !mmq_column_int(statement, 0, 0, INT64_MAX, rows))) {
+        err = mmq_damaged(store, "a count of rows", why);
+    }
+    mmq_done(statement);
+    return err;
+}

@@ -1,0 +1,200 @@
+/* Opening and closing. The file is looked at before SQLite sees it, since SQLite takes an empty
+ * file for a new database and would say "no such table" of it.
+ *
+ * Connections are small: a few MiB of cache each, because the kernel caches the file for all of
+ * them. There is no mmap: with it an I/O error or a file cut short is a SIGBUS, and not an error.
+ */
+#include "workers/store/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/check.h"
+
+enum {
+    WAL_CHECKPOINT_PAGES = 1000, /* the log is copied into the file from this size on */
+    WAL_RESTART_PAGES = 8000,    /* from here on we wait for readers to make it begin anew */
+};
+
+static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA cache_size = -2048;";
+/* FULL: each commit is on disk when COMMIT returns. A log that grew is cut back to its limit. */
+static const char writer_pragmas[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;"
+    "PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = FAST;";
+
+char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why)
+{
+    static const char scheme[] = "sqlite:";
+    const char *path = url + strlen(scheme);
+    size_t room = PATH_MAX - 32; /* for what is put behind the name */
+    if (strncmp(url, scheme, strlen(scheme)) != 0 || *path == '\0' || strlen(path) > room) {
+        *err = mmq_fail(why, MMQ_EINVAL, "a store is named sqlite:PATH, and not \"%.100s\"", url);
+        return NULL;
+    }
+    /* "./" keeps SQLite from reading ":memory:" and "file:" as something else than names. */
+    char *copy = NULL;
+    if (asprintf(&copy, "%s%s", *path == '/' ? "" : "./", path) < 0) {
+        *err = mmq_fail(why, MMQ_ENOMEM, "no memory for a path");
+        return NULL;
+    }
+    *err = MMQ_OK;
+    return copy;
+}
+
+static mmq_err check_magic(const char *path, mmq_why *why)
+{
+    static const char magic[16] = "SQLite format 3";
+    char head[16] = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, head, sizeof head, 0);
+    int number = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    if (got < 0) {
+        return mmq_fail(why, MMQ_EIO, "cannot read the store %s: %s", path, strerror(number));
+    }
+    if (memcmp(head, magic, sizeof head) != 0) {
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s is no SQLite database or its header is damaged: restore a backup or"
+                        " name another --store",
+                        path);
+    }
+    return MMQ_OK;
+}
+
+/* What is under that name? */
+static mmq_err check_file(const char *path, mmq_why *why)
+{
+    struct stat about;
+    if (stat(path, &about) != 0) {
+        mmq_err err = errno == ENOENT || errno == ENOTDIR ? MMQ_ENOTFOUND : MMQ_EIO;
+        return mmq_fail(why, err, "there is no store %s: %s", path, strerror(errno));
+    }
+    if (!S_ISREG(about.st_mode)) {
+        return mmq_fail(why, MMQ_ECORRUPT, "%s is %s and no store: name another --store", path,
+                        S_ISDIR(about.st_mode) ? "a folder" : "no regular file");
+    }
+    if (about.st_size == 0) {
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s is an empty file and no store: restore a backup, or remove it and a"
+                        " new store is made",
+                        path);
+    }
+    return check_magic(path, why);
+}
+
+/* Keeps the log bounded. A passive checkpoint cannot begin the log anew while readers follow each
+ * other without a gap; past WAL_RESTART_PAGES we wait for those that are in it, which is short:
+ * readers end their transactions with each page. Failure is none: the commit is durable. */
+static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int pages)
+{
+    (void)context;
+    if (pages >= WAL_RESTART_PAGES) {
+        (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
+    } else if (pages >= WAL_CHECKPOINT_PAGES) {
+        (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    }
+    return SQLITE_OK;
+}
+
+static mmq_err set_writer(mmq_store *store, const char *path, mmq_why *why)
+{
+    if (sqlite3_db_readonly(store->db, "main") != 0) {
+        return mmq_fail(why, MMQ_EIO, "the store %s cannot be written: it is read-only", path);
+    }
+    store->existing = malloc(sizeof *store->existing);
+    if (store->existing == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
+    }
+    int keep = 1;
+    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
+    (void)sqlite3_wal_hook(store->db, checkpoint_wal, NULL);
+    return MMQ_OK;
+}
+
+/* A first look: the one row of `store`, in a transaction, so that WAL recovery happens here. */
+static mmq_err read_once(mmq_store *store, mmq_why *why)
+{
+    mmq_snapshot snapshot;
+    mmq_err err = mmq_store_begin_read(store, &snapshot, why);
+    if (err == MMQ_OK) {
+        mmq_store_end_read(store);
+    }
+    return err;
+}
+
+static mmq_err connect(mmq_store *store, const char *path, mmq_why *why)
+{
+    bool reader = store->mode == MMQ_STORE_READ;
+    int flags = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
+    int code = sqlite3_open_v2(path, &store->db, flags, NULL);
+    if (code != SQLITE_OK) {
+        return mmq_sqlite_error(store->db, code, "the store", why);
+    }
+    mmq_err err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
+    if (err == MMQ_OK) {
+        err = mmq_schema_check(store->db, path, why);
+    }
+    if (err == MMQ_OK && !reader) {
+        err = mmq_connection_set(store->db, writer_pragmas, why);
+    }
+    if (err == MMQ_OK && !reader) {
+        err = set_writer(store, path, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_statements_prepare(store, why);
+    }
+    return err == MMQ_OK ? read_once(store, why) : err;
+}
+
+static mmq_err open_path(const char *path, mmq_store_mode mode, mmq_store *store, mmq_why *why)
+{
+    mmq_err err = check_file(path, why);
+    if (err == MMQ_ENOTFOUND && mode == MMQ_STORE_WRITE) {
+        err = mmq_schema_make(path, why);
+    }
+    return err == MMQ_OK ? connect(store, path, why) : err;
+}
+
+mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mmq_why *why)
+{
+    *out = NULL;
+    mmq_err err;
+    char *path = mmq_store_path(url, &err, why);
+    if (path == NULL) {
+        return err;
+    }
+    mmq_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        free(path);
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
+    }
+    store->mode = mode;
+    err = open_path(path, mode, store, why);
+    free(path);
+    if (err != MMQ_OK) {
+        mmq_store_close(&store);
+    }
+    *out = store;
+    return err;
+}
+
+void mmq_store_close(mmq_store **store_p)
+{
+    mmq_store *store = *store_p;
+    if (store == NULL) {
+        return;
+    }
+    mmq_statements_finalize(store); /* an open transaction is rolled back by the close */
+    CHECK(sqlite3_close(store->db) == SQLITE_OK);
+    free(store->existing);
+    free(store);
+    *store_p = NULL;
+}

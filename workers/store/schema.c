@@ -1,0 +1,231 @@
+/* The schema, and how a store comes to be.
+ *
+ * A store is made under a temporary name and renamed into place when it is whole and on disk: what
+ * is under the store's name was whole once. The caller holds the writer's lock, so nobody else is
+ * making the same one. docs/storage.md tells the tables' tale. */
+#include "workers/store/handle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+#include "lib/digest.h"
+
+/* Columns that are read most come first: SQLite decodes a record from its start. Values have the
+ * type ANY, since REAL stores -0.0 as 0. */
+static const char schema_text[] =
+    "CREATE TABLE store ("
+    " one INTEGER PRIMARY KEY CHECK (one = 1),"
+    " id INTEGER NOT NULL,"
+    " commit_no INTEGER NOT NULL,"
+    " created INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE metric ("
+    " key INTEGER PRIMARY KEY AUTOINCREMENT,"
+    " uid TEXT NOT NULL UNIQUE,"
+    " made INTEGER NOT NULL,"
+    " changed INTEGER NOT NULL,"
+    " last_rowid INTEGER NOT NULL DEFAULT 0,"
+    " last_timestamp INTEGER,"
+    " unscored INTEGER NOT NULL DEFAULT 0,"
+    " forgotten INTEGER NOT NULL DEFAULT 0,"
+    " status INTEGER NOT NULL,"
+    " poll_interval INTEGER NOT NULL,"
+    " datasource TEXT NOT NULL,"
+    " identity TEXT NOT NULL,"
+    " name TEXT NOT NULL,"
+    " description TEXT NOT NULL,"
+    " server TEXT NOT NULL,"
+    " location TEXT NOT NULL,"
+    " parameters TEXT NOT NULL,"
+    " message TEXT,"
+    " tag_name TEXT,"
+    " UNIQUE (datasource, identity)) STRICT;"
+    "CREATE INDEX metric_unscored ON metric (status, unscored) WHERE unscored > 0;"
+    "CREATE TABLE row ("
+    " metric INTEGER NOT NULL,"
+    " timestamp INTEGER NOT NULL,"
+    " rowid INTEGER NOT NULL,"
+    " value ANY NOT NULL,"
+    " anomaly_score ANY,"
+    " raw_score ANY,"
+    " PRIMARY KEY (metric, timestamp, rowid)) WITHOUT ROWID, STRICT;"
+    "CREATE UNIQUE INDEX row_by_rowid ON row (metric, rowid);"
+    "CREATE TABLE growth ("
+    " metric INTEGER NOT NULL,"
+    " commit_no INTEGER NOT NULL,"
+    " before_rowid INTEGER NOT NULL,"
+    " at INTEGER NOT NULL,"
+    " PRIMARY KEY (metric, commit_no)) WITHOUT ROWID, STRICT;"
+    "CREATE INDEX growth_at ON growth (at);"
+    "CREATE TABLE doomed (metric INTEGER PRIMARY KEY) STRICT;";
+
+static mmq_err run_script(sqlite3 *db, const char *script, mmq_why *why)
+{
+    int code = sqlite3_exec(db, script, NULL, NULL, NULL);
+    return code == SQLITE_OK ? MMQ_OK : mmq_sqlite_error(db, code, "the store", why);
+}
+
+mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why)
+{
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
+    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
+    (void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024);
+    (void)sqlite3_busy_timeout(db, MMQ_BUSY_MS);
+    mmq_err err = run_script(db, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;", why);
+    return err == MMQ_OK ? run_script(db, pragmas, why) : err;
+}
+
+/* Runs all that makes an empty file a store, in one transaction but for what SQLite wants outside
+ * of it. */
+static mmq_err fill_store(sqlite3 *db, mmq_why *why)
+{
+    uint64_t id;
+    mmq_random(&id, sizeof id);
+    char script[512];
+    (void)snprintf(script, sizeof script,
+                   "INSERT INTO store (one, id, commit_no, created) VALUES (1, %lld, 0, %lld);"
+                   "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
+                   (long long)(int64_t)id, (long long)mmq_wall_s(), MMQ_APPLICATION_ID,
+                   MMQ_SCHEMA_VERSION);
+    mmq_err err = mmq_connection_set(db, "PRAGMA auto_vacuum = INCREMENTAL; BEGIN;", why);
+    if (err == MMQ_OK) {
+        err = run_script(db, schema_text, why);
+    }
+    if (err == MMQ_OK) {
+        err = run_script(db, script, why);
+    }
+    return err == MMQ_OK ? run_script(db, "PRAGMA journal_mode = WAL;", why) : err;
+}
+
+static mmq_err make_file(const char *path, mmq_why *why)
+{
+    sqlite3 *db = NULL;
+    int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
+    int code = sqlite3_open_v2(path, &db, flags, NULL);
+    mmq_err err =
+        code == SQLITE_OK ? fill_store(db, why) : mmq_sqlite_error(db, code, "a new store", why);
+    if (sqlite3_close(db) != SQLITE_OK && err == MMQ_OK) {
+        err = mmq_fail(why, MMQ_EIO, "a new store cannot be closed");
+    }
+    return err;
+}
+
+static int sync_file(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    if (fd < 0) {
+        return -1;
+    }
+    int result = fsync(fd);
+    (void)close(fd);
+    return result;
+}
+
+/* Puts the finished file in its place, durably. */
+static mmq_err place_file(const char *from, const char *path, mmq_why *why)
+{
+    char folder[PATH_MAX];
+    (void)snprintf(folder, sizeof folder, "%s", path);
+    if (sync_file(from, O_RDWR) != 0 || rename(from, path) != 0 ||
+        sync_file(dirname(folder), O_RDONLY | O_DIRECTORY) != 0) {
+        mmq_err err = errno == ENOSPC ? MMQ_ENOSPC : MMQ_EIO;
+        return mmq_fail(why, err, "cannot make the store %s: %s", path, strerror(errno));
+    }
+    return MMQ_OK;
+}
+
+static void remove_leftovers(const char *path)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
+    char name[PATH_MAX + 16];
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        (void)unlink(name);
+    }
+}
+
+/* A log without its store would be taken for the new store's. */
+static mmq_err check_no_orphan(const char *path, mmq_why *why)
+{
+    static const char *const endings[] = {"-wal", "-journal"};
+    char name[PATH_MAX + 16];
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        if (access(name, F_OK) == 0) {
+            return mmq_fail(why, MMQ_ECORRUPT,
+                            "%s is missing but %s is there: put the store back, or move that"
+                            " file away to begin a new one",
+                            path, name);
+        }
+    }
+    return MMQ_OK;
+}
+
+mmq_err mmq_schema_make(const char *path, mmq_why *why)
+{
+    mmq_err err = check_no_orphan(path, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    char making[PATH_MAX + 8];
+    (void)snprintf(making, sizeof making, "%s.making", path);
+    remove_leftovers(making);
+    err = make_file(making, why);
+    if (err == MMQ_OK) {
+        err = place_file(making, path, why);
+    }
+    remove_leftovers(making);
+    return err;
+}
+
+static mmq_err read_pragma(sqlite3 *db, const char *pragma, int64_t *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = NULL;
+    int code = sqlite3_prepare_v2(db, pragma, -1, &statement, NULL);
+    if (code == SQLITE_OK) {
+        code = sqlite3_step(statement);
+    }
+    *out = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    mmq_err err =
+        code == SQLITE_ROW ? MMQ_OK : mmq_sqlite_error(db, code, "the store's header", why);
+    (void)sqlite3_finalize(statement);
+    return err;
+}
+
+mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_why *why)
+{
+    int64_t tables, application, version;
+    mmq_err err = read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, why);
+    if (err == MMQ_OK) {
+        err = read_pragma(db, "PRAGMA application_id", &application, why);
+    }
+    if (err == MMQ_OK) {
+        err = read_pragma(db, "PRAGMA user_version", &version, why);
+    }
+    if (err != MMQ_OK) {
+        return err;
+    }
+    if (tables == 0) {
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s is an empty database: remove it and a new store is made", path);
+    }
+    if (application != MMQ_APPLICATION_ID) {
+        return mmq_fail(why, MMQ_ECORRUPT, "%s is another program's database: name another --store",
+                        path);
+    }
+    if (version != MMQ_SCHEMA_VERSION) {
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s has schema version %lld and this program knows %d: use the metricmq"
+                        " that made it",
+                        path, (long long)version, MMQ_SCHEMA_VERSION);
+    }
+    return MMQ_OK;
+}

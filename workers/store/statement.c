@@ -1,0 +1,243 @@
+/* Statements: each is prepared once a connection and used again and again. Preparing them all at
+ * open is also the check that the file has the tables and columns that we know.
+ *
+ * Nothing that is read back is believed: SQLite does not notice most single-bit flips, so each
+ * column is checked for its type and range, and a wrong one is MMQ_ECORRUPT. */
+#include "workers/store/handle.h"
+
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/uid.h"
+
+#define HEAD "key, uid, made, changed, last_rowid"
+#define RECORD                                                                                     \
+    HEAD ", datasource, identity, name, description, server, location, parameters, message,"       \
+         " tag_name, status, poll_interval, last_timestamp FROM metric "
+#define ROW "SELECT timestamp, rowid, value, anomaly_score FROM row WHERE metric = ?1 AND "
+
+static const char *const query_texts[MMQ_Q_COUNT] = {
+    [MMQ_Q_BEGIN_READ] = "BEGIN",
+    [MMQ_Q_BEGIN_WRITE] = "BEGIN IMMEDIATE",
+    [MMQ_Q_COMMIT] = "COMMIT",
+    [MMQ_Q_ROLLBACK] = "ROLLBACK",
+    [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
+    [MMQ_Q_FIND] = "SELECT " HEAD " FROM metric WHERE uid = ?1",
+    [MMQ_Q_HEADS] = "SELECT " HEAD " FROM metric WHERE uid > ?1 ORDER BY uid LIMIT ?2",
+    [MMQ_Q_METRIC] = "SELECT " RECORD "WHERE uid = ?1",
+    [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD "WHERE uid > ?1 ORDER BY uid LIMIT 1",
+    [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD "WHERE datasource = ?1 AND identity = ?2",
+    [MMQ_Q_UNSCORED] = "SELECT coalesce(sum(unscored), 0) FROM metric WHERE status = 1"
+                       " AND unscored > 0",
+    [MMQ_Q_FORGOTTEN] = "SELECT forgotten FROM metric WHERE key = ?1",
+    [MMQ_Q_LENGTH_AT] = "SELECT before_rowid FROM growth WHERE metric = ?1 AND commit_no > ?2"
+                        " ORDER BY commit_no LIMIT 1",
+    [MMQ_Q_TIME_UP] = ROW "timestamp BETWEEN ?2 AND ?3 ORDER BY timestamp, rowid",
+    [MMQ_Q_TIME_UP_BEHIND] =
+        ROW "(timestamp, rowid) > (?4, ?5) AND timestamp <= ?3 ORDER BY timestamp, rowid",
+    [MMQ_Q_TIME_DOWN] = ROW "timestamp BETWEEN ?2 AND ?3 ORDER BY timestamp DESC, rowid DESC",
+    [MMQ_Q_TIME_DOWN_BEHIND] =
+        ROW "(timestamp, rowid) < (?4, ?5) AND timestamp >= ?2 ORDER BY timestamp DESC, rowid DESC",
+    [MMQ_Q_ROWIDS] = "SELECT timestamp, rowid, value, anomaly_score, raw_score FROM row"
+                     " WHERE metric = ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid",
+    [MMQ_Q_STATE] = "SELECT last_timestamp, unscored FROM metric WHERE key = ?1",
+    [MMQ_Q_SET_STATE] = "UPDATE metric SET changed = ?2, last_rowid = ?3, last_timestamp = ?4,"
+                        " unscored = ?5 WHERE key = ?1",
+    [MMQ_Q_SET_COMMIT] = "UPDATE store SET commit_no = ?1 WHERE one = 1",
+    [MMQ_Q_CREATE] = "INSERT INTO metric (uid, made, changed, datasource, identity, name,"
+                     " description, server, location, parameters, message, tag_name, status,"
+                     " poll_interval) VALUES (?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11,"
+                     " ?12, ?13)",
+    [MMQ_Q_GROW] = "INSERT OR IGNORE INTO growth (metric, commit_no, before_rowid, at)"
+                   " VALUES (?1, ?2, ?3, ?4)",
+    [MMQ_Q_INSERT] = "INSERT INTO row (metric, timestamp, rowid, value, anomaly_score, raw_score)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    [MMQ_Q_OLD_SCORE] = "SELECT timestamp, anomaly_score FROM row WHERE metric = ?1"
+                        " AND rowid = ?2",
+    [MMQ_Q_SCORE] = "UPDATE row SET anomaly_score = ?4, raw_score = ?5 WHERE metric = ?1"
+                    " AND timestamp = ?2 AND rowid = ?3",
+    [MMQ_Q_DELETE] = "DELETE FROM metric WHERE key = ?1",
+    [MMQ_Q_DOOM] = "INSERT INTO doomed (metric) VALUES (?1)",
+    [MMQ_Q_DOOMED] = "SELECT metric FROM doomed LIMIT 1",
+    [MMQ_Q_DELETE_ROWS] = "DELETE FROM row WHERE metric = ?1 AND rowid < ?2 +"
+                          " (SELECT min(rowid) FROM row WHERE metric = ?1)",
+    [MMQ_Q_UNDOOM] = "DELETE FROM doomed WHERE metric = ?1",
+    [MMQ_Q_OLD_GROWTH] = "SELECT metric, commit_no FROM growth WHERE at < ?1 ORDER BY at LIMIT ?2",
+    [MMQ_Q_FORGET] = "UPDATE metric SET forgotten = max(forgotten, ?2) WHERE key = ?1",
+    [MMQ_Q_DELETE_GROWTH] = "DELETE FROM growth WHERE metric = ?1 AND commit_no = ?2",
+    [MMQ_Q_FREE_PAGES] = "PRAGMA freelist_count",
+    [MMQ_Q_VACUUM] = "PRAGMA incremental_vacuum(256)",
+};
+
+const char *mmq_query_text(mmq_query query)
+{
+    return query_texts[query];
+}
+
+mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why)
+{
+    int count = store->mode == MMQ_STORE_READ ? MMQ_Q_READERS : MMQ_Q_COUNT;
+    for (int i = 0; i < count; i++) {
+        int code = sqlite3_prepare_v3(store->db, query_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                      &store->statements[i], NULL);
+        if (code != SQLITE_OK) {
+            return mmq_sqlite_error(store->db, code, "the store's tables", why);
+        }
+    }
+    return MMQ_OK;
+}
+
+void mmq_statements_finalize(mmq_store *store)
+{
+    for (int i = 0; i < MMQ_Q_COUNT; i++) {
+        (void)sqlite3_finalize(store->statements[i]);
+        store->statements[i] = NULL;
+    }
+}
+
+sqlite3_stmt *mmq_statement(mmq_store *store, mmq_query query)
+{
+    sqlite3_stmt *statement = store->statements[query];
+    CHECK(statement != NULL);
+    (void)sqlite3_reset(statement);
+    return statement;
+}
+
+/* A statement that failed may have been half done: the whole write transaction is lost. */
+static void note_failure(mmq_store *store)
+{
+    if (store->phase == MMQ_PHASE_WRITE) {
+        store->phase = MMQ_PHASE_FAILED;
+    }
+}
+
+mmq_err mmq_step(mmq_store *store, sqlite3_stmt *statement, bool *row, mmq_why *why)
+{
+    int code = sqlite3_step(statement);
+    *row = code == SQLITE_ROW;
+    if (code == SQLITE_ROW) {
+        return MMQ_OK;
+    }
+    mmq_err err = MMQ_OK;
+    if (code != SQLITE_DONE) {
+        note_failure(store);
+        err = mmq_sqlite_error(store->db, code, "the store", why);
+    }
+    mmq_done(statement);
+    return err;
+}
+
+mmq_err mmq_run(mmq_store *store, sqlite3_stmt *statement, mmq_why *why)
+{
+    bool row = true;
+    mmq_err err = MMQ_OK;
+    while (err == MMQ_OK && row) {
+        err = mmq_step(store, statement, &row, why);
+    }
+    return err;
+}
+
+void mmq_done(sqlite3_stmt *statement)
+{
+    (void)sqlite3_reset(statement);
+}
+
+mmq_err mmq_sqlite_error(sqlite3 *db, int code, const char *doing, mmq_why *why)
+{
+    const char *text = db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code);
+    switch (code & 0xff) {
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_PROTOCOL:
+        return mmq_fail(why, MMQ_EBUSY, "%s is locked by another process: %s", doing, text);
+    case SQLITE_FULL:
+        return mmq_fail(why, MMQ_ENOSPC, "no space left for %s", doing);
+    case SQLITE_NOMEM:
+        return mmq_fail(why, MMQ_ENOMEM, "no memory left for %s", doing);
+    case SQLITE_IOERR:
+    case SQLITE_CANTOPEN:
+    case SQLITE_PERM:
+    case SQLITE_READONLY: {
+        int number = db != NULL ? sqlite3_system_errno(db) : 0;
+        mmq_err err = number == ENOSPC || number == EDQUOT ? MMQ_ENOSPC : MMQ_EIO;
+        return mmq_fail(why, err, "%s cannot be read or written: %s%s%s", doing, text,
+                        number != 0 ? ": " : "", number != 0 ? strerror(number) : "");
+    }
+    default:
+        return mmq_fail(why, MMQ_ECORRUPT, "%s: damaged: %s; restore a backup", doing, text);
+    }
+}
+
+mmq_err mmq_damaged(mmq_store *store, const char *what, mmq_why *why)
+{
+    note_failure(store);
+    return mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: %s; restore a backup", what);
+}
+
+/* Binding fails for a wrong index (our bug) or for want of memory, which the copy-free binds below
+ * do not need. */
+static void check_bound(int code)
+{
+    CHECK(code == SQLITE_OK);
+}
+
+void mmq_bind_int(sqlite3_stmt *statement, int index, int64_t value)
+{
+    check_bound(sqlite3_bind_int64(statement, index, value));
+}
+
+void mmq_bind_text(sqlite3_stmt *statement, int index, const char *text)
+{
+    check_bound(text == NULL ? sqlite3_bind_null(statement, index)
+                             : sqlite3_bind_text(statement, index, text, -1, SQLITE_STATIC));
+}
+
+void mmq_bind_score(sqlite3_stmt *statement, int index, double score)
+{
+    check_bound(sqlite3_bind_double(statement, index, score)); /* NaN becomes NULL */
+}
+
+bool mmq_column_int(sqlite3_stmt *statement, int index, int64_t least, int64_t most, int64_t *out)
+{
+    if (sqlite3_column_type(statement, index) != SQLITE_INTEGER) {
+        return false;
+    }
+    *out = sqlite3_column_int64(statement, index);
+    return *out >= least && *out <= most;
+}
+
+bool mmq_column_value(sqlite3_stmt *statement, int index, double *out)
+{
+    if (sqlite3_column_type(statement, index) != SQLITE_FLOAT) {
+        return false;
+    }
+    *out = sqlite3_column_double(statement, index);
+    return isfinite(*out);
+}
+
+bool mmq_column_score(sqlite3_stmt *statement, int index, double *out)
+{
+    if (sqlite3_column_type(statement, index) == SQLITE_NULL) {
+        *out = NAN;
+        return true;
+    }
+    return mmq_column_value(statement, index, out);
+}
+
+mmq_err mmq_column_head(mmq_store *store, sqlite3_stmt *statement, mmq_metric_head *out,
+                        mmq_why *why)
+{
+    const char *uid = (const char *)sqlite3_column_text(statement, 1);
+    size_t size = (size_t)sqlite3_column_bytes(statement, 1);
+    if (!mmq_column_int(statement, 0, 1, INT64_MAX, &out->key) || uid == NULL ||
+        !mmq_uid_valid(uid, size) || !mmq_column_int(statement, 2, 1, INT64_MAX, &out->made) ||
+        !mmq_column_int(statement, 3, out->made, INT64_MAX, &out->changed) ||
+        !mmq_column_int(statement, 4, 0, MMQ_ROWID_MAX, &out->last_rowid)) {
+        return mmq_damaged(store, "a metric's record", why);
+    }
+    memcpy(out->uid, uid, size);
+    out->uid[size] = '\0';
+    return MMQ_OK;
+}

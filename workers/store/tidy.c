@@ -1,0 +1,150 @@
+/* Housekeeping, in pieces so small that requests hardly wait for one. Readers see nothing of it but
+ * that lengths of long ago are forgotten: the commit number stays. */
+#include "workers/store/handle.h"
+
+#include "lib/check.h"
+#include "lib/clock.h"
+
+enum {
+    PIECE_ROWS = 10000, /* rows of a deleted metric */
+    PIECE_GROWTH = 1000,
+    PAGES_KEPT = 512, /* free pages kept for the rows to come */
+};
+
+/* First column of the first row, if there is one. */
+static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
+                          mmq_why *why)
+{
+    mmq_err err = mmq_step(store, statement, found, why);
+    if (err == MMQ_OK && *found && !mmq_column_int(statement, 0, 0, INT64_MAX, out)) {
+        err = mmq_damaged(store, "a list of work to do", why);
+    }
+    mmq_done(statement);
+    return err;
+}
+
+static mmq_err delete_rows(mmq_store *store, mmq_why *why)
+{
+    int64_t metric;
+    bool found;
+    mmq_err err = read_first(store, mmq_statement(store, MMQ_Q_DOOMED), &found, &metric, why);
+    if (err != MMQ_OK || !found) {
+        return err;
+    }
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DELETE_ROWS);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, PIECE_ROWS);
+    err = mmq_run(store, statement, why);
+    if (err != MMQ_OK || sqlite3_changes(store->db) > 0) {
+        return err;
+    }
+    statement = mmq_statement(store, MMQ_Q_UNDOOM);
+    mmq_bind_int(statement, 1, metric);
+    return mmq_run(store, statement, why);
+}
+
+static sqlite3_stmt *old_growth(mmq_store *store, int64_t limit)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_OLD_GROWTH);
+    mmq_bind_int(statement, 1, mmq_wall_s() - MMQ_REMEMBER_S);
+    mmq_bind_int(statement, 2, limit);
+    return statement;
+}
+
+static mmq_err forget_entry(mmq_store *store, int64_t metric, int64_t commit, mmq_why *why)
+{
+    const mmq_query queries[] = {MMQ_Q_FORGET, MMQ_Q_DELETE_GROWTH};
+    mmq_err err = MMQ_OK;
+    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
+        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+        mmq_bind_int(statement, 1, metric);
+        mmq_bind_int(statement, 2, commit);
+        err = mmq_run(store, statement, why);
+    }
+    return err;
+}
+
+static mmq_err forget_growth(mmq_store *store, mmq_why *why)
+{
+    int64_t metrics[PIECE_GROWTH], commits[PIECE_GROWTH];
+    size_t count = 0;
+    sqlite3_stmt *statement = old_growth(store, PIECE_GROWTH);
+    bool row = true;
+    while (row && count < PIECE_GROWTH) {
+        mmq_err err = mmq_step(store, statement, &row, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+        if (row && (!mmq_column_int(statement, 0, 1, INT64_MAX, &metrics[count]) ||
+                    !mmq_column_int(statement, 1, 1, INT64_MAX, &commits[count]))) {
+            mmq_done(statement);
+            return mmq_damaged(store, "a metric's length", why);
+        }
+        count += row ? 1 : 0;
+    }
+    mmq_done(statement);
+    mmq_err err = MMQ_OK;
+    for (size_t i = 0; i < count && err == MMQ_OK; i++) {
+        err = forget_entry(store, metrics[i], commits[i], why);
+    }
+    return err;
+}
+
+static mmq_err count_free_pages(mmq_store *store, int64_t *pages, mmq_why *why)
+{
+    bool found;
+    *pages = 0;
+    return read_first(store, mmq_statement(store, MMQ_Q_FREE_PAGES), &found, pages, why);
+}
+
+static mmq_err give_back_pages(mmq_store *store, mmq_why *why)
+{
+    int64_t pages;
+    mmq_err err = count_free_pages(store, &pages, why);
+    return err == MMQ_OK && pages > PAGES_KEPT
+               ? mmq_run(store, mmq_statement(store, MMQ_Q_VACUUM), why)
+               : err;
+}
+
+static mmq_err look_for_work(mmq_store *store, bool *work, mmq_why *why)
+{
+    int64_t number;
+    mmq_err err = read_first(store, mmq_statement(store, MMQ_Q_DOOMED), work, &number, why);
+    if (err == MMQ_OK && !*work) {
+        err = read_first(store, old_growth(store, 1), work, &number, why);
+    }
+    if (err == MMQ_OK && !*work) {
+        err = count_free_pages(store, &number, why);
+        *work = number > PAGES_KEPT;
+    }
+    return err;
+}
+
+mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
+{
+    CHECK(store->mode == MMQ_STORE_WRITE && store->phase == MMQ_PHASE_IDLE);
+    *more = false;
+    mmq_err err = look_for_work(store, more, why);
+    if (err != MMQ_OK || !*more) {
+        return err;
+    }
+    *more = false;
+    err = mmq_store_begin_write(store, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    err = delete_rows(store, why);
+    if (err == MMQ_OK) {
+        err = forget_growth(store, why);
+    }
+    if (err == MMQ_OK) {
+        err = give_back_pages(store, why);
+    }
+    if (err != MMQ_OK) {
+        mmq_store_rollback(store);
+        return err;
+    }
+    err = mmq_store_commit(store, why);
+    *more = err == MMQ_OK;
+    return err;
+}

@@ -1,0 +1,430 @@
+/* Writing. Each step checks all that may be wrong with a request before its first change, so that
+ * a refused step needs no undoing; what may fail after that is the environment, and then the whole
+ * transaction is rolled back.
+ *
+ * Rowids of a metric are 1, 2, 3... without gaps, and rows are never removed one by one: a rowid
+ * exists if it is at most last_rowid. */
+#include "workers/store/handle.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "lib/calendar.h"
+#include "lib/check.h"
+#include "lib/clock.h"
+#include "lib/uid.h"
+
+mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
+{
+    CHECK(store->mode == MMQ_STORE_WRITE);
+    mmq_snapshot snapshot;
+    mmq_err err = mmq_transaction_begin(store, MMQ_Q_BEGIN_WRITE, &snapshot, why);
+    if (err == MMQ_OK) {
+        store->phase = MMQ_PHASE_WRITE;
+        store->commit = snapshot.commit + 1;
+        store->dirty = false;
+    }
+    return err;
+}
+
+mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
+{
+    CHECK(store->phase == MMQ_PHASE_WRITE || store->phase == MMQ_PHASE_FAILED);
+    mmq_err err = MMQ_OK;
+    if (store->phase == MMQ_PHASE_FAILED) {
+        err = mmq_fail(why, MMQ_EIO, "the transaction failed before");
+    } else if (store->dirty) {
+        sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_COMMIT);
+        mmq_bind_int(statement, 1, store->commit);
+        err = mmq_run(store, statement, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_run(store, mmq_statement(store, MMQ_Q_COMMIT), why);
+    }
+    mmq_transaction_undo(store);
+    return err;
+}
+
+void mmq_store_rollback(mmq_store *store)
+{
+    CHECK(store->phase == MMQ_PHASE_WRITE || store->phase == MMQ_PHASE_FAILED);
+    mmq_transaction_undo(store);
+}
+
+static void check_writing(const mmq_store *store)
+{
+    CHECK(store->phase == MMQ_PHASE_WRITE);
+}
+
+/* ---- create ----------------------------------------------------------------------------- */
+
+static bool is_same(const mmq_metric *a, const mmq_metric *b)
+{
+    return strcmp(a->datasource, b->datasource) == 0 && strcmp(a->identity, b->identity) == 0;
+}
+
+static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_CREATE);
+    mmq_bind_text(statement, 1, metric->head.uid);
+    mmq_bind_int(statement, 2, store->commit);
+    const char *texts[] = {metric->datasource,  metric->identity, metric->name,
+                           metric->description, metric->server,   metric->location,
+                           metric->parameters,  metric->message,  metric->tag_name};
+    int column = 3;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        mmq_bind_text(statement, column++, texts[i]);
+    }
+    mmq_bind_int(statement, column++, metric->status);
+    mmq_bind_int(statement, column, metric->poll_interval);
+    mmq_err err = mmq_run(store, statement, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    metric->head.key = sqlite3_last_insert_rowid(store->db);
+    metric->head.made = metric->head.changed = store->commit;
+    metric->head.last_rowid = 0;
+    metric->has_rows = false;
+    store->dirty = true;
+    return MMQ_OK;
+}
+
+static mmq_err find_same(mmq_store *store, const mmq_metric *metric, bool *found, mmq_metric *out,
+                         mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC);
+    mmq_bind_text(statement, 1, metric->head.uid);
+    mmq_err err = mmq_metric_step(store, statement, found, out, why);
+    if (err != MMQ_OK || *found) {
+        return err;
+    }
+    statement = mmq_statement(store, MMQ_Q_METRIC_BY_IDENTITY);
+    mmq_bind_text(statement, 1, metric->datasource);
+    mmq_bind_text(statement, 2, metric->identity);
+    return mmq_metric_step(store, statement, found, out, why);
+}
+
+mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why)
+{
+    check_writing(store);
+    if (!mmq_uid_valid(metric->head.uid, strlen(metric->head.uid))) {
+        return mmq_fail(why, MMQ_EINVAL, "%.100s cannot be a uid", metric->head.uid);
+    }
+    mmq_metric existing;
+    bool found;
+    mmq_err err = find_same(store, metric, &found, &existing, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    if (!found) {
+        return insert_metric(store, metric, why);
+    }
+    if (strcmp(existing.head.uid, metric->head.uid) != 0) {
+        err = mmq_fail(why, MMQ_ECONFLICT, "the metric exists under another uid, %s",
+                       existing.head.uid);
+    } else if (!is_same(metric, &existing)) {
+        err = mmq_fail(why, MMQ_ECONFLICT, "%s is the uid of another metric, %.100s",
+                       existing.head.uid, existing.name);
+    } else {
+        mmq_metric_clear(metric);
+        *metric = existing;
+        return MMQ_OK;
+    }
+    mmq_metric_clear(&existing);
+    return err;
+}
+
+/* ---- rows ------------------------------------------------------------------------------- */
+
+/* What changes of a metric with its rows. */
+typedef struct metric_state {
+    bool has_rows;
+    int64_t last_timestamp;
+    int64_t unscored;
+} metric_state;
+
+static mmq_err read_state(mmq_store *store, int64_t metric, metric_state *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_STATE);
+    mmq_bind_int(statement, 1, metric);
+    bool row;
+    mmq_err err = mmq_step(store, statement, &row, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    out->has_rows = row && sqlite3_column_type(statement, 0) != SQLITE_NULL;
+    if (!row ||
+        (out->has_rows &&
+         !mmq_column_int(statement, 0, MMQ_TIME_MIN, MMQ_TIME_MAX, &out->last_timestamp)) ||
+        !mmq_column_int(statement, 1, 0, MMQ_ROWID_MAX, &out->unscored)) {
+        err = mmq_damaged(store, "a metric's record", why);
+    }
+    mmq_done(statement);
+    return err;
+}
+
+static mmq_err write_state(mmq_store *store, int64_t metric, int64_t last_rowid,
+                           const metric_state *state, mmq_why *why)
+{
+    if (state->unscored < 0 || state->unscored > last_rowid) {
+        return mmq_damaged(store, "a count of rows", why);
+    }
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_STATE);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, store->commit);
+    mmq_bind_int(statement, 3, last_rowid);
+    if (state->has_rows) {
+        mmq_bind_int(statement, 4, state->last_timestamp);
+    } else {
+        mmq_bind_text(statement, 4, NULL);
+    }
+    mmq_bind_int(statement, 5, state->unscored);
+    store->dirty = true;
+    return mmq_run(store, statement, why);
+}
+
+static mmq_err check_scores(const mmq_write_rows *rows, size_t i, mmq_why *why)
+{
+    return isinf(rows->anomaly_score[i]) || isinf(rows->raw_score[i])
+               ? mmq_fail(why, MMQ_EINVAL, "row %zu: a score must be finite", i + 1)
+               : MMQ_OK;
+}
+
+static mmq_err check_rows(const mmq_write_rows *rows, mmq_why *why)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        if (rows->timestamp[i] < MMQ_TIME_MIN || rows->timestamp[i] > MMQ_TIME_MAX) {
+            return mmq_fail(why, MMQ_EINVAL, "row %zu: the timestamp is not in the years 1 to 9999",
+                            i + 1);
+        }
+        if (!isfinite(rows->value[i])) {
+            return mmq_fail(why, MMQ_EINVAL, "row %zu: the value must be finite", i + 1);
+        }
+        mmq_err err = check_scores(rows, i, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    return MMQ_OK;
+}
+
+/* Compares the first `count` rows sent with those that are there from rowid `first` on. */
+static mmq_err compare_rows(mmq_store *store, int64_t metric, int64_t first,
+                            const mmq_write_rows *rows, size_t count, mmq_why *why)
+{
+    mmq_columns *there = store->existing;
+    for (size_t done = 0; done < count; done += there->count) {
+        int64_t begin = first + (int64_t)done;
+        mmq_err err = mmq_store_read_rowids(store, metric, begin, first + (int64_t)count - 1, there,
+                                            MMQ_BATCH_ROWS, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+        if (there->count == 0) {
+            return mmq_damaged(store, "rows are missing", why);
+        }
+        for (size_t i = 0; i < there->count; i++) {
+            int64_t rowid = begin + (int64_t)i;
+            if (there->rowid[i] != rowid) {
+                return mmq_damaged(store, "a row is missing", why);
+            }
+            if (there->timestamp[i] != rows->timestamp[done + i] ||
+                there->value[i] != rows->value[done + i]) {
+                return mmq_fail(why, MMQ_ECONFLICT,
+                                "the store has another row under rowid %" PRId64, rowid);
+            }
+        }
+    }
+    return MMQ_OK;
+}
+
+static mmq_err insert_row(mmq_store *store, int64_t metric, int64_t rowid,
+                          const mmq_write_rows *rows, size_t i, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_INSERT);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, rows->timestamp[i]);
+    mmq_bind_int(statement, 3, rowid);
+    mmq_bind_score(statement, 4, rows->value[i]);
+    mmq_bind_score(statement, 5, rows->anomaly_score[i]);
+    mmq_bind_score(statement, 6, rows->raw_score[i]);
+    return mmq_run(store, statement, why);
+}
+
+/* Notes how long the metric was before this commit. */
+static mmq_err note_growth(mmq_store *store, const mmq_metric_head *metric, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_GROW);
+    mmq_bind_int(statement, 1, metric->key);
+    mmq_bind_int(statement, 2, store->commit);
+    mmq_bind_int(statement, 3, metric->last_rowid);
+    mmq_bind_int(statement, 4, mmq_wall_s());
+    return mmq_run(store, statement, why);
+}
+
+/* Rows [from, count) are new. */
+static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const mmq_write_rows *rows,
+                        size_t from, mmq_why *why)
+{
+    metric_state state;
+    mmq_err err = read_state(store, metric->key, &state, why);
+    if (err == MMQ_OK) {
+        err = note_growth(store, metric, why);
+    }
+    int64_t last = metric->last_rowid;
+    for (size_t i = from; i < rows->count && err == MMQ_OK; i++) {
+        err = insert_row(store, metric->key, ++last, rows, i, why);
+        if (!state.has_rows || rows->timestamp[i] > state.last_timestamp) {
+            state.has_rows = true;
+            state.last_timestamp = rows->timestamp[i];
+        }
+        state.unscored += isnan(rows->anomaly_score[i]) ? 1 : 0;
+    }
+    return err == MMQ_OK ? write_state(store, metric->key, last, &state, why) : err;
+}
+
+/* Where the rows go: *first, and how many of them are there already. */
+static mmq_err place_rows(const mmq_metric_head *metric, int64_t first_rowid, size_t count,
+                          int64_t *first, size_t *known, mmq_why *why)
+{
+    if (first_rowid < 0) {
+        return mmq_fail(why, MMQ_EINVAL, "first_rowid must be at least 1");
+    }
+    int64_t end = metric->last_rowid + 1;
+    *first = first_rowid == 0 ? end : first_rowid;
+    if (*first > end) {
+        return mmq_fail(why, MMQ_ECONFLICT,
+                        "first_rowid %" PRId64 " leaves a gap: the last rowid is %" PRId64, *first,
+                        metric->last_rowid);
+    }
+    *known = (uint64_t)(end - *first) < count ? (size_t)(end - *first) : count;
+    return (int64_t)(count - *known) > MMQ_ROWID_MAX - metric->last_rowid
+               ? mmq_fail(why, MMQ_ETOOBIG, "the metric is full")
+               : MMQ_OK;
+}
+
+mmq_err mmq_store_append(mmq_store *store, const char *uid, int64_t first_rowid,
+                         const mmq_write_rows *rows, mmq_appended *out, mmq_why *why)
+{
+    check_writing(store);
+    *out = (mmq_appended){0};
+    mmq_metric_head metric;
+    mmq_err err = mmq_store_find(store, uid, &metric, why);
+    if (err == MMQ_OK) {
+        err = check_rows(rows, why);
+    }
+    int64_t first = 0;
+    size_t known = 0;
+    if (err == MMQ_OK) {
+        err = place_rows(&metric, first_rowid, rows->count, &first, &known, why);
+    }
+    if (err == MMQ_OK) {
+        err = compare_rows(store, metric.key, first, rows, known, why);
+    }
+    if (err != MMQ_OK || rows->count == 0) {
+        return err;
+    }
+    out->first_rowid = first;
+    out->last_rowid = first + (int64_t)rows->count - 1;
+    out->added = (int64_t)(rows->count - known);
+    return known < rows->count ? add_rows(store, &metric, rows, known, why) : MMQ_OK;
+}
+
+/* ---- score ------------------------------------------------------------------------------ */
+
+static mmq_err check_rowids(const mmq_metric_head *metric, const mmq_write_rows *rows, mmq_why *why)
+{
+    for (size_t i = 0; i < rows->count; i++) {
+        if (rows->rowid[i] < 1 || rows->rowid[i] > metric->last_rowid) {
+            return mmq_fail(why, MMQ_ENOTFOUND, "%s has no row %" PRId64, metric->uid,
+                            rows->rowid[i]);
+        }
+        mmq_err err = check_scores(rows, i, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    return MMQ_OK;
+}
+
+/* Where the row is, and whether it has a score. */
+static mmq_err find_row(mmq_store *store, int64_t metric, int64_t rowid, int64_t *timestamp,
+                        bool *scored, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_OLD_SCORE);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, rowid);
+    bool row;
+    mmq_err err = mmq_step(store, statement, &row, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    double score;
+    if (!row || !mmq_column_int(statement, 0, MMQ_TIME_MIN, MMQ_TIME_MAX, timestamp) ||
+        !mmq_column_score(statement, 1, &score)) {
+        err = mmq_damaged(store, "a row", why);
+    } else {
+        *scored = !isnan(score);
+    }
+    mmq_done(statement);
+    return err;
+}
+
+static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t i,
+                         int64_t *unscored, mmq_why *why)
+{
+    int64_t timestamp;
+    bool scored;
+    mmq_err err = find_row(store, metric, rows->rowid[i], &timestamp, &scored, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SCORE);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, timestamp);
+    mmq_bind_int(statement, 3, rows->rowid[i]);
+    mmq_bind_score(statement, 4, rows->anomaly_score[i]);
+    mmq_bind_score(statement, 5, rows->raw_score[i]);
+    *unscored += (scored ? 1 : 0) - (isnan(rows->anomaly_score[i]) ? 0 : 1);
+    return mmq_run(store, statement, why);
+}
+
+mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows *rows, mmq_why *why)
+{
+    check_writing(store);
+    mmq_metric_head metric;
+    mmq_err err = mmq_store_find(store, uid, &metric, why);
+    if (err == MMQ_OK) {
+        err = check_rowids(&metric, rows, why);
+    }
+    if (err != MMQ_OK || rows->count == 0) {
+        return err;
+    }
+    metric_state state;
+    err = read_state(store, metric.key, &state, why);
+    for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
+        err = set_score(store, metric.key, rows, i, &state.unscored, why);
+    }
+    return err == MMQ_OK ? write_state(store, metric.key, metric.last_rowid, &state, why) : err;
+}
+
+/* ---- delete ----------------------------------------------------------------------------- */
+
+mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why)
+{
+    check_writing(store);
+    mmq_metric_head metric;
+    mmq_err err = mmq_store_find(store, uid, &metric, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const mmq_query queries[] = {MMQ_Q_DELETE, MMQ_Q_DOOM};
+    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
+        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+        mmq_bind_int(statement, 1, metric.key);
+        err = mmq_run(store, statement, why);
+    }
+    store->dirty = true;
+    return err;
+}
