@@ -1,0 +1,137 @@
+/* Pages of rows: runs of a scan, encoded straight into the frame that is sent. A row is taken from
+ * the scan only when it is in the frame, so the scan's place is always behind the last row shown,
+ * and any moment is good for a cursor. */
+#include "workers/query_pages.h"
+
+#include <inttypes.h>
+
+#include "metricmq/rows.h"
+#include "workers/scan.h"
+
+enum { ROW_TAIL_MAX = MMQ_ROW_MAX - (int)sizeof(((mmq_row_prefix *)NULL)->data) };
+
+/* Encodes what fits of rows [from, ...) into the frame; returns the number of rows. */
+static mmq_err encode_rows(mmq_page *page, const mmq_scan_run *run, size_t from, size_t *rows,
+                           mmq_why *why)
+{
+    const size_t wanted = (run->columns->count - from) * (run->prefix->size + ROW_TAIL_MAX);
+    const size_t room = mmq_page_room(page);
+    const size_t size = wanted < room ? wanted : room;
+    uint8_t *out = mmq_buffer_reserve(&page->buffer, size);
+    if (out == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a frame");
+    }
+    size_t next;
+    page->buffer.size += mmq_rows_encode(run->prefix, run->columns, from, out, size, &next);
+    *rows = next - from;
+    page->rows += (int64_t)*rows;
+    return MMQ_OK;
+}
+
+/* Adds a run. *full: the page has no room for the rest of it. */
+static mmq_err add_run(mmq_page *page, mmq_scan *scan, const mmq_scan_run *run, bool *full,
+                       mmq_why *why)
+{
+    mmq_cursor place;
+    size_t at = 0;
+    while (at < run->columns->count) {
+        size_t rows;
+        mmq_err err = encode_rows(page, run, at, &rows, why);
+        if (err == MMQ_OK && rows > 0) {
+            mmq_scan_take(scan, rows);
+            at += rows;
+        } else if (err == MMQ_OK && mmq_page_left(page) < MMQ_ROW_MAX) {
+            *full = true;
+            return MMQ_OK;
+        } else if (err == MMQ_OK) {
+            mmq_scan_cursor(scan, &place);
+            err = mmq_page_flush(page, &place, why);
+        }
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    return MMQ_OK;
+}
+
+static mmq_err fill_rows(mmq_page *page, mmq_scan *scan, mmq_why *why)
+{
+    bool full = false;
+    mmq_scan_run run = {0};
+    while (!full && !(run.read && mmq_page_is_late(page))) {
+        mmq_err err = mmq_scan_next(scan, page->store, &run, why);
+        if (err == MMQ_EEND) {
+            return MMQ_OK;
+        }
+        if (err == MMQ_OK) {
+            err = add_run(page, scan, &run, &full, why);
+        }
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    mmq_cursor place;
+    mmq_scan_cursor(scan, &place);
+    mmq_page_set_next(page, &place);
+    return MMQ_OK;
+}
+
+/* The metric that was asked for; *metric stays NULL for all metrics and for an unknown uid. */
+static mmq_err find_metric(mmq_page *page, mmq_metric_head *head, const mmq_metric_head **metric,
+                           mmq_why *why)
+{
+    const char *uid = page->query->selection.uid;
+    if (uid[0] == '\0') {
+        return MMQ_OK;
+    }
+    mmq_err err = mmq_store_find(page->store, uid, head, why);
+    if (err == MMQ_OK) {
+        *metric = head;
+    }
+    return err == MMQ_ENOTFOUND ? MMQ_OK : err;
+}
+
+/* As of the first page; later ones know it of a stream over all metrics only. */
+static void set_state(mmq_page *page, const mmq_metric_head *metric)
+{
+    const uint64_t store = page->snapshot.store;
+    if (page->query->selection.uid[0] == '\0') {
+        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64, store, page->commit);
+    } else if (!page->query->has_cursor) {
+        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64 "-%" PRId64, store,
+                           metric != NULL ? metric->key : 0, metric != NULL ? metric->changed : 0);
+    }
+}
+
+mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
+{
+    mmq_metric_head head;
+    const mmq_metric_head *metric = NULL;
+    mmq_err err = find_metric(page, &head, &metric, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    set_state(page, metric);
+    if (page->unchanged) {
+        return MMQ_OK;
+    }
+    const mmq_scan_start start = {
+        .selection = &page->query->selection,
+        .metric = metric,
+        .commit = page->commit,
+        .cursor = page->query->has_cursor ? &page->query->cursor : NULL,
+        .deadline_ns = page->limits->deadline_ns,
+    };
+    mmq_scan *scan;
+    err = mmq_scan_open(page->store, &start, &scan, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    if (!page->query->has_cursor) {
+        mmq_buffer_add(&page->buffer, mmq_rows_names, mmq_rows_names_size);
+    }
+    mmq_page_positioned(page);
+    err = fill_rows(page, scan, why);
+    mmq_scan_close(&scan);
+    return err;
+}

@@ -1,0 +1,169 @@
+/* A lane reads all rows of its metric's range and filters them here: the store has an index by time
+ * and none by score, and so a read is bounded by the rows it examines, whether they match or not.
+ * The range's position is what was examined, which lets a stream get ahead where nothing matches.
+ *
+ * Batches begin small, for queries that want a few rows, and grow. Once `limit` rows are there, or
+ * the store says that the range is at its end, the lane has ended. */
+#include "workers/lane.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/clock.h"
+
+enum { FIRST_BATCH = 64, BATCH_GROWTH = 4 };
+
+void mmq_lane_init(mmq_lane *lane, const mmq_selection *selection, const mmq_metric_head *metric,
+                   int64_t bound)
+{
+    *lane = (mmq_lane){
+        .range =
+            {
+                .metric = metric->key,
+                .from = selection->from,
+                .to = selection->to,
+                .ascending = selection->ascending,
+            },
+        .bound = bound,
+        .ended = bound <= 0 || selection->from > selection->to,
+        .batch = selection->limit > 0 && selection->limit < FIRST_BATCH ? (size_t)selection->limit
+                                                                        : FIRST_BATCH,
+    };
+    memcpy(lane->uid, metric->uid, sizeof lane->uid);
+}
+
+void mmq_lane_position(mmq_lane *lane, int64_t timestamp, int64_t rowid)
+{
+    lane->range.positioned = true;
+    lane->range.timestamp = timestamp;
+    lane->range.rowid = rowid;
+}
+
+/* In the range's direction. */
+static bool is_behind_position(const mmq_range *range, int64_t timestamp, int64_t rowid)
+{
+    if (!range->positioned) {
+        return true;
+    }
+    if (timestamp != range->timestamp) {
+        return (timestamp > range->timestamp) == range->ascending;
+    }
+    return rowid != range->rowid && (rowid > range->rowid) == range->ascending;
+}
+
+static bool matches_score(const mmq_selection *selection, double score)
+{
+    if (selection->anomaly > 0) {
+        return score >= selection->anomaly; /* false for NaN, the absent score */
+    }
+    return selection->anomaly < 0 || !isnan(score);
+}
+
+static bool matches(const mmq_lane *lane, const mmq_selection *selection, const mmq_columns *rows,
+                    size_t i)
+{
+    return rows->rowid[i] <= lane->bound && matches_score(selection, rows->anomaly_score[i]);
+}
+
+/* Rows of one batch before `position` that match. */
+static int64_t count_matches(const mmq_lane *lane, const mmq_selection *selection,
+                             const mmq_columns *rows)
+{
+    int64_t count = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        count += matches(lane, selection, rows, i) &&
+                 !is_behind_position(&lane->range, rows->timestamp[i], rows->rowid[i]);
+    }
+    return count;
+}
+
+mmq_err mmq_lane_recount(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
+                         mmq_columns *scratch, int64_t deadline_ns, mmq_why *why)
+{
+    if (selection->limit == 0 || selection->limit >= lane->bound || selection->has_rowid) {
+        return MMQ_OK; /* the limit cannot be reached */
+    }
+    mmq_range before = lane->range;
+    before.positioned = false;
+    if (before.ascending && before.to > lane->range.timestamp) {
+        before.to = lane->range.timestamp;
+    } else if (!before.ascending && before.from < lane->range.timestamp) {
+        before.from = lane->range.timestamp;
+    }
+    if (before.from > before.to) {
+        return MMQ_OK;
+    }
+    do {
+        mmq_err err = mmq_store_read_time(store, &before, scratch, MMQ_BATCH_ROWS, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+        lane->shown += count_matches(lane, selection, scratch);
+        if (mmq_now_ns() > deadline_ns) {
+            return mmq_fail(why, MMQ_ETIMEOUT, "no time left to find the cursor's place");
+        }
+    } while (scratch->count == MMQ_BATCH_ROWS && lane->shown < selection->limit);
+    return MMQ_OK;
+}
+
+/* Keeps what matches of a batch, up to the limit. */
+static void keep_rows(mmq_lane *lane, const mmq_selection *selection, const mmq_columns *rows)
+{
+    size_t left = MMQ_BATCH_ROWS;
+    if (selection->limit > 0 && selection->limit - lane->shown < MMQ_BATCH_ROWS) {
+        left = (size_t)(selection->limit - lane->shown);
+    }
+    for (size_t i = 0; i < rows->count && lane->count < left; i++) {
+        if (matches(lane, selection, rows, i)) {
+            lane->rows[lane->count++] = (mmq_lane_row){rows->timestamp[i], rows->rowid[i],
+                                                       rows->value[i], rows->anomaly_score[i]};
+        }
+    }
+    if (lane->count == left && left < MMQ_BATCH_ROWS) {
+        lane->ended = true;
+    }
+}
+
+/* The one row that was asked for, found without reading those before it. */
+static mmq_err fill_by_rowid(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
+                             mmq_columns *scratch, mmq_why *why)
+{
+    lane->ended = true;
+    mmq_err err = mmq_store_read_rowids(store, lane->range.metric, selection->rowid,
+                                        selection->rowid, scratch, 1, why);
+    if (err == MMQ_OK && scratch->count == 1 && scratch->timestamp[0] >= lane->range.from &&
+        scratch->timestamp[0] <= lane->range.to &&
+        is_behind_position(&lane->range, scratch->timestamp[0], scratch->rowid[0])) {
+        keep_rows(lane, selection, scratch);
+    }
+    return err;
+}
+
+mmq_err mmq_lane_fill(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
+                      mmq_columns *scratch, size_t batch_max, mmq_why *why)
+{
+    CHECK(!lane->ended && lane->at == lane->count && batch_max <= MMQ_BATCH_ROWS);
+    lane->at = lane->count = 0;
+    if (selection->limit > 0 && lane->shown >= selection->limit) {
+        lane->ended = true;
+        return MMQ_OK;
+    }
+    if (selection->has_rowid) {
+        return fill_by_rowid(lane, selection, store, scratch, why);
+    }
+    size_t batch = lane->batch < batch_max ? lane->batch : batch_max;
+    mmq_err err = mmq_store_read_time(store, &lane->range, scratch, batch, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    lane->ended = scratch->count < batch;
+    lane->batch = batch * BATCH_GROWTH < batch_max ? batch * BATCH_GROWTH : batch_max;
+    keep_rows(lane, selection, scratch);
+    return MMQ_OK;
+}
+
+int64_t mmq_lane_timestamp(const mmq_lane *lane)
+{
+    return lane->at < lane->count ? lane->rows[lane->at].timestamp : lane->range.timestamp;
+}

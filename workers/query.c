@@ -1,0 +1,295 @@
+/* The query worker: metric.query, read-only. Each work thread has a store handle of its own and
+ * answers one request after another from it, each from one read transaction. Nothing is kept
+ * between requests: all that a stream needs is in its cursor. */
+#include "workers/workers.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/fields.h"
+#include "lib/log.h"
+#include "lib/pack.h"
+#include "metricmq/protocol.h"
+#include "workers/query_pages.h"
+#include "workers/record.h"
+#include "workers/role.h"
+
+enum {
+    FRAME_BYTES = 256 * 1024, /* what passes fastest */
+    PAGE_MS = 50,
+    CAPACITY_PER_THREAD = 8,
+    CAPACITY_LEAST = 16,
+    ROWS_SCORED_PER_S = 20, /* `stats` reckons 0.05 s a row */
+};
+
+struct thread {
+    mmq_store *store;
+};
+
+/* One request and what its handler reads of it. */
+struct job {
+    mmq_store *store;
+    mmq_request *request;
+    const void *body;
+    size_t size;
+    mmq_why why;
+};
+
+/* ---- pages ------------------------------------------------------------------------------ */
+
+static mmq_err send_partial(void *context, const char *cursor, mmq_frame *payload)
+{
+    return mmq_request_partial(context, cursor, payload);
+}
+
+/* A frame of the buffer, if it holds anything. */
+static mmq_err send_final(struct job *job, const mmq_final *final, mmq_buffer *payload)
+{
+    if (payload->size == 0 && !payload->failed) {
+        mmq_request_final(&job->request, final, NULL);
+        return MMQ_OK;
+    }
+    mmq_frame frame;
+    mmq_frame_init(&frame);
+    mmq_err err = mmq_buffer_to_frame(payload, &frame);
+    if (err != MMQ_OK) {
+        return mmq_fail(&job->why, err, "no memory for the answer");
+    }
+    mmq_request_final(&job->request, final, &frame);
+    return MMQ_OK;
+}
+
+static mmq_err send_page(struct job *job, mmq_page *page)
+{
+    const mmq_final final = {
+        .status = page->unchanged ? 304 : 200,
+        .rows = page->rows,
+        .next = page->more ? page->next : NULL,
+        .state = page->state[0] != '\0' ? page->state : NULL,
+    };
+    return send_final(job, &final, &page->buffer);
+}
+
+static mmq_err answer_page(struct job *job, const mmq_page_query *query,
+                           mmq_err (*fill)(mmq_page *page, mmq_why *why))
+{
+    const mmq_page_sink sink = {send_partial, job->request};
+    const mmq_page_limits limits = {
+        .frame_bytes = FRAME_BYTES,
+        .time_ns = PAGE_MS * MMQ_NS_PER_MS,
+        .deadline_ns = mmq_now_ns() + mmq_request_left_ns(job->request),
+    };
+    mmq_page page;
+    mmq_err err = mmq_page_begin(&page, job->store, query, &limits, &sink, &job->why);
+    if (err == MMQ_OK) {
+        err = fill(&page, &job->why);
+    }
+    if (err == MMQ_OK) {
+        err = send_page(job, &page);
+    }
+    mmq_page_clear(&page);
+    return err;
+}
+
+static mmq_err answer_data(struct job *job)
+{
+    mmq_page_query query;
+    mmq_err err = mmq_query_read_data(job->body, job->size, &query, &job->why);
+    return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_data);
+}
+
+static mmq_err answer_models(struct job *job)
+{
+    mmq_page_query query;
+    mmq_err err = mmq_query_read_models(job->body, job->size, &query, &job->why);
+    return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_models);
+}
+
+/* ---- single records --------------------------------------------------------------------- */
+
+/* Both read within the transaction that answer_packed began. */
+static mmq_err pack_model(struct job *job, const char *uid, mmq_buffer *out)
+{
+    mmq_metric metric;
+    mmq_err err = mmq_store_metric(job->store, uid, &metric, &job->why);
+    if (err == MMQ_ENOTFOUND) {
+        return mmq_fail(&job->why, err, "Metric not found: %s", uid);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_record_pack(out, &metric, &job->why);
+        mmq_metric_clear(&metric);
+    }
+    return err;
+}
+
+static mmq_err pack_stats(struct job *job, const char *uid, mmq_buffer *out)
+{
+    (void)uid;
+    int64_t rows;
+    mmq_err err = mmq_store_unscored(job->store, &rows, &job->why);
+    if (err == MMQ_OK) {
+        mmq_pack_map(out, 1);
+        mmq_pack_cstr(out, "processing_time_remaining");
+        mmq_pack_int(out, rows / ROWS_SCORED_PER_S + (rows % ROWS_SCORED_PER_S != 0));
+    }
+    return err;
+}
+
+static mmq_err answer_packed(struct job *job, const char *uid,
+                             mmq_err (*pack)(struct job *job, const char *uid, mmq_buffer *out))
+{
+    mmq_snapshot snapshot;
+    mmq_err err = mmq_store_begin_read(job->store, &snapshot, &job->why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    mmq_buffer payload;
+    mmq_buffer_init(&payload, MMQ_PAGE_MOST);
+    err = pack(job, uid, &payload);
+    mmq_store_end_read(job->store);
+    if (err == MMQ_OK) {
+        err = send_final(job, &(mmq_final){.status = 200, .rows = 1}, &payload);
+    }
+    mmq_buffer_clear(&payload);
+    return err;
+}
+
+static mmq_err answer_model(struct job *job)
+{
+    char uid[MMQ_UID_MAX + 1];
+    mmq_err err = mmq_query_read_model(job->body, job->size, uid, &job->why);
+    return err != MMQ_OK ? err : answer_packed(job, uid, pack_model);
+}
+
+static mmq_err answer_stats(struct job *job)
+{
+    mmq_err err = mmq_query_read_none(job->body, job->size, &job->why);
+    return err != MMQ_OK ? err : answer_packed(job, NULL, pack_stats);
+}
+
+/* ---- requests --------------------------------------------------------------------------- */
+
+static const struct {
+    const char *name;
+    mmq_err (*answer)(struct job *job);
+} ops[] = {
+    {"data", answer_data},
+    {"models", answer_models},
+    {"model", answer_model},
+    {"stats", answer_stats},
+};
+
+static mmq_err answer(struct job *job)
+{
+    mmq_slice op;
+    if (mmq_request_left_ns(job->request) <= 0) {
+        return mmq_fail(&job->why, MMQ_ETIMEOUT, "the request came to a worker too late");
+    }
+    mmq_err err = mmq_fields_op(job->body, job->size, &op, &job->why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        if (strlen(ops[i].name) == op.size && memcmp(ops[i].name, op.data, op.size) == 0) {
+            return ops[i].answer(job);
+        }
+    }
+    return mmq_fail(&job->why, MMQ_EINVAL, "op must be data, models, model or stats");
+}
+
+/* A fault of the store is not the request's: 503, so that it is tried elsewhere or later. */
+static void refuse(struct job *job, mmq_err err)
+{
+    if (mmq_err_status(err) >= 500) {
+        mmq_log(MMQ_WARN, "query failed", MMQ_S("error", mmq_err_name(err)),
+                MMQ_S("reason", job->why.text), MMQ_S("trace", mmq_request_trace(job->request)));
+    }
+    mmq_err said = mmq_err_status(err) == 500 ? MMQ_EUNAVAILABLE : err;
+    mmq_request_refuse(&job->request, said, &job->why);
+}
+
+static void handle(void *context, mmq_request **requests, size_t count)
+{
+    struct thread *thread = context;
+    for (size_t i = 0; i < count; i++) {
+        struct job job = {.store = thread->store, .request = requests[i]};
+        requests[i] = NULL;
+        job.body = mmq_request_body(job.request, &job.size);
+        mmq_err err = answer(&job);
+        if (err != MMQ_OK) {
+            refuse(&job, err);
+        }
+    }
+}
+
+/* ---- the worker ------------------------------------------------------------------------- */
+
+static void thread_destroy(void **context)
+{
+    struct thread *thread = *context;
+    if (thread == NULL) {
+        return;
+    }
+    mmq_store_close(&thread->store);
+    free(thread);
+    *context = NULL;
+}
+
+static void *thread_new(void *shared, mmq_why *why)
+{
+    const char *url = shared;
+    struct thread *thread = calloc(1, sizeof *thread);
+    if (thread == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a query thread");
+        return NULL;
+    }
+    if (mmq_store_open(url, MMQ_STORE_READ, &thread->store, why) != MMQ_OK) {
+        free(thread);
+        return NULL;
+    }
+    return thread;
+}
+
+static void shared_destroy(void **shared)
+{
+    free(*shared);
+    *shared = NULL;
+}
+
+static unsigned default_capacity(unsigned threads)
+{
+    unsigned capacity = threads * CAPACITY_PER_THREAD;
+    if (capacity > MMQ_CAPACITY_MAX) {
+        return MMQ_CAPACITY_MAX;
+    }
+    return capacity > CAPACITY_LEAST ? capacity : CAPACITY_LEAST;
+}
+
+mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why)
+{
+    const mmq_role_parts parts = {
+        .worker =
+            {
+                .endpoint = settings->endpoint,
+                .service = MMQ_SERVICE_QUERY,
+                .threads = settings->threads,
+                .capacity = settings->capacity > 0 ? settings->capacity
+                                                   : default_capacity(settings->threads),
+                .drain_ms = settings->drain_ms,
+                .thread_new = thread_new,
+                .thread_destroy = thread_destroy,
+                .handle = handle,
+            },
+        .shared_destroy = shared_destroy,
+    };
+    void *url = strdup(settings->store);
+    if (url == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
+        return NULL;
+    }
+    mmq_role *role = mmq_role_new(&parts, &url, why);
+    free(url);
+    return role;
+}

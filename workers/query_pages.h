@@ -1,0 +1,14 @@
+/* What the pages of metric.query hold. */
+#ifndef MMQ_QUERY_PAGES_H
+#define MMQ_QUERY_PAGES_H
+
+#include "metricmq/error.h"
+#include "workers/page.h"
+
+/* Fill a page that has begun: rows of `data`, records of `models`. On success page->buffer is the
+ * payload of FINAL (empty: none), and state, rows, unchanged, more and next are what goes with it.
+ */
+mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_page_fill_models(mmq_page *page, mmq_why *why) MMQ_MUST_USE;
+
+#endif
