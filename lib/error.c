@@ -35,12 +35,14 @@ static const struct {
 /* A sentence that is cut must not end in half a UTF-8 character: it goes into msgpack and JSON. */
 static void trim_partial_character(char *text, size_t size)
 {
-    size_t start = size;
-    while (start > 0 && ((unsigned char)text[start - 1] & 0xc0) == 0x80) {
+    size_t start = size - 1;
+    while (start > 0 && ((unsigned char)text[start] & 0xc0) == 0x80) {
         start--;
     }
-    if (start > 0 && ((unsigned char)text[start - 1] & 0x80) != 0) {
-        text[start - 1] = '\0';
+    unsigned char head = (unsigned char)text[start];
+    size_t whole = head < 0xc0 ? 1 : head < 0xe0 ? 2 : head < 0xf0 ? 3 : 4;
+    if (start + whole > size) {
+        text[start] = '\0';
     }
 }
 
