@@ -32,7 +32,7 @@ struct mmq_config {
     size_t count;             /* of the table and of settings */
     const char *const *names; /* options the command takes */
     const char *path;         /* of the file; NULL: none. Borrowed from argv or environment */
-    setting *entrys;
+    setting *settings;
     const char **operands; /* borrowed from argv */
     size_t operand_count;
     bool help, version;
@@ -90,10 +90,10 @@ static mmq_err set_value(mmq_config *config, size_t index, source from, const ch
     if (from < entry->source)
         return MMQ_OK;
     if (from > entry->source || option->kind != MMQ_OPTION_LIST)
-        drop_texts(setting);
+        drop_texts(entry);
     entry->source = from;
     entry->value = value;
-    return keep_text(setting, text) ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "%s: no memory", where);
+    return keep_text(entry, text) ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "%s: no memory", where);
 }
 
 static mmq_err set_defaults(mmq_config *config, mmq_why *why)
