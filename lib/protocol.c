@@ -362,17 +362,23 @@ static void pack_text(mmq_buffer *out, const char *key, struct mmq_text text)
     }
 }
 
+/* A client's trace of any length must not keep its answer from being made. */
+static bool has_trace(const mmq_header *header)
+{
+    return header->trace.data != NULL && header->trace.size <= MMQ_TRACE_MAX;
+}
+
 /* The map's head and its id; the other `count` - 1 pairs follow, then end_header. */
 static void begin_header(mmq_buffer *out, uint32_t count, const mmq_header *header)
 {
     mmq_buffer_init(out, HEADER_MAX);
-    mmq_pack_map(out, count + (header->trace.data != NULL));
+    mmq_pack_map(out, count + has_trace(header));
     pack_id(out, header);
 }
 
 static mmq_err end_header(mmq_buffer *out, const mmq_header *header, mmq_frame *frame)
 {
-    if (header->trace.data != NULL) {
+    if (has_trace(header)) {
         pack_text(out, "trace", header->trace);
     }
     mmq_frame_init(frame);

@@ -36,7 +36,8 @@ typedef struct mmq_message {
 void mmq_frame_init(mmq_frame *frame);
 /* Copies size bytes. */
 mmq_err mmq_frame_copy(mmq_frame *frame, const void *data, size_t size) MMQ_MUST_USE;
-/* Takes ownership of data, which malloc made; it is freed when libzmq has sent it. */
+/* Takes ownership of data, which malloc made; it is freed when libzmq has sent it. After a failure
+ * data is still the caller's. */
 mmq_err mmq_frame_adopt(mmq_frame *frame, void *data, size_t size) MMQ_MUST_USE;
 /* Another reference to the same bytes: both must be closed. */
 mmq_err mmq_frame_share(mmq_frame *to, mmq_frame *from) MMQ_MUST_USE;

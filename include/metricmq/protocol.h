@@ -26,6 +26,7 @@ enum {
     MMQ_TIMEOUT_DEFAULT_MS = 30000,
     MMQ_TIMEOUT_MAX_MS = 300000,
     MMQ_CURSOR_MAX = 4096, /* bytes of a cursor */
+    MMQ_TRACE_MAX = 1024,  /* bytes of a trace that headers repeat */
 };
 
 typedef enum mmq_client_command {
@@ -99,7 +100,7 @@ typedef struct mmq_header {
 mmq_err mmq_header_parse(const void *data, size_t size, mmq_header *out) MMQ_MUST_USE;
 
 /* Pack a header into a new frame. All keys are there, nil where a pointer is NULL or a number is
- * negative; trace is left out where it is NULL. */
+ * negative; trace is left out where it is NULL or over MMQ_TRACE_MAX. */
 mmq_err mmq_header_partial(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 mmq_err mmq_header_final(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 

@@ -273,6 +273,20 @@ static void test_partial_header(void **state)
     mmq_frame_close(&frame);
 }
 
+static void test_long_trace_is_left_out(void **state)
+{
+    (void)state;
+    static char trace[1 << 20];
+    mmq_header made = {.trace = {trace, sizeof trace}};
+    mmq_frame frame;
+    assert_int_equal(mmq_header_partial(&frame, &made), MMQ_OK);
+    mmq_header read;
+    assert_int_equal(mmq_header_parse(mmq_frame_data(&frame), mmq_frame_size(&frame), &read),
+                     MMQ_OK);
+    assert_null(read.trace.data);
+    mmq_frame_close(&frame);
+}
+
 static void test_header_refused(void **state)
 {
     (void)state;
@@ -317,6 +331,7 @@ int main(void)
         cmocka_unit_test(test_long_id_counts_as_nil),
         cmocka_unit_test(test_final_header),
         cmocka_unit_test(test_partial_header),
+        cmocka_unit_test(test_long_trace_is_left_out),
         cmocka_unit_test(test_header_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
