@@ -1,0 +1,67 @@
+/* Blocking calls: step and wait until the answer is there. Other requests of the same client go on
+ * meanwhile. */
+#include <poll.h>
+
+#include "lib/client_later.h"
+#include "lib/clock.h"
+#include "metricmq/client.h"
+
+void mmq_client_wait(const mmq_client *client, int64_t wait_ns)
+{
+    int descriptors[2];
+    size_t count = mmq_client_descriptors(client, descriptors);
+    struct pollfd items[2];
+    for (size_t i = 0; i < count; i++) {
+        items[i] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
+    }
+    int64_t wait_ms = wait_ns < 0 ? -1 : (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
+    (void)poll(items, (nfds_t)count, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+}
+
+struct waiter {
+    bool done;
+    mmq_result *result;
+};
+
+static void keep_result(void *context, const mmq_answer *answer)
+{
+    struct waiter *waiter = context;
+    if (!answer->final) {
+        return;
+    }
+    mmq_result *result = waiter->result;
+    const mmq_header *header = answer->header;
+    result->status = (int)header->status;
+    mmq_text_copy(result->error, sizeof result->error, header->error.data, header->error.size);
+    mmq_text_copy(result->state, sizeof result->state, header->state.data, header->state.size);
+    if (answer->payload != NULL) {
+        mmq_frame_move(&result->payload, answer->payload);
+    }
+    waiter->done = true;
+}
+
+mmq_err mmq_client_call(mmq_client *client, const mmq_call *call, mmq_result *result, mmq_why *why)
+{
+    struct waiter waiter = {.result = result};
+    mmq_call copy = *call;
+    copy.answer = keep_result;
+    copy.context = &waiter;
+    if (mmq_client_send(client, &copy, why) == 0) {
+        return MMQ_EBUSY;
+    }
+    result->status = 0;
+    mmq_frame_init(&result->payload);
+    for (;;) {
+        int64_t wait_ns = mmq_client_step(client);
+        if (waiter.done) {
+            return MMQ_OK;
+        }
+        mmq_client_wait(client, wait_ns);
+    }
+}
+
+void mmq_result_clear(mmq_result *result)
+{
+    mmq_frame_close(&result->payload);
+    mmq_frame_init(&result->payload);
+}

@@ -1,0 +1,188 @@
+/* An id is a serial number, which makes it unique in the client's life, and a slot. A call keeps
+ * its slot from try to try, so one table serves both ids and handles. Timers are a binary heap
+ * whose elements know their index; every call is in it. */
+#include "lib/client_calls.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+
+void mmq_calls_init(mmq_calls *calls)
+{
+    memset(calls, 0, sizeof *calls);
+    TAILQ_INIT(&calls->unsent);
+    TAILQ_INIT(&calls->mmi);
+}
+
+void mmq_calls_clear(mmq_calls *calls)
+{
+    while (calls->count > 0) {
+        mmq_calls_remove(calls, calls->heap[0]);
+    }
+}
+
+static void place(mmq_calls *calls, mmq_pending *pending, size_t index)
+{
+    calls->heap[index] = pending;
+    pending->heap_index = index;
+}
+
+static void sift_up(mmq_calls *calls, mmq_pending *pending)
+{
+    size_t index = pending->heap_index;
+    while (index > 0 && pending->due_ns < calls->heap[(index - 1) / 2]->due_ns) {
+        place(calls, calls->heap[(index - 1) / 2], index);
+        index = (index - 1) / 2;
+    }
+    place(calls, pending, index);
+}
+
+static void sift_down(mmq_calls *calls, mmq_pending *pending)
+{
+    size_t index = pending->heap_index;
+    for (;;) {
+        size_t child = 2 * index + 1;
+        if (child + 1 < calls->count &&
+            calls->heap[child + 1]->due_ns < calls->heap[child]->due_ns) {
+            child++;
+        }
+        if (child >= calls->count || pending->due_ns <= calls->heap[child]->due_ns) {
+            break;
+        }
+        place(calls, calls->heap[child], index);
+        index = child;
+    }
+    place(calls, pending, index);
+}
+
+/* Finds a slot that is free; there are more slots than calls. */
+static uint64_t make_id(mmq_calls *calls)
+{
+    do {
+        calls->serial++;
+    } while (calls->slots[calls->serial % MMQ_CALLS_SLOTS] != NULL);
+    return calls->serial * MMQ_CALLS_SLOTS + calls->serial % MMQ_CALLS_SLOTS;
+}
+
+static mmq_pending *copy_call(const mmq_call *call)
+{
+    size_t service_size = strlen(call->service) + 1;
+    mmq_pending *pending = calloc(1, sizeof *pending + service_size + call->args_size);
+    if (pending == NULL) {
+        return NULL;
+    }
+    memcpy(pending->bytes, call->service, service_size);
+    if (call->args_size > 0) {
+        memcpy(pending->bytes + service_size, call->args, call->args_size);
+    }
+    pending->service = (const char *)pending->bytes;
+    pending->args = pending->bytes + service_size;
+    pending->args_size = call->args_size;
+    pending->args_count = call->args_count;
+    pending->retry = call->retry;
+    pending->answer = call->answer;
+    pending->context = call->context;
+    return pending;
+}
+
+mmq_pending *mmq_calls_add(mmq_calls *calls, const mmq_call *call, mmq_why *why)
+{
+    if (calls->count == MMQ_CALLS_MAX || call->args_size > MMQ_CALLS_BYTES_MAX - calls->bytes) {
+        (void)mmq_fail(why, MMQ_EBUSY, "too many requests are under way");
+        return NULL;
+    }
+    mmq_pending *pending = copy_call(call);
+    if (pending == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the request");
+        return NULL;
+    }
+    pending->handle = pending->id = make_id(calls);
+    calls->slots[pending->id % MMQ_CALLS_SLOTS] = pending;
+    pending->heap_index = calls->count++;
+    sift_up(calls, pending);
+    calls->bytes += pending->args_size;
+    return pending;
+}
+
+static struct mmq_pending_list *list_of(mmq_calls *calls, const mmq_pending *pending)
+{
+    if (pending->state == MMQ_CALL_UNSENT) {
+        return &calls->unsent;
+    }
+    return pending->state == MMQ_CALL_SENT && pending->mmi ? &calls->mmi : NULL;
+}
+
+static void leave_list(mmq_calls *calls, mmq_pending *pending)
+{
+    struct mmq_pending_list *list = list_of(calls, pending);
+    if (list != NULL) {
+        TAILQ_REMOVE(list, pending, link);
+    }
+}
+
+void mmq_calls_remove(mmq_calls *calls, mmq_pending *pending)
+{
+    CHECK(calls->slots[pending->id % MMQ_CALLS_SLOTS] == pending);
+    leave_list(calls, pending);
+    calls->slots[pending->id % MMQ_CALLS_SLOTS] = NULL;
+    calls->bytes -= pending->args_size;
+    mmq_pending *last = calls->heap[--calls->count];
+    if (last != pending) {
+        last->heap_index = pending->heap_index;
+        sift_up(calls, last);
+        sift_down(calls, last);
+    }
+    free(pending);
+}
+
+void mmq_calls_set_state(mmq_calls *calls, mmq_pending *pending, mmq_call_state state)
+{
+    leave_list(calls, pending);
+    pending->state = state;
+    struct mmq_pending_list *list = list_of(calls, pending);
+    if (list != NULL) {
+        TAILQ_INSERT_TAIL(list, pending, link);
+    }
+}
+
+void mmq_calls_set_due(mmq_calls *calls, mmq_pending *pending, int64_t due_ns)
+{
+    pending->due_ns = due_ns;
+    sift_up(calls, pending);
+    sift_down(calls, pending);
+}
+
+void mmq_calls_renew(mmq_calls *calls, mmq_pending *pending)
+{
+    pending->id = ++calls->serial * MMQ_CALLS_SLOTS + pending->id % MMQ_CALLS_SLOTS;
+}
+
+mmq_pending *mmq_calls_by_id(const mmq_calls *calls, uint64_t id)
+{
+    mmq_pending *pending = calls->slots[id % MMQ_CALLS_SLOTS];
+    return pending != NULL && pending->id == id ? pending : NULL;
+}
+
+mmq_pending *mmq_calls_by_handle(const mmq_calls *calls, uint64_t handle)
+{
+    mmq_pending *pending = calls->slots[handle % MMQ_CALLS_SLOTS];
+    return pending != NULL && pending->handle == handle ? pending : NULL;
+}
+
+mmq_pending *mmq_calls_by_mmi(const mmq_calls *calls, const char *service, size_t size)
+{
+    mmq_pending *pending;
+    TAILQ_FOREACH(pending, &calls->mmi, link)
+    {
+        if (strlen(pending->service) == size && memcmp(pending->service, service, size) == 0) {
+            return pending;
+        }
+    }
+    return NULL;
+}
+
+mmq_pending *mmq_calls_first(const mmq_calls *calls)
+{
+    return calls->count > 0 ? calls->heap[0] : NULL;
+}
