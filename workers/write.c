@@ -1,0 +1,442 @@
+/* The write worker: one work thread owns the store's writer's lock and its only writing connection.
+ *
+ * Group commit: what has come while the last commit was on its way to the disk is done in one
+ * transaction, each request a step that is atomic by itself, and answered when the commit is
+ * durable. A group ends early when its bodies are big, so that a transaction stays bounded. If the
+ * transaction fails, all of it is undone, and every request that had succeeded gets the error.
+ *
+ * The constructor tries the lock itself, so that a store that cannot be opened is told at once;
+ * only where another process has the lock does the thread wait for it in the background. */
+#include "workers/role.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "lib/buffer.h"
+#include "lib/fields.h"
+#include "lib/log.h"
+#include "lib/pack.h"
+#include "lib/unpack.h"
+#include "metricmq/protocol.h"
+#include "workers/record.h"
+#include "workers/store/store.h"
+#include "workers/write_rows.h"
+
+enum {
+    CAPACITY_DEFAULT = 256,
+    GROUP_MAX = 256,                   /* requests of a transaction */
+    GROUP_BYTES_MAX = 8 * 1024 * 1024, /* of their bodies, about */
+    STANDBY_POLL_MS = 1000,
+    ANSWER_MAX = 1024 * 1024, /* bytes of an answer */
+};
+
+/* Made by mmq_write_worker_new, used by the one work thread. */
+typedef struct write_shared {
+    char *store;          /* url */
+    mmq_store_lock *lock; /* NULL: to be waited for; the thread takes it over */
+    int stop_fd;          /* eventfd, readable once the role is ending */
+} write_shared;
+
+/* The work thread's. */
+typedef struct write_thread {
+    mmq_store_lock *lock;
+    mmq_store *store;
+    mmq_err tidy_err; /* of the last tidy: logged when it changes */
+} write_thread;
+
+/* What became of one request of a group. */
+typedef struct outcome {
+    mmq_err err;
+    mmq_why why;
+    mmq_buffer answer; /* empty: no payload */
+} outcome;
+
+/* ---- ops -------------------------------------------------------------------------------- */
+
+/* An op's arguments, of all ops. */
+typedef struct write_args {
+    mmq_slice metric;
+    mmq_slice uid;
+    mmq_slice rows;
+    int64_t first_rowid;
+    bool has_first_rowid;
+} write_args;
+
+#define UID_FIELD                                                                                  \
+    {                                                                                              \
+        "uid", MMQ_KIND_TEXT, true, offsetof(write_args, uid), MMQ_NO_GIVEN                        \
+    }
+#define ROWS_FIELD                                                                                 \
+    {                                                                                              \
+        "rows", MMQ_KIND_BYTES, true, offsetof(write_args, rows), MMQ_NO_GIVEN                     \
+    }
+
+static const mmq_field_spec create_fields[] = {
+    {"metric", MMQ_KIND_MAP, true, offsetof(write_args, metric), MMQ_NO_GIVEN},
+};
+static const mmq_field_spec append_fields[] = {
+    UID_FIELD,
+    ROWS_FIELD,
+    {"first_rowid", MMQ_KIND_INT, false, offsetof(write_args, first_rowid),
+     offsetof(write_args, has_first_rowid)},
+};
+static const mmq_field_spec score_fields[] = {UID_FIELD, ROWS_FIELD};
+static const mmq_field_spec delete_fields[] = {UID_FIELD};
+
+/* A uid as the store takes it; one that is too long is no metric's, and stays so when it is cut. */
+typedef struct uid_text {
+    char text[MMQ_UID_MAX + 2];
+} uid_text;
+
+static uid_text copy_uid(const write_args *args)
+{
+    uid_text uid = {""};
+    size_t room = sizeof uid.text - 1;
+    memcpy(uid.text, args->uid.data, args->uid.size < room ? args->uid.size : room);
+    return uid;
+}
+
+static mmq_err do_create(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why)
+{
+    mmq_metric metric;
+    mmq_err err = mmq_record_read(args->metric.data, args->metric.size, &metric, why);
+    if (err == MMQ_OK) {
+        err = mmq_store_create(store, &metric, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_record_pack(answer, &metric, why);
+    }
+    mmq_metric_clear(&metric);
+    return err;
+}
+
+static void pack_appended(mmq_buffer *answer, const mmq_appended *appended)
+{
+    mmq_pack_map(answer, 3);
+    mmq_pack_cstr(answer, "first_rowid");
+    mmq_pack_int(answer, appended->first_rowid);
+    mmq_pack_cstr(answer, "last_rowid");
+    mmq_pack_int(answer, appended->last_rowid);
+    mmq_pack_cstr(answer, "added");
+    mmq_pack_int(answer, appended->added);
+}
+
+static mmq_err do_append(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why)
+{
+    if (args->has_first_rowid && args->first_rowid < 1) {
+        return mmq_fail(why, MMQ_EINVAL, "\"first_rowid\" must be at least 1");
+    }
+    mmq_write_rows rows;
+    mmq_appended appended;
+    mmq_err err =
+        mmq_write_rows_read(MMQ_ROWS_APPEND, args->rows.data, args->rows.size, &rows, why);
+    if (err == MMQ_OK) {
+        err =
+            mmq_store_append(store, copy_uid(args).text, args->first_rowid, &rows, &appended, why);
+    }
+    if (err == MMQ_OK) {
+        pack_appended(answer, &appended);
+    }
+    mmq_write_rows_clear(&rows);
+    return err;
+}
+
+static mmq_err do_score(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why)
+{
+    (void)answer;
+    mmq_write_rows rows;
+    mmq_err err = mmq_write_rows_read(MMQ_ROWS_SCORE, args->rows.data, args->rows.size, &rows, why);
+    if (err == MMQ_OK) {
+        err = mmq_store_score(store, copy_uid(args).text, &rows, why);
+    }
+    mmq_write_rows_clear(&rows);
+    return err;
+}
+
+static mmq_err do_delete(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why)
+{
+    (void)answer;
+    return mmq_store_delete(store, copy_uid(args).text, why);
+}
+
+#define FIELDS(fields) fields, sizeof(fields) / sizeof *(fields)
+
+static const struct write_op {
+    const char *name;
+    const mmq_field_spec *fields;
+    size_t field_count;
+    mmq_err (*run)(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why);
+} write_ops[] = {
+    {"create", FIELDS(create_fields), do_create},
+    {"append", FIELDS(append_fields), do_append},
+    {"score", FIELDS(score_fields), do_score},
+    {"delete", FIELDS(delete_fields), do_delete},
+};
+
+static const struct write_op *find_op(const mmq_slice *name)
+{
+    for (size_t i = 0; i < sizeof write_ops / sizeof *write_ops; i++) {
+        const struct write_op *op = &write_ops[i];
+        if (strlen(op->name) == name->size && memcmp(op->name, name->data, name->size) == 0) {
+            return op;
+        }
+    }
+    return NULL;
+}
+
+static mmq_err run_request(mmq_store *store, const mmq_request *request, mmq_buffer *answer,
+                           mmq_why *why)
+{
+    if (mmq_request_left_ns(request) <= 0) {
+        return mmq_fail(why, MMQ_ETIMEOUT, "the request's time was over before it was begun");
+    }
+    size_t size;
+    const void *body = mmq_request_body(request, &size);
+    mmq_slice name;
+    mmq_err err = mmq_fields_op(body, size, &name, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const struct write_op *op = find_op(&name);
+    if (op == NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "\"op\" must be create, append, score or delete");
+    }
+    write_args args = {0};
+    err = mmq_fields_read(body, size, op->fields, op->field_count, &args, why);
+    return err == MMQ_OK ? op->run(store, &args, answer, why) : err;
+}
+
+/* ---- groups ----------------------------------------------------------------------------- */
+
+/* True if the request was refused without any change, and the transaction may go on. */
+static bool is_refusal(mmq_err err)
+{
+    return err == MMQ_EINVAL || err == MMQ_ENOTFOUND || err == MMQ_ECONFLICT ||
+           err == MMQ_ETOOBIG || err == MMQ_ETIMEOUT;
+}
+
+/* Runs the requests in one transaction and commits it. On failure nothing has happened. */
+static mmq_err run_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count,
+                         mmq_why *why)
+{
+    mmq_err err = mmq_store_begin_write(store, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < count; i++) {
+        outcome *to = &outcomes[i];
+        to->err = run_request(store, requests[i], &to->answer, &to->why);
+        if (to->err != MMQ_OK && !is_refusal(to->err)) {
+            *why = to->why;
+            mmq_store_rollback(store);
+            return to->err;
+        }
+    }
+    return mmq_store_commit(store, why);
+}
+
+static void answer_request(mmq_request **request, outcome *of)
+{
+    mmq_frame payload;
+    mmq_frame_init(&payload);
+    bool has_payload = of->answer.size > 0 || of->answer.failed;
+    if (of->err == MMQ_OK && has_payload) {
+        /* The commit is done: an answer that does not fit memory is told as a failure, which is
+         * harmless, since whoever sends it again finds it done. */
+        of->err = mmq_buffer_to_frame(&of->answer, &payload);
+    }
+    if (of->err != MMQ_OK) {
+        mmq_request_refuse(request, of->err, &of->why);
+    } else {
+        mmq_final final = {.status = 200, .rows = -1};
+        mmq_request_final(request, &final, has_payload ? &payload : NULL);
+    }
+    mmq_frame_close(&payload);
+}
+
+static void serve_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        outcomes[i] = (outcome){.err = MMQ_OK};
+        mmq_buffer_init(&outcomes[i].answer, ANSWER_MAX);
+    }
+    mmq_why why = {""};
+    mmq_err err = run_group(store, requests, outcomes, count, &why);
+    if (err != MMQ_OK) {
+        mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why.text), MMQ_I("requests", count));
+    }
+    bool alone = err == MMQ_ECORRUPT && count > 1;
+    for (size_t i = 0; i < count; i++) {
+        outcome *of = &outcomes[i];
+        bool refused = is_refusal(of->err);
+        if (err != MMQ_OK && !refused) {
+            /* 503 and not 500: nothing has happened, so trying again is right. */
+            of->err = mmq_fail(&of->why, MMQ_EUNAVAILABLE, "%s", why.text);
+        }
+        if (!alone || refused) {
+            answer_request(&requests[i], of);
+        }
+        mmq_buffer_clear(&of->answer);
+    }
+    /* A damaged page must not fail the writes of other metrics that came at the same time. */
+    for (size_t i = 0; i < count && alone; i++) {
+        if (requests[i] != NULL) {
+            serve_group(store, &requests[i], &outcomes[i], 1);
+        }
+    }
+}
+
+/* How many of the requests make one transaction: at least one. */
+static size_t group_size(mmq_request **requests, size_t count)
+{
+    size_t n = 0, bytes = 0;
+    while (n < count && (n == 0 || bytes < GROUP_BYTES_MAX)) {
+        size_t size;
+        (void)mmq_request_body(requests[n], &size);
+        bytes += size;
+        n++;
+    }
+    return n;
+}
+
+static void handle_requests(void *context, mmq_request **requests, size_t count)
+{
+    write_thread *writer = context;
+    outcome outcomes[GROUP_MAX];
+    for (size_t done = 0; done < count;) {
+        size_t n = group_size(requests + done, count - done);
+        serve_group(writer->store, requests + done, outcomes, n);
+        done += n;
+    }
+}
+
+static bool tidy_up(void *context)
+{
+    write_thread *writer = context;
+    bool more;
+    mmq_why why = {""};
+    mmq_err err = mmq_store_tidy(writer->store, &more, &why);
+    if (err != MMQ_OK && err != writer->tidy_err) {
+        mmq_log(MMQ_WARN, "housekeeping failed", MMQ_S("error", why.text));
+    }
+    writer->tidy_err = err;
+    return more && err == MMQ_OK;
+}
+
+/* ---- the thread ------------------------------------------------------------------------- */
+
+/* Waits until another process lets go of the store. MMQ_ECLOSED: the role is ending. */
+static mmq_err wait_for_lock(const write_shared *shared, mmq_store_lock **lock, mmq_why *why)
+{
+    mmq_log(MMQ_INFO, "standby: another process owns the store", MMQ_S("store", shared->store));
+    for (;;) {
+        struct pollfd stop = {.fd = shared->stop_fd, .events = POLLIN};
+        if (poll(&stop, 1, STANDBY_POLL_MS) > 0) {
+            return mmq_fail(why, MMQ_ECLOSED, "stopped while waiting for the store");
+        }
+        mmq_err err = mmq_store_lock_try(shared->store, lock, why);
+        if (err != MMQ_EBUSY) {
+            return err;
+        }
+    }
+}
+
+static void writer_destroy(void **context)
+{
+    write_thread *writer = *context;
+    mmq_store_close(&writer->store);
+    mmq_store_unlock(&writer->lock);
+    free(writer);
+    *context = NULL;
+}
+
+static void *writer_new(void *context, mmq_why *why)
+{
+    write_shared *shared = context;
+    mmq_log_role("write");
+    write_thread *writer = calloc(1, sizeof *writer);
+    if (writer == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the write worker");
+        return NULL;
+    }
+    writer->lock = shared->lock;
+    shared->lock = NULL;
+    mmq_err err = writer->lock == NULL ? wait_for_lock(shared, &writer->lock, why) : MMQ_OK;
+    if (err == MMQ_OK) {
+        err = mmq_store_open(shared->store, MMQ_STORE_WRITE, &writer->store, why);
+    }
+    void *made = writer;
+    if (err != MMQ_OK) {
+        writer_destroy(&made);
+    }
+    return made;
+}
+
+/* ---- the role --------------------------------------------------------------------------- */
+
+static void shared_destroy(void **shared_p)
+{
+    write_shared *shared = *shared_p;
+    mmq_store_unlock(&shared->lock);
+    if (shared->stop_fd >= 0) {
+        (void)close(shared->stop_fd);
+    }
+    free(shared->store);
+    free(shared);
+    *shared_p = NULL;
+}
+
+static void shared_stop(void *context)
+{
+    write_shared *shared = context;
+    (void)eventfd_write(shared->stop_fd, 1); /* cannot overflow: it is written once */
+}
+
+/* MMQ_EBUSY: another process has the lock. */
+static mmq_err shared_new(const char *store, void **out, mmq_why *why)
+{
+    write_shared *shared = calloc(1, sizeof *shared);
+    *out = shared;
+    if (shared == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for the write worker");
+    }
+    shared->stop_fd = eventfd(0, EFD_CLOEXEC);
+    shared->store = strdup(store);
+    if (shared->stop_fd < 0 || shared->store == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "cannot make the write worker: %s", strerror(errno));
+    }
+    return mmq_store_lock_try(store, &shared->lock, why);
+}
+
+mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, mmq_why *why)
+{
+    void *shared;
+    mmq_err err = shared_new(settings->store, &shared, why);
+    mmq_role_parts parts = {
+        .worker = {.endpoint = settings->endpoint,
+                   .service = MMQ_SERVICE_WRITE,
+                   .threads = 1,
+                   .capacity = settings->capacity != 0 ? settings->capacity : CAPACITY_DEFAULT,
+                   .batch_max = GROUP_MAX,
+                   .drain_ms = settings->drain_ms,
+                   .thread_new = writer_new,
+                   .thread_destroy = writer_destroy,
+                   .handle = handle_requests,
+                   .idle = tidy_up},
+        .standby = err == MMQ_EBUSY,
+        .stop = shared_stop,
+        .shared_destroy = shared_destroy,
+    };
+    mmq_role *role = NULL;
+    if (err == MMQ_OK || (err == MMQ_EBUSY && wait)) {
+        role = mmq_role_new(&parts, &shared, why);
+    }
+    if (shared != NULL) {
+        shared_destroy(&shared);
+    }
+    return role;
+}
