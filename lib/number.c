@@ -4,101 +4,13 @@
 #include "lib/number.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/shortest.h"
 
-enum { DIGITS_MAX = 17 };
-
-/* value = 0.d1d2d3... * 10^point */
-typedef struct decimal {
-    char digits[24];
-    int count;
-    int point;
-} decimal;
-
-static void find_shortest(double value, decimal *out)
-{
-    char text[40];
-    int precision = 1;
-    do {
-        snprintf(text, sizeof text, "%.*e", precision - 1, value);
-        precision++;
-    } while (precision <= DIGITS_MAX && strtod(text, NULL) != value);
-    out->count = 0;
-    const char *at = text;
-    for (; *at != 'e'; at++)
-        if (*at >= '0' && *at <= '9')
-            out->digits[out->count++] = *at;
-    while (out->count > 1 && out->digits[out->count - 1] == '0')
-        out->count--;
-    out->point = atoi(at + 1) + 1;
-}
-
-static char *put_zeros(char *at, int count)
-{
-    memset(at, '0', (size_t)count);
-    return at + count;
-}
-
-static char *put_digits(char *at, const char *digits, int count)
-{
-    memcpy(at, digits, (size_t)count);
-    return at + count;
-}
-
-static char *put_scientific(char *at, const decimal *number)
-{
-    int exponent = number->point - 1;
-    *at++ = number->digits[0];
-    if (number->count > 1) {
-        *at++ = '.';
-        at = put_digits(at, number->digits + 1, number->count - 1);
-    }
-    *at++ = 'e';
-    *at++ = exponent < 0 ? '-' : '+';
-    exponent = abs(exponent);
-    if (exponent >= 100)
-        *at++ = (char)('0' + exponent / 100);
-    *at++ = (char)('0' + exponent / 10 % 10);
-    *at++ = (char)('0' + exponent % 10);
-    return at;
-}
-
-static char *put_positional(char *at, const decimal *number)
-{
-    if (number->point <= 0) {
-        at = put_digits(at, "0.", 2);
-        at = put_zeros(at, -number->point);
-        return put_digits(at, number->digits, number->count);
-    }
-    if (number->count <= number->point) {
-        at = put_digits(at, number->digits, number->count);
-        return put_zeros(at, number->point - number->count);
-    }
-    at = put_digits(at, number->digits, number->point);
-    *at++ = '.';
-    return put_digits(at, number->digits + number->point, number->count - number->point);
-}
-
-size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX])
-{
-    CHECK(isfinite(value));
-    char *at = out;
-    decimal number;
-    if (value == 0) {
-        at = signbit(value) ? put_digits(at, "-0.0", 4) : put_digits(at, "0", 1);
-        return (size_t)(at - out);
-    }
-    if (value < 0)
-        *at++ = '-';
-    find_shortest(fabs(value), &number);
-    bool scientific = number.point < -3 || number.point > 16;
-    at = scientific ? put_scientific(at, &number) : put_positional(at, &number);
-    return (size_t)(at - out);
-}
+#define WHOLE_MAX 9007199254740992.0 /* 2^53: below, a whole number has its own digits */
 
 /* The digits of 00 to 99, two by two. */
 static const char pairs[] = "0001020304050607080910111213141516171819"
@@ -118,6 +30,89 @@ static char *put_unsigned_before(char *end, uint64_t number)
     else
         *--at = (char)('0' + number);
     return at;
+}
+
+/* 0.DIGITS * 10^point */
+typedef struct layout {
+    const char *digits;
+    int count;
+    int point;
+} layout;
+
+static char *put_zeros(char *at, int count)
+{
+    memset(at, '0', (size_t)count);
+    return at + count;
+}
+
+static char *put_digits(char *at, const char *digits, int count)
+{
+    memcpy(at, digits, (size_t)count);
+    return at + count;
+}
+
+static char *put_scientific(char *at, const layout *number)
+{
+    int exponent = number->point - 1;
+    *at++ = number->digits[0];
+    if (number->count > 1) {
+        *at++ = '.';
+        at = put_digits(at, number->digits + 1, number->count - 1);
+    }
+    *at++ = 'e';
+    *at++ = exponent < 0 ? '-' : '+';
+    exponent = abs(exponent);
+    if (exponent >= 100)
+        *at++ = (char)('0' + exponent / 100);
+    *at++ = (char)('0' + exponent / 10 % 10);
+    *at++ = (char)('0' + exponent % 10);
+    return at;
+}
+
+static char *put_positional(char *at, const layout *number)
+{
+    if (number->point <= 0) {
+        at = put_digits(at, "0.", 2);
+        at = put_zeros(at, -number->point);
+        return put_digits(at, number->digits, number->count);
+    }
+    if (number->count <= number->point) {
+        at = put_digits(at, number->digits, number->count);
+        return put_zeros(at, number->point - number->count);
+    }
+    at = put_digits(at, number->digits, number->point);
+    *at++ = '.';
+    return put_digits(at, number->digits + number->point, number->count - number->point);
+}
+
+/* value is above zero */
+static char *put_positive(char *at, double value)
+{
+    char digits[MMQ_INTEGER_MAX];
+    char *end = digits + sizeof digits;
+    if (value < WHOLE_MAX && value == trunc(value)) {
+        const char *first = put_unsigned_before(end, (uint64_t)value);
+        return put_digits(at, first, (int)(end - first));
+    }
+    mmq_decimal decimal = mmq_shortest_decimal(value);
+    const char *first = put_unsigned_before(end, decimal.digits);
+    const int count = (int)(end - first);
+    const layout number = {.digits = first, .count = count, .point = decimal.exponent + count};
+    bool scientific = number.point < -3 || number.point > 16;
+    return scientific ? put_scientific(at, &number) : put_positional(at, &number);
+}
+
+size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX])
+{
+    CHECK(isfinite(value));
+    char *at = out;
+    if (value < 0)
+        *at++ = '-';
+    if (value == 0)
+        at = signbit(value) ? put_digits(at, "-0.0", 4) : put_digits(at, "0", 1);
+    else
+        at = put_positive(at, fabs(value));
+    return (size_t)(at - out);
 }
 
 size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX])

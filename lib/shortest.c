@@ -1,0 +1,109 @@
+/* The algorithm is Raffaello Giulietti's Schubfach ("The Schubfach way to render doubles", 2020).
+ *
+ * A double c * 2^q stands for all reals between the midpoints to its neighbours. With the power of
+ * ten 10^k just below that interval's width, the interval holds at least one multiple of 10^k and
+ * at most one of 10^(k+1): the pigeonholes ("Schubfach") of which we take the one that is occupied.
+ *
+ * Everything is counted in quarters of 10^k, so that the value, 4c, and its midpoints, 4c - 2 (or
+ * 4c - 1 below a power of two) and 4c + 2, are whole before they are scaled by 2^q / 10^k. The
+ * scaling multiplies by a 128-bit power of ten that is rounded up; what it loses cannot change a
+ * comparison with a whole number as long as the last bit remembers that something was lost
+ * (rounding to odd). */
+#include "lib/shortest.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+enum {
+    FRACTION_BITS = 52,
+    EXPONENT_BIAS = 1075, /* of a double whose fraction counts as a whole number */
+    EXPONENT_MASK = 0x7ff,
+    POWER_FIRST = -292, /* the table's first power of ten */
+};
+
+static const struct power {
+    uint64_t high, low;
+} powers[] = {
+#include "lib/pow10.inc"
+};
+
+/* floor(log10(2^q)), or of 3/4 * 2^q; exact for all q of doubles. */
+static int floor_log10(int q, bool three_quarters)
+{
+    return (q * 1262611 - (three_quarters ? 524031 : 0)) >> 22;
+}
+
+/* floor(log2(10^k)); exact for all k of the table. */
+static int floor_log2(int k)
+{
+    return (k * 1741647) >> 19;
+}
+
+/* floor(power * factor / 2^128), with the last bit set if that was not all. */
+static uint64_t scale_to_odd(struct power power, uint64_t factor)
+{
+    unsigned __int128 low = (unsigned __int128)power.low * factor;
+    unsigned __int128 high = (unsigned __int128)power.high * factor + (uint64_t)(low >> 64);
+    bool inexact = (uint64_t)high > 1; /* 1 is what the table's rounding up may add */
+    return (uint64_t)(high >> 64) | inexact;
+}
+
+/* In quarters of 10^exponent: the value and the bounds within which a decimal reads back. */
+typedef struct interval {
+    uint64_t lower, value, upper;
+    int exponent;
+} interval;
+
+static interval make_interval(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint64_t fraction = bits & ((UINT64_C(1) << FRACTION_BITS) - 1);
+    const int biased = (int)(bits >> FRACTION_BITS) & EXPONENT_MASK;
+    const bool normal = biased != 0;
+    const uint64_t c = normal ? fraction | UINT64_C(1) << FRACTION_BITS : fraction;
+    const int q = (normal ? biased : 1) - EXPONENT_BIAS;
+    const bool power_of_two = fraction == 0 && biased > 1; /* its lower neighbour is nearer */
+    const bool open = c % 2 != 0; /* reading rounds a midpoint to even: not to us */
+    const int k = floor_log10(q, power_of_two);
+    const int shift = q + floor_log2(-k) + 1;
+    const struct power power = powers[-k - POWER_FIRST];
+    return (interval){
+        .lower = scale_to_odd(power, (4 * c - (power_of_two ? 1 : 2)) << shift) + open,
+        .value = scale_to_odd(power, (4 * c) << shift),
+        .upper = scale_to_odd(power, (4 * c + 2) << shift) - open,
+        .exponent = k,
+    };
+}
+
+static bool holds(const interval *within, uint64_t quarters)
+{
+    return within->lower <= quarters && quarters <= within->upper;
+}
+
+static mmq_decimal pick_decimal(const interval *within)
+{
+    const uint64_t floor = within->value / 4, tens = floor / 10;
+    /* one digit less: at most one of the two neighbours is inside */
+    const bool tens_low = holds(within, 40 * tens), tens_high = holds(within, 40 * tens + 40);
+    if (tens > 0 && tens_low != tens_high)
+        return (mmq_decimal){tens + tens_high, within->exponent + 1};
+    const bool low = holds(within, 4 * floor), high = holds(within, 4 * floor + 4);
+    if (low != high)
+        return (mmq_decimal){floor + high, within->exponent};
+    /* both are: the nearer one, at the same distance the even one */
+    const uint64_t middle = 4 * floor + 2;
+    const bool up = within->value > middle || (within->value == middle && floor % 2 != 0);
+    return (mmq_decimal){floor + up, within->exponent};
+}
+
+mmq_decimal mmq_shortest_decimal(double value)
+{
+    const interval within = make_interval(value);
+    mmq_decimal decimal = pick_decimal(&within);
+    while (decimal.digits % 10 == 0) {
+        decimal.digits /= 10;
+        decimal.exponent++;
+    }
+    return decimal;
+}
