@@ -23,6 +23,8 @@ typedef struct mmq_render mmq_render;
 
 mmq_render *mmq_render_new(mmq_form form);
 void mmq_render_destroy(mmq_render **render);
+/* Records only: leaves out metrics that nobody watches (status 0). Before the first feed. */
+void mmq_render_monitored_only(mmq_render *render);
 /* Gives it the next payload; borrowed until mmq_render_read has returned 0 for it. */
 void mmq_render_feed(mmq_render *render, const void *payload, size_t size);
 /* No more payloads: what is left is the end of the text. */

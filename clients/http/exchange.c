@@ -1,0 +1,301 @@
+/* The life of an exchange, as libmicrohttpd calls us.
+ *
+ * libmicrohttpd takes an answer only before a body or behind it, never in its middle. So a refusal
+ * waits until the body was read and thrown away, but for three cases: framing that cannot be
+ * trusted, a client that waits for "100 Continue", and a body that is past MMQ_BODY_READ, whose
+ * answer is written by us and its connection closed.
+ *
+ * Suspended connections have no timeout in libmicrohttpd, and their descriptors are not watched:
+ * each has a deadline of ours. All wait equally long, so the list of them is in order. */
+#include "clients/http/exchange.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "clients/http/routes.h"
+#include "lib/check.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+enum {
+    GRACE_MS = 2000,  /* beyond the bus timeout: the client library's own 504 comes first */
+    LINGER_MS = 2000, /* for a client to see our answer while it still sends */
+};
+
+static void free_exchange(mmq_exchange *exchange)
+{
+    for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
+        mmq_client_cancel(exchange->adapter->client, exchange->calls[i].handle);
+    }
+    mmq_stream_destroy(&exchange->stream);
+    mmq_render_destroy(&exchange->render);
+    mmq_frame_close(&exchange->page);
+    mmq_buffer_clear(&exchange->body);
+    if (exchange->response) {
+        MHD_destroy_response(exchange->response);
+    }
+    free(exchange->target);
+    free(exchange);
+}
+
+void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection *connection)
+{
+    mmq_adapter *adapter = context;
+    mmq_exchange *exchange = calloc(1, sizeof *exchange);
+    if (exchange == NULL) {
+        return NULL;
+    }
+    exchange->adapter = adapter;
+    exchange->connection = connection;
+    exchange->started_ns = mmq_now_ns();
+    mmq_frame_init(&exchange->page);
+    mmq_buffer_init(&exchange->body, MMQ_BODY_KEPT);
+    exchange->target_size = strlen(target);
+    exchange->target = strdup(target);
+    if (exchange->target == NULL) {
+        free_exchange(exchange);
+        return NULL;
+    }
+    snprintf(exchange->shown, sizeof exchange->shown, "%.*s", (int)strcspn(target, "?"), target);
+    snprintf(exchange->trace, sizeof exchange->trace, "%08" PRIx32 "-%" PRIu64, adapter->trace_run,
+             ++adapter->trace_count);
+    TAILQ_INSERT_TAIL(&adapter->live, exchange, live);
+    adapter->live_count++;
+    return exchange;
+}
+
+void mmq_exchange_suspend(mmq_exchange *exchange)
+{
+    CHECK(!exchange->suspended);
+    int64_t wait_ms = (int64_t)exchange->adapter->timeout_ms + GRACE_MS;
+    exchange->suspended = true;
+    exchange->deadline_ns = mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
+    TAILQ_INSERT_TAIL(&exchange->adapter->waiting, exchange, waiting);
+    MHD_suspend_connection(exchange->connection);
+}
+
+void mmq_exchange_wake(mmq_exchange *exchange)
+{
+    if (exchange->suspended) {
+        exchange->suspended = false;
+        TAILQ_REMOVE(&exchange->adapter->waiting, exchange, waiting);
+        MHD_resume_connection(exchange->connection);
+    }
+}
+
+static int connection_fd(const mmq_exchange *exchange)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    return info ? info->connect_fd : -1;
+}
+
+/* Sends RST at once. SO_LINGER would not do: libmicrohttpd shuts the connection down before it
+ * closes it, and the FIN, which a reader of HTTP/1.0 takes for the end, would come first. */
+static void reset_connection(const mmq_exchange *exchange)
+{
+    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
+    (void)connect(connection_fd(exchange), &nobody, sizeof nobody);
+}
+
+void mmq_exchange_break(mmq_exchange *exchange)
+{
+    exchange->broken = true;
+    reset_connection(exchange);
+    mmq_stream_destroy(&exchange->stream);
+    mmq_exchange_wake(exchange);
+}
+
+/* The target and method, the key, the framing: refuses or sets the route. */
+static void check_request(mmq_exchange *exchange, const char *method, const char *version)
+{
+    mmq_why why = {""};
+    unsigned allowed;
+    const mmq_adapter *adapter = exchange->adapter;
+    const char *fault = mmq_headers_fault(&exchange->headers, version);
+    mmq_err target = mmq_url_parse(exchange->target, exchange->target_size, &exchange->url, &why);
+    if (fault || target) {
+        exchange->close = true;
+        mmq_exchange_refuse(exchange, 400, "%s", fault ? fault : why.text);
+        return;
+    }
+    mmq_err err = mmq_route_find(&exchange->url, method, &exchange->route, &allowed);
+    bool open = exchange->route && exchange->route->open;
+    if (adapter->keyed && !open && !mmq_key_matches(&adapter->key, &exchange->headers)) {
+        mmq_exchange_refuse(exchange, 401, "the key is missing or wrong");
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"metricmq\"");
+    } else if (err == MMQ_ENOTFOUND) {
+        mmq_exchange_refuse(exchange, 404, "there is nothing at this path");
+    } else if (err) {
+        char methods[64];
+        mmq_methods_print(allowed, methods);
+        mmq_exchange_refuse(exchange, 405, "this path takes %s", methods);
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_ALLOW, methods);
+    } else if (adapter->draining) {
+        mmq_exchange_refuse(exchange, 503, "the adapter is being stopped");
+    }
+}
+
+static enum MHD_Result send_answer(mmq_exchange *exchange)
+{
+    if (exchange->close || exchange->adapter->draining) {
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_CONNECTION, "close");
+    }
+    struct MHD_Response *response = exchange->response;
+    exchange->response = NULL;
+    exchange->state = MMQ_EXCHANGE_ANSWERING;
+    enum MHD_Result result =
+        MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+/* An answer that is not there yet is waited for; one that could not be made closes. */
+static enum MHD_Result answer_or_wait(mmq_exchange *exchange)
+{
+    if (exchange->response) {
+        return send_answer(exchange);
+    }
+    if (exchange->status != 0) {
+        return MHD_NO;
+    }
+    mmq_exchange_suspend(exchange);
+    return MHD_YES;
+}
+
+static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method,
+                                      const char *version)
+{
+    exchange->state = MMQ_EXCHANGE_READING;
+    snprintf(exchange->method, sizeof exchange->method, "%s", method);
+    mmq_headers_read(exchange->connection, &exchange->headers);
+    check_request(exchange, method, version);
+    const mmq_headers *headers = &exchange->headers;
+    bool untrusted = mmq_headers_fault(headers, version) != NULL;
+    if (exchange->status == 0 && headers->expects && headers->length > MMQ_BODY_KEPT) {
+        mmq_exchange_refuse(exchange, 413, "the body is over %d bytes", MMQ_BODY_KEPT);
+    }
+    if (exchange->status == 0 || !(untrusted || headers->expects)) {
+        return MHD_YES;
+    }
+    exchange->close = true;
+    return answer_or_wait(exchange);
+}
+
+static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_t *size)
+{
+    exchange->body_size += *size;
+    bool wanted = exchange->status == 0 && exchange->body_size <= MMQ_BODY_KEPT;
+    if (wanted) {
+        mmq_buffer_add(&exchange->body, data, *size);
+    } else {
+        mmq_buffer_clear(&exchange->body);
+    }
+    *size = 0;
+    if (exchange->state == MMQ_EXCHANGE_LINGERING) {
+        return mmq_now_ns() < exchange->deadline_ns ? MHD_YES : MHD_NO;
+    }
+    if (exchange->body_size > MMQ_BODY_READ) {
+        exchange->state = MMQ_EXCHANGE_LINGERING;
+        exchange->deadline_ns = mmq_now_ns() + LINGER_MS * MMQ_NS_PER_MS;
+        mmq_exchange_answer_raw(exchange, 413, "Content Too Large", "the body is too big");
+        shutdown(connection_fd(exchange), SHUT_WR);
+    }
+    return MHD_YES;
+}
+
+/* The request is whole: works on it unless it was refused before. */
+static enum MHD_Result work_on(mmq_exchange *exchange)
+{
+    exchange->state = MMQ_EXCHANGE_WORKING;
+    if (exchange->status != 0) {
+        return answer_or_wait(exchange);
+    }
+    if (exchange->body_size > MMQ_BODY_KEPT) {
+        exchange->close = true;
+        mmq_exchange_refuse(exchange, 413, "the body is over %d bytes", MMQ_BODY_KEPT);
+    } else if (exchange->body.failed) {
+        mmq_exchange_refuse(exchange, 503, "no memory for the body");
+    } else {
+        exchange->route->handle(exchange);
+    }
+    return answer_or_wait(exchange);
+}
+
+enum MHD_Result mmq_exchange_handle(void *adapter, struct MHD_Connection *connection,
+                                    const char *url, const char *method, const char *version,
+                                    const char *data, size_t *size, void **context)
+{
+    mmq_exchange *exchange = *context;
+    (void)adapter, (void)connection, (void)url;
+    if (exchange == NULL || exchange->broken) {
+        return MHD_NO;
+    }
+    switch (exchange->state) {
+    case MMQ_EXCHANGE_NEW:
+        return begin_exchange(exchange, method, version);
+    case MMQ_EXCHANGE_READING:
+        return *size > 0 ? take_body(exchange, data, size) : work_on(exchange);
+    case MMQ_EXCHANGE_LINGERING:
+        return *size > 0 ? take_body(exchange, data, size) : MHD_NO;
+    case MMQ_EXCHANGE_WORKING:
+        return answer_or_wait(exchange);
+    case MMQ_EXCHANGE_ANSWERING:
+        break;
+    }
+    return MHD_NO;
+}
+
+void mmq_exchange_completed(void *context, struct MHD_Connection *connection, void **slot,
+                            enum MHD_RequestTerminationCode how)
+{
+    mmq_exchange *exchange = *slot;
+    mmq_adapter *adapter = context;
+    (void)connection;
+    if (exchange == NULL) {
+        return;
+    }
+    *slot = NULL;
+    bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
+        reset_connection(exchange);
+    }
+    int64_t elapsed_ns = mmq_now_ns() - exchange->started_ns;
+    mmq_log(MMQ_INFO, "request", MMQ_S("method", exchange->method), MMQ_S("path", exchange->shown),
+            MMQ_I("status", exchange->status), MMQ_I("bytes", exchange->bytes),
+            MMQ_I("ms", elapsed_ns / MMQ_NS_PER_MS), MMQ_S("trace", exchange->trace),
+            MMQ_S("end", done ? "whole" : "broken"));
+    CHECK(!exchange->suspended);
+    TAILQ_REMOVE(&adapter->live, exchange, live);
+    adapter->live_count--;
+    free_exchange(exchange);
+}
+
+int64_t mmq_exchange_tick(mmq_adapter *adapter)
+{
+    mmq_exchange *exchange;
+    while ((exchange = TAILQ_FIRST(&adapter->waiting))) {
+        int64_t left = exchange->deadline_ns - mmq_now_ns();
+        if (left > 0) {
+            return left;
+        }
+        if (exchange->state == MMQ_EXCHANGE_ANSWERING) {
+            mmq_exchange_break(exchange);
+        } else {
+            mmq_exchange_refuse(exchange, 504, "the bus did not answer in time");
+        }
+    }
+    return -1;
+}
+
+void mmq_exchange_break_all(mmq_adapter *adapter)
+{
+    mmq_exchange *exchange;
+    TAILQ_FOREACH(exchange, &adapter->live, live)
+    {
+        mmq_exchange_break(exchange);
+    }
+}

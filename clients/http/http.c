@@ -1,0 +1,209 @@
+/* The adapter's thread: libmicrohttpd without threads of its own and one bus client, polled side by
+ * side. Callbacks of the client resume connections; libmicrohttpd's calls send requests; so each
+ * pass runs both until neither has anything at once.
+ *
+ * To stop, destroy writes to an eventfd. The thread then stops listening, lets exchanges end, and
+ * resets what is left when the drain time is over. */
+#include "clients/http/http.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "clients/http/exchange.h"
+#include "clients/http/listen.h"
+#include "lib/check.h"
+#include "lib/clock.h"
+#include "lib/log.h"
+
+enum {
+    POOL = 32 * 1024, /* of a connection: its request's headers and the block under way */
+    WAIT_MAX_MS = 1000,
+};
+
+struct mmq_http {
+    mmq_adapter adapter;
+    struct MHD_Daemon *daemon;
+    int listener; /* ours; -1 once it was closed */
+    int stop;     /* eventfd */
+    int mhd_fd;   /* libmicrohttpd's epoll */
+    unsigned drain_ms;
+    char url[MMQ_HTTP_URL_MAX];
+    pthread_t thread;
+    bool started;
+};
+
+__attribute__((format(printf, 2, 0))) static void log_library(void *context, const char *format,
+                                                              va_list args)
+{
+    char line[256];
+    (void)context;
+    vsnprintf(line, sizeof line, format, args);
+    line[strcspn(line, "\r\n")] = '\0';
+    mmq_log(MMQ_DEBUG, "libmicrohttpd", MMQ_S("says", line));
+}
+
+static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_adapter *adapter = &http->adapter;
+    http->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        mmq_exchange_handle, adapter, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
+        MHD_OPTION_LISTEN_SOCKET, http->listener, MHD_OPTION_CONNECTION_LIMIT,
+        settings->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, (settings->idle_ms + 999) / 1000,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_URI_LOG_CALLBACK,
+        mmq_exchange_new, adapter, MHD_OPTION_NOTIFY_COMPLETED, mmq_exchange_completed, adapter,
+        MHD_OPTION_END);
+    if (http->daemon == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "cannot start the HTTP server on %s", settings->listen);
+    }
+    http->mhd_fd = MHD_get_daemon_info(http->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
+    return MMQ_OK;
+}
+
+/* Waits for input of either side; true when told to stop. */
+static bool wait_for_input(mmq_http *http, int64_t wait_ns)
+{
+    struct pollfd polled[4] = {{.fd = http->stop, .events = POLLIN},
+                               {.fd = http->mhd_fd, .events = POLLIN}};
+    int descriptors[2];
+    size_t count = mmq_client_descriptors(http->adapter.client, descriptors);
+    for (size_t i = 0; i < count; i++) {
+        polled[2 + i] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
+    }
+    int64_t wait_ms = (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
+    int found = poll(polled, 2 + count, (int)wait_ms);
+    return found > 0 && (polled[0].revents & POLLIN);
+}
+
+static int64_t sooner(int64_t wait_ns, int64_t other_ns)
+{
+    return other_ns >= 0 && other_ns < wait_ns ? other_ns : wait_ns;
+}
+
+/* Lets both sides do what they can; nanoseconds that they can wait for input. */
+static int64_t run_sides(mmq_http *http)
+{
+    int64_t wait_ns = (int64_t)WAIT_MAX_MS * MMQ_NS_PER_MS;
+    MHD_UNSIGNED_LONG_LONG library_ms;
+    (void)MHD_run(http->daemon);
+    wait_ns = sooner(wait_ns, mmq_client_step(http->adapter.client));
+    wait_ns = sooner(wait_ns, mmq_exchange_tick(&http->adapter));
+    if (MHD_get_timeout(http->daemon, &library_ms) == MHD_YES && library_ms < WAIT_MAX_MS) {
+        wait_ns = sooner(wait_ns, (int64_t)library_ms * MMQ_NS_PER_MS);
+    }
+    return wait_ns;
+}
+
+static void drain(mmq_http *http)
+{
+    int64_t end_ns = mmq_now_ns() + (int64_t)http->drain_ms * MMQ_NS_PER_MS;
+    http->adapter.draining = true;
+    (void)MHD_quiesce_daemon(http->daemon);
+    close(http->listener);
+    http->listener = -1;
+    uint64_t count;
+    (void)!read(http->stop, &count, sizeof count);
+    while (http->adapter.live_count > 0 && mmq_now_ns() < end_ns) {
+        int64_t wait_ns = sooner(run_sides(http), end_ns - mmq_now_ns());
+        (void)wait_for_input(http, wait_ns > 0 ? wait_ns : 0);
+    }
+    mmq_exchange_break_all(&http->adapter);
+    (void)MHD_run(http->daemon); /* resumes them, so that none is suspended when it stops */
+    MHD_stop_daemon(http->daemon);
+    http->daemon = NULL;
+}
+
+static void *run_thread(void *context)
+{
+    mmq_http *http = context;
+    mmq_log_role("http");
+    mmq_log(MMQ_INFO, "listening", MMQ_S("url", http->url));
+    while (!wait_for_input(http, run_sides(http))) {
+    }
+    drain(http);
+    return NULL;
+}
+
+static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_adapter *adapter = &http->adapter;
+    TAILQ_INIT(&adapter->live);
+    TAILQ_INIT(&adapter->waiting);
+    adapter->timeout_ms = settings->timeout_ms;
+    mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
+    http->drain_ms = settings->drain_ms;
+    adapter->keyed = settings->api_key != NULL && *settings->api_key != '\0';
+    if (adapter->keyed && !mmq_key_digest_init(&adapter->key, settings->api_key)) {
+        return mmq_fail(why, MMQ_EINVAL, "api-key is too long");
+    }
+    http->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (http->stop < 0) {
+        return mmq_fail(why, MMQ_EIO, "cannot make an eventfd: %s", strerror(errno));
+    }
+    http->listener = mmq_listen(settings->listen, http->url, why);
+    if (http->listener < 0) {
+        return MMQ_EIO;
+    }
+    adapter->client = mmq_client_new(settings->connect, why);
+    if (adapter->client == NULL) {
+        return MMQ_EINVAL;
+    }
+    return start_daemon(http, settings, why);
+}
+
+mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_http *http = calloc(1, sizeof *http);
+    if (http == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
+        return NULL;
+    }
+    http->listener = http->stop = -1;
+    mmq_err err = init_http(http, settings, why);
+    if (err == MMQ_OK) {
+        http->started = pthread_create(&http->thread, NULL, run_thread, http) == 0;
+        if (!http->started) {
+            (void)mmq_fail(why, MMQ_ENOMEM, "cannot start the HTTP adapter's thread");
+        }
+    }
+    if (!http->started) {
+        mmq_http_destroy(&http);
+    }
+    return http;
+}
+
+const char *mmq_http_url(const mmq_http *http)
+{
+    return http->url;
+}
+
+void mmq_http_destroy(mmq_http **http_p)
+{
+    mmq_http *http = *http_p;
+    if (http == NULL) {
+        return;
+    }
+    if (http->started) {
+        const uint64_t one = 1;
+        CHECK(write(http->stop, &one, sizeof one) == sizeof one);
+        pthread_join(http->thread, NULL);
+    }
+    if (http->daemon) {
+        MHD_stop_daemon(http->daemon);
+    }
+    mmq_client_destroy(&http->adapter.client);
+    if (http->listener >= 0) {
+        close(http->listener);
+    }
+    if (http->stop >= 0) {
+        close(http->stop);
+    }
+    free(http);
+    *http_p = NULL;
+}

@@ -1,0 +1,95 @@
+/* The table of routes. The first path that matches decides: fixed paths stand before those with a
+ * uid ("data" is no uid). Routes of one path with different methods stand together. */
+#include "clients/http/routes.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define READING (MMQ_METHOD_GET | MMQ_METHOD_HEAD)
+
+static const mmq_route routes[] = {
+    {"/", READING, true, mmq_handle_page},
+    {"/_models", READING, false, mmq_handle_models},
+    {"/_models/data", READING, false, mmq_handle_all_data},
+    {"/_models/*", READING, false, mmq_handle_model},
+    {"/_models/*/data", READING, false, mmq_handle_data},
+    {"/_logging/feedback", MMQ_METHOD_POST, false, mmq_handle_feedback},
+    {"/health/live", READING, true, mmq_handle_live},
+    {"/health/ready", READING, true, mmq_handle_ready},
+};
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} methods_known[] = {
+    {"GET", MMQ_METHOD_GET},
+    {"HEAD", MMQ_METHOD_HEAD},
+    {"POST", MMQ_METHOD_POST},
+};
+
+enum {
+    ROUTES = sizeof routes / sizeof *routes,
+    METHODS = sizeof methods_known / sizeof *methods_known,
+};
+
+static unsigned method_bit(const char *name)
+{
+    for (size_t i = 0; i < METHODS; i++) {
+        if (strcmp(methods_known[i].name, name) == 0) {
+            return methods_known[i].bit;
+        }
+    }
+    return 0;
+}
+
+static bool path_matches(const char *path, const mmq_url *url)
+{
+    size_t depth = 0;
+    while (*++path) {
+        size_t size = strcspn(path, "/");
+        if (depth >= url->depth || depth >= MMQ_URL_SEGMENTS) {
+            return false;
+        }
+        const mmq_slice *segment = &url->segments[depth++];
+        bool any = size == 1 && *path == '*';
+        if (!any && (segment->size != size || memcmp(segment->data, path, size) != 0)) {
+            return false;
+        }
+        path += size - (path[size] == '\0');
+    }
+    return depth == url->depth;
+}
+
+mmq_err mmq_route_find(const mmq_url *url, const char *method, const mmq_route **route,
+                       unsigned *allowed)
+{
+    unsigned bit = method_bit(method);
+    *route = NULL;
+    *allowed = 0;
+    for (size_t i = 0; i < ROUTES; i++) {
+        bool same = *route ? strcmp((*route)->path, routes[i].path) == 0
+                           : path_matches(routes[i].path, url);
+        if (!same) {
+            continue;
+        }
+        *route = *route ? *route : &routes[i];
+        *allowed |= routes[i].methods;
+        if (routes[i].methods & bit) {
+            *route = &routes[i];
+            return MMQ_OK;
+        }
+    }
+    return *route ? MMQ_EDENIED : MMQ_ENOTFOUND;
+}
+
+void mmq_methods_print(unsigned methods, char out[64])
+{
+    size_t size = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < METHODS; i++) {
+        if (methods & methods_known[i].bit) {
+            size += (size_t)snprintf(out + size, 64 - size, "%s%s", size > 0 ? ", " : "",
+                                     methods_known[i].name);
+        }
+    }
+}

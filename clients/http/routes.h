@@ -1,0 +1,39 @@
+/* Which handler answers which path. */
+#ifndef MMQ_ROUTES_H
+#define MMQ_ROUTES_H
+
+#include <stdbool.h>
+
+#include "clients/http/exchange.h"
+
+enum {
+    MMQ_METHOD_GET = 1,
+    MMQ_METHOD_HEAD = 2,
+    MMQ_METHOD_POST = 4,
+};
+
+struct mmq_route {
+    const char *path; /* "*" stands for any one segment */
+    unsigned methods; /* set of MMQ_METHOD_* */
+    bool open;        /* needs no key */
+    void (*handle)(mmq_exchange *exchange);
+};
+
+/* MMQ_OK; MMQ_ENOTFOUND: no such path; MMQ_EDENIED: not with this method, *allowed says which
+ * (a set). *route is the path's first route in both other cases. */
+mmq_err mmq_route_find(const mmq_url *url, const char *method, const mmq_route **route,
+                       unsigned *allowed) MMQ_MUST_USE;
+/* "GET, HEAD" */
+void mmq_methods_print(unsigned methods, char out[64]);
+
+/* The handlers. */
+void mmq_handle_data(mmq_exchange *exchange);     /* data.c */
+void mmq_handle_all_data(mmq_exchange *exchange); /* data.c */
+void mmq_handle_models(mmq_exchange *exchange);   /* data.c */
+void mmq_handle_model(mmq_exchange *exchange);    /* data.c */
+void mmq_handle_feedback(mmq_exchange *exchange); /* feedback.c */
+void mmq_handle_live(mmq_exchange *exchange);     /* health.c */
+void mmq_handle_ready(mmq_exchange *exchange);    /* health.c */
+void mmq_handle_page(mmq_exchange *exchange);     /* page.c */
+
+#endif

@@ -1,0 +1,43 @@
+/* What render.c needs of each form; private to this room. */
+#ifndef MMQ_RENDER_FORMS_H
+#define MMQ_RENDER_FORMS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/buffer.h"
+#include "lib/calendar.h"
+#include "metricmq/rows.h"
+
+enum { MMQ_ROW_TEXT_MAX = 512 }; /* bytes of a row's text at most, in every form */
+
+/* What the writer of rows remembers from one row to the next. */
+typedef struct mmq_row_writer {
+    char *at;                 /* where the next byte goes; there is always room for a row */
+    bool rows;                /* there was a row (of this group, in JSON_METRICS) */
+    bool groups;              /* JSON_METRICS: there was a group */
+    char uid[MMQ_UID_MAX];    /* of the last row, checked */
+    size_t uid_size;          /* 0: none yet */
+    bool dated;               /* day and date hold something */
+    int64_t day;              /* days since the epoch of the last row */
+    char date[MMQ_TIME_TEXT]; /* its text */
+} mmq_row_writer;
+
+/* Writes one row at writer->at. False if the row makes no sense as text (time out of range, value
+ * not finite, a uid that is none). */
+typedef bool mmq_row_fn(mmq_row_writer *writer, const mmq_row *row);
+mmq_row_fn mmq_row_json_metric, mmq_row_json_metrics, mmq_row_csv, mmq_row_table;
+
+/* Appends one packed record (a map). False if it is none. */
+typedef bool mmq_record_fn(mmq_buffer *text, const void *packed, size_t size);
+mmq_record_fn mmq_record_json, mmq_record_csv, mmq_record_table;
+
+/* The first lines of the record forms that have one; static storage. */
+extern const char mmq_record_csv_head[];
+extern const char mmq_record_table_head[];
+
+/* True if the record has a status that is not 0. */
+bool mmq_record_monitored(const void *packed, size_t size);
+
+#endif

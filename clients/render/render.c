@@ -1,0 +1,235 @@
+/* Answers as text. A payload is a concatenation of whole msgpack values, cut by its sender between
+ * values, so a renderer keeps no bytes of a payload that it was done with.
+ *
+ * Rows are the hot path: their text is bounded, so they are written straight into the caller's
+ * room, which is checked once a row. Everything else (what stands before, between and after, and
+ * records, whose text has no small bound) goes through `text`, which is handed out piece by piece
+ * before anything more is read; one record at most is in it. */
+#include "clients/render/render.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "clients/render/forms.h"
+#include "lib/check.h"
+#include "lib/unpack.h"
+
+enum { RECORD_TEXT_MAX = 32 * 1024 * 1024 };
+
+#define NAMES "\"names\": [\"timestamp\",\"value\",\"anomaly_score\",\"rowid\"]}"
+
+typedef struct form_spec {
+    const char *head;
+    mmq_row_fn *row;
+    mmq_record_fn *record; /* row and record both NULL: bytes as they are */
+    const char *between;   /* records */
+    const char *tail;
+    const char *content_type;
+} form_spec;
+
+#define JSON_TYPE "application/json; charset=UTF-8"
+
+static const form_spec forms[] = {
+    [MMQ_FORM_MSGPACK] = {"", NULL, NULL, "", "", "application/octet-stream"},
+    [MMQ_FORM_JSON_METRIC] = {"{\"data\": [", mmq_row_json_metric, NULL, "", "], " NAMES,
+                              JSON_TYPE},
+    [MMQ_FORM_JSON_METRICS] = {"{\"metrics\": [", mmq_row_json_metrics, NULL, "", "], " NAMES,
+                               JSON_TYPE},
+    [MMQ_FORM_JSON_RECORDS] = {"[", NULL, mmq_record_json, ", ", "]", JSON_TYPE},
+    [MMQ_FORM_CSV] = {"uid,timestamp,value,anomaly_score,rowid\r\n", mmq_row_csv, NULL, "", "",
+                      "text/csv; charset=UTF-8"},
+    [MMQ_FORM_TABLE] = {"UID                               TIMESTAMP                             "
+                        "VALUE             ANOMALY SCORE       ROWID\n",
+                        mmq_row_table, NULL, "", "", "text/plain; charset=UTF-8"},
+    [MMQ_FORM_CSV_RECORDS] = {mmq_record_csv_head, NULL, mmq_record_csv, "", "",
+                              "text/csv; charset=UTF-8"},
+    [MMQ_FORM_TABLE_RECORDS] = {mmq_record_table_head, NULL, mmq_record_table, "", "",
+                                "text/plain; charset=UTF-8"},
+};
+
+struct mmq_render {
+    const form_spec *spec;
+    bool monitored_only;
+    const uint8_t *payload; /* borrowed */
+    size_t size;
+    size_t offset;       /* of the next value */
+    mmq_row_writer rows; /* its `at` is set for the time of a read only */
+    bool records;        /* there was a record */
+    bool finished;       /* no more payloads */
+    bool ended;          /* the tail is in text */
+    bool failed;         /* a payload made no sense */
+    mmq_buffer text;     /* to be handed out before anything else */
+    size_t text_offset;  /* how much of it was */
+};
+
+mmq_render *mmq_render_new(mmq_form form)
+{
+    CHECK((size_t)form < sizeof forms / sizeof *forms);
+    mmq_render *render = calloc(1, sizeof *render);
+    if (render == NULL) {
+        return NULL;
+    }
+    render->spec = &forms[form];
+    mmq_buffer_init(&render->text, RECORD_TEXT_MAX);
+    mmq_buffer_text(&render->text, render->spec->head);
+    if (render->text.failed) {
+        mmq_render_destroy(&render);
+    }
+    return render;
+}
+
+void mmq_render_destroy(mmq_render **render)
+{
+    if (*render != NULL) {
+        mmq_buffer_clear(&(*render)->text);
+        free(*render);
+        *render = NULL;
+    }
+}
+
+void mmq_render_monitored_only(mmq_render *render)
+{
+    render->monitored_only = true;
+}
+
+void mmq_render_feed(mmq_render *render, const void *payload, size_t size)
+{
+    CHECK(render->offset == render->size || render->failed);
+    CHECK(!render->finished);
+    render->payload = payload;
+    render->size = size;
+    render->offset = 0;
+}
+
+void mmq_render_finish(mmq_render *render)
+{
+    render->finished = true;
+}
+
+static size_t take_text(mmq_render *render, char *out, size_t room)
+{
+    size_t left = render->text.size - render->text_offset;
+    size_t size = left < room ? left : room;
+    if (size > 0) {
+        memcpy(out, render->text.data + render->text_offset, size);
+        render->text_offset += size;
+    }
+    if (render->text_offset == render->text.size) {
+        mmq_buffer_reset(&render->text);
+        render->text_offset = 0;
+    }
+    return size;
+}
+
+static size_t take_bytes(mmq_render *render, char *out, size_t room)
+{
+    size_t left = render->size - render->offset;
+    size_t size = left < room ? left : room;
+    if (size > 0) {
+        memcpy(out, render->payload + render->offset, size);
+        render->offset += size;
+    }
+    return size;
+}
+
+static size_t take_rows(mmq_render *render, char *out, size_t room)
+{
+    mmq_row_writer *rows = &render->rows;
+    mmq_row_fn *write_row = render->spec->row;
+    const char *last = out + room - MMQ_ROW_TEXT_MAX;
+    mmq_row row;
+    rows->at = out;
+    while (rows->at <= last && render->offset < render->size) {
+        mmq_err err = mmq_rows_decode(render->payload, render->size, &render->offset, &row);
+        if (err == MMQ_EAGAIN) {
+            continue;
+        }
+        if (err != MMQ_OK || !write_row(rows, &row)) {
+            render->failed = true;
+            break;
+        }
+    }
+    return (size_t)(rows->at - out);
+}
+
+static void add_record(mmq_render *render)
+{
+    const uint8_t *start = render->payload + render->offset;
+    mmq_reader reader;
+    mmq_reader_init(&reader, start, render->size - render->offset);
+    if (mmq_unpack_skip(&reader) != MMQ_OK) {
+        render->failed = true;
+        return;
+    }
+    size_t size = (size_t)(reader.at - start);
+    render->offset += size;
+    if (render->monitored_only && !mmq_record_monitored(start, size)) {
+        return;
+    }
+    mmq_buffer_text(&render->text, render->records ? render->spec->between : "");
+    render->records = true;
+    render->failed = !render->spec->record(&render->text, start, size) || render->text.failed;
+}
+
+static void add_tail(mmq_render *render)
+{
+    mmq_buffer_text(&render->text, render->rows.groups ? "]}" : "");
+    mmq_buffer_text(&render->text, render->spec->tail);
+    render->failed = render->text.failed;
+    render->ended = true;
+}
+
+/* Makes more text out of the payload; what it wrote straight into out is returned. */
+static size_t step_render(mmq_render *render, char *out, size_t room)
+{
+    if (render->offset == render->size) {
+        if (render->finished && !render->ended) {
+            add_tail(render);
+        }
+        return 0;
+    }
+    if (render->spec->row != NULL) {
+        return room < MMQ_ROW_TEXT_MAX ? 0 : take_rows(render, out, room);
+    }
+    if (render->spec->record != NULL) {
+        add_record(render);
+        return 0;
+    }
+    return take_bytes(render, out, room);
+}
+
+/* Something is left that can be written into `room`. */
+static bool can_step(const mmq_render *render, size_t room)
+{
+    if (render->failed || room == 0) {
+        return false;
+    }
+    if (render->text.size > 0) {
+        return true;
+    }
+    if (render->offset < render->size) {
+        return render->spec->row == NULL || room >= MMQ_ROW_TEXT_MAX;
+    }
+    return render->finished && !render->ended;
+}
+
+size_t mmq_render_read(mmq_render *render, char *out, size_t capacity, bool *failed)
+{
+    CHECK(capacity >= 1024);
+    size_t size = 0;
+    while (can_step(render, capacity - size)) {
+        if (render->text.size > 0) {
+            size += take_text(render, out + size, capacity - size);
+        } else {
+            size += step_render(render, out + size, capacity - size);
+        }
+    }
+    *failed = render->failed;
+    return render->failed ? 0 : size;
+}
+
+const char *mmq_render_content_type(mmq_form form)
+{
+    CHECK((size_t)form < sizeof forms / sizeof *forms);
+    return forms[form].content_type;
+}

@@ -1,0 +1,193 @@
+/* Rows as text. Each writer advances writer->at by at most MMQ_ROW_TEXT_MAX bytes: a uid has at
+ * most 100, a timestamp 19, a number 25. Uids are letters, digits, '-', '_' and '.', checked
+ * whenever they change, so that no form has to quote them. Most rows share their day with the row
+ * before: its text is kept. */
+#include <math.h>
+#include <string.h>
+
+#include "clients/render/forms.h"
+#include "lib/number.h"
+#include "lib/uid.h"
+
+enum { DAY_SECONDS = 86400, DATE_TEXT = 11 }; /* "YYYY-MM-DD " */
+
+static void put(mmq_row_writer *writer, const char *text, size_t size)
+{
+    memcpy(writer->at, text, size);
+    writer->at += size;
+}
+
+#define PUT(writer, literal) put(writer, literal, sizeof(literal) - 1)
+
+static void put_two(char *out, int64_t number)
+{
+    out[0] = (char)('0' + number / 10);
+    out[1] = (char)('0' + number % 10);
+}
+
+static void put_time(mmq_row_writer *writer, int64_t timestamp)
+{
+    int64_t second = timestamp % DAY_SECONDS;
+    second += second < 0 ? DAY_SECONDS : 0;
+    int64_t day = (timestamp - second) / DAY_SECONDS;
+    if (!writer->dated || day != writer->day) {
+        mmq_time_print(timestamp, writer->date);
+        writer->day = day;
+        writer->dated = true;
+    }
+    char *out = writer->at;
+    memcpy(out, writer->date, DATE_TEXT);
+    put_two(out + 11, second / 3600);
+    out[13] = ':';
+    put_two(out + 14, second / 60 % 60);
+    out[16] = ':';
+    put_two(out + 17, second % 60);
+    writer->at += MMQ_TIME_TEXT;
+}
+
+static void put_number(mmq_row_writer *writer, double value)
+{
+    writer->at += mmq_number_print(value, writer->at);
+}
+
+static void put_integer(mmq_row_writer *writer, int64_t value)
+{
+    writer->at += mmq_integer_print(value, writer->at);
+}
+
+static bool row_is_sane(const mmq_row *row)
+{
+    return row->timestamp >= MMQ_TIME_MIN && row->timestamp <= MMQ_TIME_MAX &&
+           isfinite(row->value) && !isinf(row->anomaly_score);
+}
+
+/* Remembers the row's uid; *changed if it differs from the last row's. */
+static bool follow_uid(mmq_row_writer *writer, const mmq_row *row, bool *changed)
+{
+    *changed =
+        row->uid_size != writer->uid_size || memcmp(row->uid, writer->uid, writer->uid_size) != 0;
+    if (!*changed) {
+        return true;
+    }
+    if (!mmq_uid_valid(row->uid, row->uid_size)) {
+        return false;
+    }
+    memcpy(writer->uid, row->uid, row->uid_size);
+    writer->uid_size = row->uid_size;
+    return true;
+}
+
+static void put_json_row(mmq_row_writer *writer, const mmq_row *row)
+{
+    PUT(writer, "[\"");
+    put_time(writer, row->timestamp);
+    PUT(writer, "\", ");
+    put_number(writer, row->value);
+    PUT(writer, ", ");
+    if (isnan(row->anomaly_score)) {
+        PUT(writer, "null");
+    } else {
+        put_number(writer, row->anomaly_score);
+    }
+    PUT(writer, ", ");
+    put_integer(writer, row->rowid);
+    PUT(writer, "]");
+}
+
+bool mmq_row_json_metric(mmq_row_writer *writer, const mmq_row *row)
+{
+    if (!row_is_sane(row)) {
+        return false;
+    }
+    if (writer->rows) {
+        PUT(writer, ", ");
+    }
+    writer->rows = true;
+    put_json_row(writer, row);
+    return true;
+}
+
+static void open_group(mmq_row_writer *writer)
+{
+    if (writer->groups) {
+        PUT(writer, "]}, ");
+    }
+    PUT(writer, "{\"uid\": \"");
+    put(writer, writer->uid, writer->uid_size);
+    PUT(writer, "\", \"data\": [");
+    writer->groups = true;
+    writer->rows = false;
+}
+
+bool mmq_row_json_metrics(mmq_row_writer *writer, const mmq_row *row)
+{
+    bool changed;
+    if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
+        return false;
+    }
+    if (changed) {
+        open_group(writer);
+    }
+    return mmq_row_json_metric(writer, row);
+}
+
+bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
+{
+    bool changed;
+    if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
+        return false;
+    }
+    put(writer, writer->uid, writer->uid_size);
+    PUT(writer, ",");
+    put_time(writer, row->timestamp);
+    PUT(writer, ",");
+    put_number(writer, row->value);
+    PUT(writer, ",");
+    if (!isnan(row->anomaly_score)) {
+        put_number(writer, row->anomaly_score);
+    }
+    PUT(writer, ",");
+    put_integer(writer, row->rowid);
+    PUT(writer, "\r\n");
+    return true;
+}
+
+/* Moves the text from `start` to the right end of a column of `width` bytes. */
+static void align_right(mmq_row_writer *writer, char *start, size_t width)
+{
+    size_t size = (size_t)(writer->at - start);
+    if (size < width) {
+        memmove(start + width - size, start, size);
+        memset(start, ' ', width - size);
+        writer->at = start + width;
+    }
+}
+
+bool mmq_row_table(mmq_row_writer *writer, const mmq_row *row)
+{
+    bool changed;
+    if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
+        return false;
+    }
+    put(writer, writer->uid, writer->uid_size);
+    for (size_t i = writer->uid_size; i < 32; i++) {
+        PUT(writer, " ");
+    }
+    PUT(writer, "  ");
+    put_time(writer, row->timestamp);
+    char *start = writer->at;
+    put_number(writer, row->value);
+    align_right(writer, start, 24);
+    start = writer->at;
+    if (isnan(row->anomaly_score)) {
+        PUT(writer, "-");
+    } else {
+        put_number(writer, row->anomaly_score);
+    }
+    align_right(writer, start, 26);
+    start = writer->at;
+    put_integer(writer, row->rowid);
+    align_right(writer, start, 12);
+    PUT(writer, "\n");
+    return true;
+}
