@@ -46,7 +46,9 @@ void mmq_transaction_undo(mmq_store *store)
 {
     /* SQLite has rolled back by itself after some errors. */
     if (sqlite3_get_autocommit(store->db) == 0) {
-        (void)mmq_run(store, mmq_statement(store, MMQ_Q_ROLLBACK), NULL);
+        sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_ROLLBACK);
+        (void)sqlite3_step(statement);
+        mmq_done(statement);
     }
     store->phase = MMQ_PHASE_IDLE;
 }
