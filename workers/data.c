@@ -103,6 +103,22 @@ static void set_state(mmq_page *page, const mmq_metric_head *metric)
     }
 }
 
+/* Where the page before left off, or positioned anew. */
+static mmq_err open_scan(mmq_page *page, const mmq_metric_head *metric, mmq_scan **out,
+                         mmq_why *why)
+{
+    const mmq_cursor *cursor = page->query->has_cursor ? &page->query->cursor : NULL;
+    const mmq_scan_start start = {
+        .selection = &page->query->selection,
+        .metric = metric,
+        .commit = page->commit,
+        .cursor = cursor,
+        .deadline_ns = page->options->deadline_ns,
+    };
+    *out = cursor != NULL ? mmq_scan_cache_take(page->options->cache, cursor) : NULL;
+    return *out != NULL ? MMQ_OK : mmq_scan_open(page->store, &start, out, why);
+}
+
 mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
 {
     mmq_metric_head head;
@@ -115,15 +131,8 @@ mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
     if (page->unchanged) {
         return MMQ_OK;
     }
-    const mmq_scan_start start = {
-        .selection = &page->query->selection,
-        .metric = metric,
-        .commit = page->commit,
-        .cursor = page->query->has_cursor ? &page->query->cursor : NULL,
-        .deadline_ns = page->limits->deadline_ns,
-    };
     mmq_scan *scan;
-    err = mmq_scan_open(page->store, &start, &scan, why);
+    err = open_scan(page, metric, &scan, why);
     if (err != MMQ_OK) {
         return err;
     }
@@ -132,6 +141,9 @@ mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
     }
     mmq_page_positioned(page);
     err = fill_rows(page, scan, why);
+    if (err == MMQ_OK && page->more) {
+        mmq_scan_cache_put(page->options->cache, page->next, &scan);
+    }
     mmq_scan_close(&scan);
     return err;
 }

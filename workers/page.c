@@ -12,10 +12,10 @@
 #include "lib/clock.h"
 
 mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *query,
-                       const mmq_page_limits *limits, const mmq_page_sink *sink, mmq_why *why)
+                       const mmq_page_options *options, const mmq_page_sink *sink, mmq_why *why)
 {
-    CHECK(limits->frame_bytes >= MMQ_PAGE_LEAST);
-    *page = (mmq_page){.query = query, .limits = limits, .sink = sink};
+    CHECK(options->frame_bytes >= MMQ_PAGE_LEAST);
+    *page = (mmq_page){.query = query, .options = options, .sink = sink};
     mmq_buffer_init(&page->buffer, MMQ_PAGE_MOST);
     mmq_err err = mmq_store_begin_read(store, &page->snapshot, why);
     if (err != MMQ_OK) {
@@ -57,7 +57,7 @@ void mmq_page_set_state(mmq_page *page, const char *format, ...)
 
 void mmq_page_positioned(mmq_page *page)
 {
-    page->ends_ns = mmq_now_ns() + page->limits->time_ns;
+    page->ends_ns = mmq_now_ns() + page->options->time_ns;
 }
 
 bool mmq_page_is_late(const mmq_page *page)
@@ -74,7 +74,7 @@ size_t mmq_page_left(const mmq_page *page)
 size_t mmq_page_room(const mmq_page *page)
 {
     const size_t left = mmq_page_left(page);
-    const size_t frame = page->limits->frame_bytes;
+    const size_t frame = page->options->frame_bytes;
     const size_t room = page->buffer.size < frame ? frame - page->buffer.size : 0;
     return room < left ? room : left;
 }

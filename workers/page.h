@@ -13,6 +13,7 @@
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
 #include "workers/query_args.h"
+#include "workers/scan_cache.h"
 #include "workers/store/store.h"
 
 /* Where the frames before the last one go. */
@@ -22,18 +23,19 @@ typedef struct mmq_page_sink {
     void *context;
 } mmq_page_sink;
 
-typedef struct mmq_page_limits {
-    size_t frame_bytes;  /* payload of a frame at most; at least 1 KiB */
-    int64_t time_ns;     /* from mmq_page_positioned on */
-    int64_t deadline_ns; /* for what comes before it */
-} mmq_page_limits;
+typedef struct mmq_page_options {
+    size_t frame_bytes;    /* payload of a frame at most; at least 1 KiB */
+    int64_t time_ns;       /* from mmq_page_positioned on */
+    int64_t deadline_ns;   /* for what comes before it */
+    mmq_scan_cache *cache; /* of pages before; NULL: none */
+} mmq_page_options;
 
 enum { MMQ_STATE_MAX = 64 };
 
 typedef struct mmq_page {
     mmq_store *store;
-    const mmq_page_query *query; /* borrowed, as limits and sink are */
-    const mmq_page_limits *limits;
+    const mmq_page_query *query; /* borrowed, as options and sink are */
+    const mmq_page_options *options;
     const mmq_page_sink *sink;
     mmq_snapshot snapshot;
     int64_t commit;            /* the stream shows what this commit showed */
@@ -50,7 +52,7 @@ typedef struct mmq_page {
 /* Begins the read transaction. MMQ_EGONE if the cursor is of another store or of its future.
  * mmq_page_clear is needed in any case. */
 mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *query,
-                       const mmq_page_limits *limits, const mmq_page_sink *sink,
+                       const mmq_page_options *options, const mmq_page_sink *sink,
                        mmq_why *why) MMQ_MUST_USE;
 /* Ends the transaction and frees the buffer. */
 void mmq_page_clear(mmq_page *page);

@@ -1,8 +1,9 @@
 /* The query worker: metric.query, read-only. Each work thread has a store handle of its own and
- * answers one request after another from it, each from one read transaction. Nothing is kept
- * between requests: all that a stream needs is in its cursor. */
+ * answers one request after another from it, each from one read transaction. All that a stream
+ * needs is in its cursor; merges are kept between pages too, but only because they are dear. */
 #include "workers/workers.h"
 
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "workers/query_pages.h"
 #include "workers/record.h"
 #include "workers/role.h"
+#include "workers/scan_cache.h"
 
 enum {
     FRAME_BYTES = 256 * 1024, /* what passes fastest */
@@ -24,13 +26,21 @@ enum {
     ROWS_SCORED_PER_S = 20, /* `stats` reckons 0.05 s a row */
 };
 
+/* What the threads share. */
+struct shared {
+    char *url; /* the store's */
+    mmq_scan_cache *cache;
+};
+
 struct thread {
     mmq_store *store;
+    mmq_scan_cache *cache; /* borrowed from shared */
 };
 
 /* One request and what its handler reads of it. */
 struct job {
     mmq_store *store;
+    mmq_scan_cache *cache;
     mmq_request *request;
     const void *body;
     size_t size;
@@ -76,13 +86,14 @@ static mmq_err answer_page(struct job *job, const mmq_page_query *query,
                            mmq_err (*fill)(mmq_page *page, mmq_why *why))
 {
     const mmq_page_sink sink = {send_partial, job->request};
-    const mmq_page_limits limits = {
+    const mmq_page_options options = {
         .frame_bytes = FRAME_BYTES,
         .time_ns = PAGE_MS * MMQ_NS_PER_MS,
         .deadline_ns = mmq_now_ns() + mmq_request_left_ns(job->request),
+        .cache = job->cache,
     };
     mmq_page page;
-    mmq_err err = mmq_page_begin(&page, job->store, query, &limits, &sink, &job->why);
+    mmq_err err = mmq_page_begin(&page, job->store, query, &options, &sink, &job->why);
     if (err == MMQ_OK) {
         err = fill(&page, &job->why);
     }
@@ -214,7 +225,7 @@ static void handle(void *context, mmq_request **requests, size_t count)
 {
     struct thread *thread = context;
     for (size_t i = 0; i < count; i++) {
-        struct job job = {.store = thread->store, .request = requests[i]};
+        struct job job = {.store = thread->store, .cache = thread->cache, .request = requests[i]};
         requests[i] = NULL;
         job.body = mmq_request_body(job.request, &job.size);
         mmq_err err = answer(&job);
@@ -239,23 +250,53 @@ static void thread_destroy(void **context)
 
 static void *thread_new(void *shared, mmq_why *why)
 {
-    const char *url = shared;
+    const struct shared *parts = shared;
     struct thread *thread = calloc(1, sizeof *thread);
     if (thread == NULL) {
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a query thread");
         return NULL;
     }
-    if (mmq_store_open(url, MMQ_STORE_READ, &thread->store, why) != MMQ_OK) {
+    if (mmq_store_open(parts->url, MMQ_STORE_READ, &thread->store, why) != MMQ_OK) {
         free(thread);
         return NULL;
     }
+    thread->cache = parts->cache;
     return thread;
 }
 
-static void shared_destroy(void **shared)
+static bool idle(void *context)
 {
-    free(*shared);
-    *shared = NULL;
+    const struct thread *thread = context;
+    mmq_scan_cache_expire(thread->cache);
+    return false;
+}
+
+static void shared_destroy(void **shared_p)
+{
+    struct shared *shared = *shared_p;
+    if (shared == NULL) {
+        return;
+    }
+    mmq_scan_cache_destroy(&shared->cache);
+    free(shared->url);
+    free(shared);
+    *shared_p = NULL;
+}
+
+static struct shared *shared_new(const char *url, mmq_why *why)
+{
+    struct shared *shared = calloc(1, sizeof *shared);
+    if (shared != NULL) {
+        shared->url = strdup(url);
+        shared->cache = mmq_scan_cache_new();
+    }
+    if (shared == NULL || shared->url == NULL || shared->cache == NULL) {
+        void *made = shared;
+        shared_destroy(&made);
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
+        return NULL;
+    }
+    return shared;
 }
 
 static unsigned default_capacity(unsigned threads)
@@ -281,15 +322,15 @@ mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why
                 .thread_new = thread_new,
                 .thread_destroy = thread_destroy,
                 .handle = handle,
+                .idle = idle,
             },
         .shared_destroy = shared_destroy,
     };
-    void *url = strdup(settings->store);
-    if (url == NULL) {
-        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
+    void *shared = shared_new(settings->store, why);
+    if (shared == NULL) {
         return NULL;
     }
-    mmq_role *role = mmq_role_new(&parts, &url, why);
-    free(url);
+    mmq_role *role = mmq_role_new(&parts, &shared, why);
+    shared_destroy(&shared);
     return role;
 }

@@ -474,3 +474,14 @@ void mmq_scan_cursor(const mmq_scan *scan, mmq_cursor *out)
         memcpy(out->uid, scan->here->uid, sizeof out->uid);
     }
 }
+
+bool mmq_scan_is_merge(const mmq_scan *scan)
+{
+    return scan->lane_count > 1;
+}
+
+size_t mmq_scan_bytes(const mmq_scan *scan)
+{
+    const size_t per_lane = sizeof *scan->heap + scan->batch_max * sizeof *scan->rows;
+    return sizeof *scan + scan->lane_capacity * sizeof *scan->lanes + scan->lane_count * per_lane;
+}

@@ -44,4 +44,9 @@ void mmq_scan_take(mmq_scan *scan, size_t rows);
  */
 void mmq_scan_cursor(const mmq_scan *scan, mmq_cursor *out);
 
+/* True if it is many lanes side by side, which take long to bring in place. */
+bool mmq_scan_is_merge(const mmq_scan *scan);
+/* Memory that it holds. */
+size_t mmq_scan_bytes(const mmq_scan *scan);
+
 #endif

@@ -27,6 +27,7 @@ struct ask {
     int64_t time_ns;
     const char *cursor; /* where to take the stream up */
     const char *unless;
+    mmq_scan_cache *cache;
 };
 
 static const struct ask everything = {.from = NAN,
@@ -134,11 +135,11 @@ static inline mmq_err read_page(struct world *world, const struct ask *ask, cons
     mmq_buffer_init(&body, 64 * 1024);
     mmq_err err = parse_ask(ask, cursor, &body, &query, why);
     const mmq_page_sink sink = {take_partial, stream};
-    const mmq_page_limits limits = {ask->frame_bytes, ask->time_ns, INT64_MAX};
+    const mmq_page_options options = {ask->frame_bytes, ask->time_ns, INT64_MAX, ask->cache};
     mmq_page page;
     if (err == MMQ_OK) {
         stream->page_rows = 0;
-        err = mmq_page_begin(&page, world->reader, &query, &limits, &sink, why);
+        err = mmq_page_begin(&page, world->reader, &query, &options, &sink, why);
         if (err == MMQ_OK) {
             err = mmq_page_fill_data(&page, why);
         }

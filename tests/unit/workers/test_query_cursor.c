@@ -220,6 +220,38 @@ static void a_cursor_may_be_too_old(void **state)
     world_destroy(&world);
 }
 
+/* Streams of ten kinds, a page of each: the cache keeps the last eight, for ten seconds. */
+static void merges_are_kept_within_bounds(void **state)
+{
+    (void)state;
+    struct world *world = world_new(14);
+    struct ask ask = everything;
+    mmq_cursor cursors[10];
+    ask.cache = mmq_scan_cache_new();
+    assert_non_null(ask.cache);
+    world_begin(world);
+    for (int i = 0; i < 5; i++) {
+        world_append(world, world_create(world, uids[i]), 100, 40);
+    }
+    world_commit(world);
+    for (int i = 0; i < 10; i++) {
+        ask.limit = 50 + i;
+        cursors[i] = first_cursor(world, &ask);
+    }
+    for (int i = 0; i < 9; i++) {
+        mmq_scan *scan = mmq_scan_cache_take(ask.cache, &cursors[i]);
+        assert_true((scan != NULL) == (i >= 2));
+        mmq_scan_close(&scan);
+        assert_null(mmq_scan_cache_take(ask.cache, &cursors[i]));
+    }
+    mmq_clock_shift(11 * MMQ_NS_PER_S);
+    mmq_scan_cache_expire(ask.cache);
+    assert_null(mmq_scan_cache_take(ask.cache, &cursors[9]));
+    mmq_clock_shift(0);
+    mmq_scan_cache_destroy(&ask.cache);
+    world_destroy(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -228,6 +260,7 @@ int main(void)
         cmocka_unit_test(cursors_of_others_are_refused),
         cmocka_unit_test(a_metric_made_again_is_another_one),
         cmocka_unit_test(a_cursor_may_be_too_old),
+        cmocka_unit_test(merges_are_kept_within_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,6 +82,13 @@ static uint64_t first_seed(uint64_t *count)
     return seed;
 }
 
+static mmq_scan_cache *new_cache(void)
+{
+    mmq_scan_cache *cache = mmq_scan_cache_new();
+    assert_non_null(cache);
+    return cache;
+}
+
 static void each_query_shows_what_the_reference_shows(void **state)
 {
     (void)state;
@@ -89,10 +96,14 @@ static void each_query_shows_what_the_reference_shows(void **state)
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);
+        mmq_scan_cache *cache = new_cache();
         fill_world(world, seed % 4 == 0 ? 1000 : 60);
         for (int i = 0; i < 40; i++) {
-            check_still(world, seed, random_ask(world));
+            struct ask ask = random_ask(world);
+            ask.cache = world_random(world, 2) == 0 ? cache : NULL;
+            check_still(world, seed, ask);
         }
+        mmq_scan_cache_destroy(&cache);
         world_destroy(&world);
     }
 }
@@ -231,12 +242,15 @@ static void a_stream_is_as_of_its_first_page(void **state)
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);
+        mmq_scan_cache *cache = new_cache();
         fill_world(world, 100);
         for (int i = 0; i < 25 && world->count < WORLD_METRICS - 300; i++) {
             struct ask ask = random_ask(world);
             ask.max_bytes = 1024 + world_random(world, 1000);
+            ask.cache = world_random(world, 2) == 0 ? cache : NULL;
             check_moving(world, seed, &ask);
         }
+        mmq_scan_cache_destroy(&cache);
         world_destroy(&world);
     }
 }
