@@ -1,0 +1,327 @@
+/* Jobs: requests on their way.
+ *
+ *     NEW -> QUEUED <-> HELD -> FORGOTTEN -> DONE      (QUEUED and HELD -> DONE too)
+ *
+ * Invariants: QUEUED stands in exactly one lane, HELD and FORGOTTEN in exactly one hand's list and
+ * in core->tokens; QUEUED and HELD have a caller, others none. Each job's client gets one FINAL:
+ * whoever delivers it detaches the job from its caller first. */
+#include "broker/state.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+
+const unsigned mmq_latency_bounds_ms[MMQ_LATENCY_BUCKETS] = {
+    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 30000, 100000, MMQ_TIMEOUT_MAX_MS};
+
+#define BIT(state_) (1U << (state_))
+
+static const unsigned next_states[MMQ_JOB_STATES] = {
+    [MMQ_JOB_NEW] = BIT(MMQ_JOB_QUEUED) | BIT(MMQ_JOB_DONE),
+    [MMQ_JOB_QUEUED] = BIT(MMQ_JOB_HELD) | BIT(MMQ_JOB_DONE),
+    [MMQ_JOB_HELD] = BIT(MMQ_JOB_QUEUED) | BIT(MMQ_JOB_FORGOTTEN) | BIT(MMQ_JOB_DONE),
+    [MMQ_JOB_FORGOTTEN] = BIT(MMQ_JOB_DONE),
+};
+
+static bool take_body(mmq_job *job, mmq_message *message, size_t body)
+{
+    for (size_t i = body; i < message->count; i++) {
+        job->bytes += mmq_frame_size(&message->frames[i]);
+        if (mmq_message_append(&job->body, &message->frames[i]) != MMQ_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+mmq_job *mmq_job_new(mmq_service *service, mmq_caller *caller, mmq_message *message, size_t body,
+                     const mmq_routing *routing)
+{
+    mmq_core *core = service->core;
+    size_t jobs = core->deadlines.count + 1;
+    mmq_job *job = calloc(1, sizeof *job);
+    if (job == NULL || mmq_heap_reserve(&core->deadlines, jobs) != MMQ_OK) {
+        free(job);
+        return NULL;
+    }
+    job->core = core;
+    job->service = service;
+    job->caller = caller;
+    job->received_ns = core->now_ns;
+    job->id_size = routing->id_size;
+    memcpy(job->id, routing->id, routing->id_size);
+    int64_t deadline_ns = core->now_ns + (int64_t)routing->timeout_ms * MMQ_NS_PER_MS;
+    mmq_list_init(&job->link);
+    mmq_list_init(&job->caller_link);
+    mmq_heap_item_init(&job->deadline);
+    mmq_message_init(&job->body);
+    if (!take_body(job, message, body)) { /* borrowed routing is not used from here on */
+        mmq_job_free(job);
+        return NULL;
+    }
+    core->bytes += sizeof *job + job->bytes;
+    core->jobs_in[MMQ_JOB_NEW]++;
+    mmq_heap_put(&core->deadlines, &job->deadline, deadline_ns);
+    mmq_list_push_back(&caller->jobs, &job->caller_link);
+    mmq_caller_update(caller);
+    return job;
+}
+
+void mmq_job_free(mmq_job *job)
+{
+    mmq_message_clear(&job->body);
+    free(job);
+}
+
+/* Nobody waits for the answer any more: neither the caller nor the body is needed. */
+static void detach_caller(mmq_job *job)
+{
+    mmq_caller *caller = job->caller;
+    mmq_list_remove(&job->caller_link);
+    mmq_message_clear(&job->body);
+    job->core->bytes -= job->bytes;
+    job->bytes = 0;
+    job->caller = NULL;
+    if (caller != NULL) {
+        mmq_caller_update(caller);
+    }
+}
+
+static void leave_hand(mmq_job *job)
+{
+    mmq_hand *hand = job->hand;
+    mmq_table_remove(&job->core->tokens, &job->token_item);
+    mmq_list_remove(&job->link);
+    hand->held--;
+    job->service->held--;
+    job->hand = NULL;
+    mmq_hand_update(hand);
+}
+
+static void enter_hand(mmq_job *job)
+{
+    mmq_hand *hand = job->hand;
+    CHECK(hand != NULL);
+    mmq_table_add(&job->core->tokens, &job->token_item, job->token, sizeof job->token);
+    mmq_list_push_back(&hand->jobs, &job->link);
+    hand->held++;
+    job->service->held++;
+    mmq_hand_update(hand);
+}
+
+static void enter_done(mmq_job *job)
+{
+    mmq_heap_remove(&job->core->deadlines, &job->deadline);
+    job->core->bytes -= sizeof *job;
+    mmq_list_push_back(&job->core->dead_jobs, &job->link);
+    mmq_service_mark(job->service);
+}
+
+void mmq_job_set_state(mmq_job *job, mmq_job_state to)
+{
+    mmq_job_state from = job->state;
+    CHECK((next_states[from] & BIT(to)) != 0);
+    mmq_lane *lane = job->lane;
+    bool was_held = from == MMQ_JOB_HELD || from == MMQ_JOB_FORGOTTEN;
+    job->core->jobs_in[from]--;
+    job->core->jobs_in[to]++;
+    job->state = to;
+    if (from == MMQ_JOB_QUEUED) {
+        mmq_lane_take(job);
+    }
+    if (was_held && to != MMQ_JOB_FORGOTTEN) {
+        leave_hand(job);
+    }
+    if (from != MMQ_JOB_FORGOTTEN && (to == MMQ_JOB_FORGOTTEN || to == MMQ_JOB_DONE)) {
+        detach_caller(job);
+    }
+    if (to == MMQ_JOB_QUEUED) {
+        mmq_lane_put(lane, job, from == MMQ_JOB_HELD);
+    } else if (to == MMQ_JOB_HELD) {
+        enter_hand(job);
+    } else if (to == MMQ_JOB_DONE) {
+        enter_done(job);
+    }
+}
+
+bool mmq_job_make_final(mmq_message *out, const mmq_peer *peer, const char *service, size_t size,
+                        const mmq_header *header)
+{
+    mmq_frame frame;
+    mmq_err err = mmq_message_append_copy(out, peer->id, peer->size);
+    if (err == MMQ_OK) {
+        err = mmq_envelope_begin_client(out, MMQ_CLIENT_FINAL, service, size);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_header_final(&frame, header);
+        err = err == MMQ_OK ? mmq_message_append(out, &frame) : err;
+        mmq_frame_close(&frame);
+    }
+    if (err != MMQ_OK) {
+        mmq_message_clear(out);
+    }
+    return err == MMQ_OK;
+}
+
+void mmq_job_fail(mmq_job *job, mmq_job_state then, int status, const char *error)
+{
+    mmq_service *service = job->service;
+    mmq_caller *caller = job->caller;
+    const mmq_header header = {.id = job->id,
+                               .id_size = job->id_size,
+                               .status = status,
+                               .rows = -1,
+                               .seq = (int64_t)job->partials,
+                               .error = {error, strlen(error)}};
+    mmq_message final;
+    mmq_message_init(&final);
+    bool made =
+        mmq_job_make_final(&final, &caller->peer, service->name, service->name_size, &header);
+    service->errors++;
+    mmq_job_set_state(job, then);
+    if (made) {
+        mmq_caller_deliver(caller, &final, MMQ_ANSWER_OURS, job);
+    }
+    mmq_message_clear(&final);
+}
+
+void mmq_job_return(mmq_job *job)
+{
+    if (job->state == MMQ_JOB_FORGOTTEN) {
+        mmq_job_set_state(job, MMQ_JOB_DONE);
+        return;
+    }
+    if (!job->service->redispatch || job->partials > 0) {
+        mmq_job_fail(job, MMQ_JOB_DONE, 503, "the worker was lost; it may have done the work");
+        return;
+    }
+    if (job->tries >= MMQ_TRIES_MAX) {
+        mmq_job_fail(job, MMQ_JOB_DONE, 500, "three workers were lost while they had this request");
+        return;
+    }
+    job->lane = mmq_lane_get(job->service, job->caller);
+    if (job->lane == NULL) {
+        mmq_job_fail(job, MMQ_JOB_DONE, 503, "the broker has no memory left");
+        return;
+    }
+    job->service->redispatched++;
+    mmq_job_set_state(job, MMQ_JOB_QUEUED);
+}
+
+/* A stock worker is silent while it works, so nobody knows whether it ever will be free: the job
+ * stays with it, without a deadline, until it speaks or its liveness is over. Our workers drop what
+ * is past its deadline. */
+static void expire_held(mmq_job *job)
+{
+    bool plain = job->hand->plain;
+    if (job->state == MMQ_JOB_FORGOTTEN && !plain) {
+        mmq_job_set_state(job, MMQ_JOB_DONE);
+        return;
+    }
+    mmq_heap_remove(&job->core->deadlines, &job->deadline);
+    if (plain) {
+        job->hand->heard_ns = job->core->now_ns;
+    }
+    if (job->state == MMQ_JOB_HELD) {
+        mmq_job_fail(job, plain ? MMQ_JOB_FORGOTTEN : MMQ_JOB_DONE, 504,
+                     "the worker did not answer in time");
+    }
+}
+
+void mmq_job_expire(mmq_job *job)
+{
+    if (job->state != MMQ_JOB_QUEUED) {
+        expire_held(job);
+    } else if (job->service->hand_count == 0) {
+        mmq_job_fail(job, MMQ_JOB_DONE, 503, "no worker serves this service");
+    } else {
+        mmq_job_fail(job, MMQ_JOB_DONE, 504, "no worker was free in time");
+    }
+}
+
+static size_t body_bytes(const mmq_message *message, size_t body)
+{
+    size_t bytes = 0;
+    for (size_t i = body; i < message->count; i++) {
+        bytes += mmq_frame_size(&message->frames[i]);
+    }
+    return bytes;
+}
+
+static void count_latency(mmq_job *job)
+{
+    int64_t took_ns = job->core->now_ns - job->received_ns;
+    size_t i = 0;
+    while (i + 1 < MMQ_LATENCY_BUCKETS &&
+           took_ns > (int64_t)mmq_latency_bounds_ms[i] * MMQ_NS_PER_MS) {
+        i++;
+    }
+    job->service->latency[i]++;
+}
+
+/* The worker's body, moved behind the client's envelope; not read. */
+static bool make_answer(const mmq_job *job, mmq_message *message, const mmq_envelope *envelope,
+                        mmq_message *out)
+{
+    mmq_client_command command =
+        envelope->command == MMQ_WORKER_PARTIAL ? MMQ_CLIENT_PARTIAL : MMQ_CLIENT_FINAL;
+    const mmq_peer *peer = &job->caller->peer;
+    mmq_err err = mmq_message_append_copy(out, peer->id, peer->size);
+    if (err == MMQ_OK) {
+        err = mmq_envelope_begin_client(out, command, job->service->name, job->service->name_size);
+    }
+    for (size_t i = envelope->body; i < message->count && err == MMQ_OK; i++) {
+        err = mmq_message_append(out, &message->frames[i]);
+    }
+    return err == MMQ_OK;
+}
+
+static void forward_partial(mmq_job *job, mmq_message *answer)
+{
+    job->partials++;
+    job->service->partials++;
+    mmq_message_clear(&job->body); /* it will not be dispatched again */
+    mmq_caller_deliver(job->caller, answer, MMQ_ANSWER_PART, job);
+}
+
+static void forward_final(mmq_job *job, mmq_message *answer)
+{
+    mmq_caller *caller = job->caller;
+    count_latency(job);
+    mmq_job_set_state(job, MMQ_JOB_DONE);
+    mmq_caller_deliver(caller, answer, MMQ_ANSWER_FINAL, job);
+}
+
+void mmq_job_answer(mmq_job *job, mmq_message *message, const mmq_envelope *envelope)
+{
+    bool final = envelope->command == MMQ_WORKER_FINAL;
+    size_t bytes = body_bytes(message, envelope->body);
+    job->partial_bytes += final ? 0 : bytes;
+    if (job->partial_bytes > MMQ_FRAME_LIMIT) {
+        if (job->state == MMQ_JOB_HELD) {
+            mmq_job_fail(job, MMQ_JOB_FORGOTTEN, 503, "the worker sent more than a page");
+        }
+        mmq_hand_dismiss(job->hand, "more PARTIALs than a page");
+        return;
+    }
+    if (job->state == MMQ_JOB_FORGOTTEN) {
+        job->core->dropped[MMQ_DROP_LATE]++;
+        if (final) {
+            mmq_job_set_state(job, MMQ_JOB_DONE);
+        }
+        return;
+    }
+    job->service->bytes_out += bytes;
+    mmq_message answer;
+    mmq_message_init(&answer);
+    if (!make_answer(job, message, envelope, &answer)) {
+        mmq_job_fail(job, final ? MMQ_JOB_DONE : MMQ_JOB_FORGOTTEN, 503,
+                     "the broker has no memory left");
+    } else if (final) {
+        forward_final(job, &answer);
+    } else {
+        forward_partial(job, &answer);
+    }
+    mmq_message_clear(&answer);
+}

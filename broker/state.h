@@ -1,0 +1,293 @@
+/* The objects of the broker's core, shared by its files only.
+ *
+ * `mmq_client`, `mmq_worker` and `mmq_request` are types of the library; the broker's view of them
+ * is a caller, a hand and a job. A caller's jobs that wait for one service stand in a lane.
+ *
+ * An object's state is the list it is on; one setter an object (mmq_X_set_state) checks the
+ * transition and moves it. Handlers may bring about any object's end while others hold pointers to
+ * it, so ended objects go to `dead` lists and are freed when the entry point is through
+ * (mmq_core_settle). Services that may have something to hand out are marked dirty and served at
+ * the same place, so no handler calls another in circles. */
+#ifndef MMQ_BROKER_STATE_H
+#define MMQ_BROKER_STATE_H
+
+#include "broker/core.h"
+#include "broker/heap.h"
+#include "broker/list.h"
+#include "broker/table.h"
+#include "lib/clock.h"
+#include "metricmq/protocol.h"
+
+enum {
+    MMQ_PEER_MAX = 255,  /* bytes of a routing id */
+    MMQ_TOKEN_SIZE = 16, /* the hand's serial, then its count of dispatches */
+    MMQ_TRIES_MAX = 3,   /* workers that a request is given to */
+    MMQ_LATENCY_BUCKETS = 14,
+    MMQ_OUTBOX_MAX = 8 * 1024 * 1024, /* bytes that wait for a slow client */
+    MMQ_OUTBOX_KEPT = 1024,           /* error answers kept for it */
+};
+
+#define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS) /* between tries of what would block */
+#define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S) /* that answers wait for a slow client */
+#define MMQ_BEAT_NS     (1 * MMQ_NS_PER_S)
+#define MMQ_LIVENESS_NS (3 * MMQ_NS_PER_S)
+/* Of workers that sent the plain READY of RFC 18. */
+#define MMQ_PLAIN_BEAT_NS     (2500 * MMQ_NS_PER_MS)
+#define MMQ_PLAIN_LIVENESS_NS (10 * MMQ_NS_PER_S)
+
+typedef struct mmq_peer {
+    uint8_t id[MMQ_PEER_MAX];
+    size_t size;
+} mmq_peer;
+
+typedef enum mmq_drop {
+    MMQ_DROP_MALFORMED, /* clients' messages that are no requests */
+    MMQ_DROP_TOO_BIG,   /* over the bounds: never seen whole */
+    MMQ_DROP_LATE,      /* answers to requests that were given up */
+    MMQ_DROP_FOREIGN,   /* answers with a token never given to that worker */
+    MMQ_DROP_PROTOCOL,  /* other faults of workers */
+    MMQ_DROP_GONE,      /* answers to clients that are gone */
+    MMQ_DROP_SLOW,      /* answers to clients that do not read */
+    MMQ_DROP_COUNT,
+} mmq_drop;
+
+typedef struct mmq_service {
+    mmq_core *core;
+    mmq_table_item item; /* in core->services */
+    mmq_link link;       /* in core->service_list */
+    mmq_link dirty;      /* in core->dirty */
+    char name[MMQ_SERVICE_MAX + 1];
+    size_t name_size;
+    bool redispatch; /* a request may be given to another worker */
+    mmq_link turn;   /* lanes in the order in which they are served */
+    mmq_link parked; /* lanes of clients that do not read */
+    size_t queued;   /* jobs in lanes */
+    size_t queued_bytes;
+    mmq_link hands; /* all its workers */
+    size_t hand_count;
+    mmq_heap ready;  /* hands with room: least loaded, then least recently used first */
+    size_t held;     /* jobs at its workers */
+    size_t capacity; /* sum over its workers */
+    uint64_t requests, errors, redispatched, partials, bytes_in, bytes_out;
+    uint64_t latency[MMQ_LATENCY_BUCKETS];
+} mmq_service;
+
+typedef enum mmq_caller_state {
+    MMQ_CALLER_IDLE,    /* nothing under way: freed when the entry point is through */
+    MMQ_CALLER_BUSY,    /* has jobs */
+    MMQ_CALLER_BLOCKED, /* answers wait for it; its jobs are not dispatched */
+    MMQ_CALLER_DEAD,
+    MMQ_CALLER_STATES,
+} mmq_caller_state;
+
+typedef struct mmq_caller {
+    mmq_core *core;
+    mmq_table_item item; /* in core->callers */
+    mmq_link link;       /* in core->callers_in[state] */
+    mmq_caller_state state;
+    mmq_peer peer;
+    mmq_link jobs;   /* QUEUED and HELD */
+    mmq_link lanes;  /* one a service that it waits for */
+    mmq_link outbox; /* answers that would block, oldest first */
+    size_t outbox_bytes;
+    size_t outbox_kept; /* error answers among them */
+    int64_t blocked_ns; /* since when */
+} mmq_caller;
+
+typedef struct mmq_lane {
+    mmq_caller *caller;
+    mmq_service *service;
+    mmq_link link;        /* in service->turn or parked */
+    mmq_link caller_link; /* in caller->lanes */
+    mmq_link jobs;        /* oldest first; never empty between entry points */
+    size_t count;
+    size_t bytes;
+} mmq_lane;
+
+typedef enum mmq_hand_state {
+    MMQ_HAND_NEW,
+    MMQ_HAND_FREE,    /* in service->ready */
+    MMQ_HAND_FULL,    /* holds as many jobs as it can */
+    MMQ_HAND_BLOCKED, /* would block: tried again after a while */
+    MMQ_HAND_LEAVING, /* said DISCONNECT; finishes what it holds */
+    MMQ_HAND_DEAD,
+    MMQ_HAND_STATES,
+} mmq_hand_state;
+
+typedef struct mmq_hand {
+    mmq_core *core;
+    mmq_table_item item; /* in core->hands */
+    mmq_link all;        /* in service->hands */
+    mmq_link link;       /* in core->blocked_hands or dead_hands */
+    mmq_heap_item ready; /* in service->ready */
+    mmq_heap_item timer; /* in core->timers: next heartbeat or end of patience */
+    mmq_hand_state state;
+    mmq_peer peer;
+    mmq_service *service;
+    unsigned capacity;
+    bool plain;          /* three-frame READY */
+    mmq_link jobs;       /* HELD and FORGOTTEN, oldest first */
+    unsigned held;       /* their number */
+    uint64_t serial;     /* random: first half of its tokens */
+    uint64_t dispatches; /* jobs given to it so far */
+    uint64_t used;       /* core->uses at the last of them */
+    int64_t heard_ns;
+    int64_t beat_ns; /* when the next heartbeat is due */
+} mmq_hand;
+
+typedef enum mmq_job_state {
+    MMQ_JOB_NEW,
+    MMQ_JOB_QUEUED,    /* in its lane */
+    MMQ_JOB_HELD,      /* at a worker */
+    MMQ_JOB_FORGOTTEN, /* at a worker, and nobody waits for the answer */
+    MMQ_JOB_DONE,
+    MMQ_JOB_STATES,
+} mmq_job_state;
+
+typedef struct mmq_job {
+    mmq_core *core;
+    mmq_link link;             /* in lane->jobs, hand->jobs or core->dead_jobs */
+    mmq_link caller_link;      /* in caller->jobs */
+    mmq_heap_item deadline;    /* in core->deadlines */
+    mmq_table_item token_item; /* in core->tokens while at a worker */
+    mmq_job_state state;
+    mmq_service *service;
+    mmq_caller *caller; /* NULL when FORGOTTEN or DONE */
+    mmq_lane *lane;     /* QUEUED */
+    mmq_hand *hand;     /* HELD, FORGOTTEN */
+    mmq_message body;   /* kept while it may be dispatched again */
+    size_t bytes;       /* of the body */
+    int64_t received_ns;
+    unsigned tries;         /* workers it was given to */
+    uint64_t partials;      /* forwarded */
+    uint64_t partial_bytes; /* that came, forwarded or not */
+    uint8_t token[MMQ_TOKEN_SIZE];
+    uint8_t id[MMQ_ID_MAX]; /* packed */
+    size_t id_size;
+} mmq_job;
+
+struct mmq_core {
+    mmq_core_settings settings;
+    int64_t now_ns; /* of the entry point */
+    int64_t started_ns;
+    int64_t due_ns; /* when tick is due, as it said */
+    bool draining;
+    mmq_table services, callers, hands, tokens;
+    mmq_link service_list;
+    mmq_link dirty; /* services to be served */
+    mmq_link callers_in[MMQ_CALLER_STATES];
+    mmq_link blocked_hands;
+    mmq_link dead_hands;
+    mmq_link dead_jobs;
+    mmq_heap deadlines; /* jobs */
+    mmq_heap timers;    /* hands */
+    size_t jobs_in[MMQ_JOB_STATES];
+    size_t bytes;     /* against settings.bytes_max */
+    int64_t retry_ns; /* when the blocked are tried again */
+    uint64_t uses;    /* counts dispatches: who was used least recently */
+    uint64_t dropped[MMQ_DROP_COUNT];
+    int64_t complained_ns; /* when faults of peers were last logged */
+    uint64_t complaints;   /* faults not logged since then */
+};
+
+/* ---- core.c ---- */
+/* Counts a peer's fault; logs at most one a second. */
+void mmq_core_complain(mmq_core *core, mmq_drop drop, const char *fault);
+
+/* ---- caller.c ---- */
+typedef enum mmq_answer_kind {
+    MMQ_ANSWER_PART,  /* thrown away if the client does not read */
+    MMQ_ANSWER_FINAL, /* a worker's FINAL: replaced by 503 then */
+    MMQ_ANSWER_OURS,  /* an error answer of the broker's: kept */
+} mmq_answer_kind;
+
+/* NULL if there is no memory. */
+mmq_caller *mmq_caller_get(mmq_core *core, const mmq_peer *peer);
+/* Brings the state in line with jobs and outbox. */
+void mmq_caller_update(mmq_caller *caller);
+/* Sends or keeps an answer; the message is left empty. job (may be NULL) is what it answers. The
+ * caller may be dead afterwards. */
+void mmq_caller_deliver(mmq_caller *caller, mmq_message *message, mmq_answer_kind kind,
+                        mmq_job *job);
+/* Makes and delivers an error answer to a request that has become no job. */
+void mmq_caller_refuse(mmq_caller *caller, const mmq_envelope *envelope, const mmq_routing *routing,
+                       int status, const char *error);
+/* Sends what waits, as far as it goes; drops what has waited too long. */
+void mmq_caller_retry(mmq_caller *caller);
+/* The client is gone: forgets all that it wanted. */
+void mmq_caller_kill(mmq_caller *caller);
+void mmq_caller_free(mmq_caller *caller);
+
+/* ---- service.c ---- */
+mmq_service *mmq_service_find(mmq_core *core, const char *name, size_t size);
+/* Makes it if need be; NULL if there are too many or no memory is left. */
+mmq_service *mmq_service_get(mmq_core *core, const char *name, size_t size);
+void mmq_service_mark(mmq_service *service);
+/* Makes room for one more job of that caller; false if it must be refused. */
+bool mmq_service_admit(mmq_service *service, const mmq_caller *caller, size_t bytes);
+/* Hands out jobs while there are both; frees the service if nothing is left of it. */
+void mmq_service_serve(mmq_service *service);
+void mmq_service_free(mmq_service *service);
+/* Finds or makes the lane; NULL without memory. */
+mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller);
+/* Puts the job in, at the back or the front. */
+void mmq_lane_put(mmq_lane *lane, mmq_job *job, bool front);
+/* Takes the job out; frees the lane if it was the last. */
+void mmq_lane_take(mmq_job *job);
+/* To the list that the caller's state asks for. */
+void mmq_lane_park(mmq_lane *lane, bool parked);
+
+/* ---- hand.c ---- */
+mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer);
+/* A new worker; the service is marked. MMQ_EBUSY, MMQ_ENOMEM. */
+mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelope *ready,
+                          mmq_why *why) MMQ_MUST_USE;
+void mmq_hand_set_state(mmq_hand *hand, mmq_hand_state state);
+/* FREE or FULL, as it holds; ends a LEAVING one that holds nothing. */
+void mmq_hand_update(mmq_hand *hand);
+/* A HEARTBEAT came: a stock worker that says so is back from what it was given up on. */
+void mmq_hand_beat(mmq_hand *hand);
+/* Tries again to use a BLOCKED worker. */
+void mmq_hand_unblock(mmq_hand *hand);
+/* Sends the job to the worker. MMQ_EAGAIN: the worker is now BLOCKED; MMQ_EUNREACHABLE: dead;
+ * MMQ_ENOMEM. */
+mmq_err mmq_hand_give(mmq_hand *hand, mmq_job *job) MMQ_MUST_USE;
+/* Heartbeat and liveness. */
+void mmq_hand_tick(mmq_hand *hand);
+/* The worker is no more; its jobs go to others or end. */
+void mmq_hand_kill(mmq_hand *hand, const char *reason);
+/* Says DISCONNECT and kills. */
+void mmq_hand_dismiss(mmq_hand *hand, const char *reason);
+/* The worker said DISCONNECT. */
+void mmq_hand_leave(mmq_hand *hand);
+void mmq_hand_send_disconnect(mmq_core *core, const mmq_peer *peer);
+void mmq_hand_free(mmq_hand *hand);
+
+/* ---- job.c ---- */
+/* Takes the body's frames from the message. NULL without memory. */
+mmq_job *mmq_job_new(mmq_service *service, mmq_caller *caller, mmq_message *message, size_t body,
+                     const mmq_routing *routing);
+/* lane or hand must be set before QUEUED or HELD. */
+void mmq_job_set_state(mmq_job *job, mmq_job_state state);
+/* Ends the job for its client, with an answer of ours. A job at a worker becomes `then`
+ * (FORGOTTEN or DONE). */
+void mmq_job_fail(mmq_job *job, mmq_job_state then, int status, const char *error);
+/* Its worker died: to the next one, or an error. */
+void mmq_job_return(mmq_job *job);
+/* Its deadline has passed. */
+void mmq_job_expire(mmq_job *job);
+/* A PARTIAL or FINAL came for it. */
+void mmq_job_answer(mmq_job *job, mmq_message *message, const mmq_envelope *envelope);
+/* A FINAL of ours to a peer; false without memory. */
+bool mmq_job_make_final(mmq_message *out, const mmq_peer *peer, const char *service, size_t size,
+                        const mmq_header *header);
+void mmq_job_free(mmq_job *job);
+
+/* ---- mmi.c ---- */
+bool mmq_mmi_is(const char *service, size_t size);
+void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope);
+
+extern const char *const mmq_drop_names[MMQ_DROP_COUNT];
+extern const unsigned mmq_latency_bounds_ms[MMQ_LATENCY_BUCKETS];
+
+#endif
