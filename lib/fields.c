@@ -225,6 +225,7 @@ static mmq_err open_body(mmq_reader *reader, const void *body, size_t size, uint
                          mmq_why *why)
 {
     mmq_value map;
+    *count = 0;
     mmq_reader_init(reader, body, size);
     if (mmq_unpack(reader, &map) != MMQ_OK || map.type != MMQ_MAP) {
         return mmq_fail(why, MMQ_EINVAL, "the request's body must be one msgpack map");
