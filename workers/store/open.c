@@ -47,26 +47,46 @@ char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why)
     return copy;
 }
 
-static mmq_err check_magic(const char *path, mmq_why *why)
+/* True if the log holds pages that the file may be waiting for. */
+static bool has_log(const char *path)
+{
+    char name[PATH_MAX + 8];
+    struct stat about;
+    (void)snprintf(name, sizeof name, "%s-wal", path);
+    return stat(name, &about) == 0 && about.st_size > 0;
+}
+
+/* SQLite notices missing pages, but reads half a page at the end as if zeros followed. */
+static mmq_err check_header(const char *path, const uint8_t *header, int64_t file_size,
+                            mmq_why *why)
 {
     static const char magic[16] = "SQLite format 3";
-    char head[16] = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : pread(fd, head, sizeof head, 0);
-    int number = errno;
-    if (fd >= 0) {
-        (void)close(fd);
-    }
-    if (got < 0) {
-        return mmq_fail(why, MMQ_EIO, "cannot read the store %s: %s", path, strerror(number));
-    }
-    if (memcmp(head, magic, sizeof head) != 0) {
+    if (memcmp(header, magic, sizeof magic) != 0) {
         return mmq_fail(why, MMQ_ECORRUPT,
                         "%s is no SQLite database or its header is damaged: restore a backup or"
                         " name another --store",
                         path);
     }
+    int64_t page_size = header[16] << 8 | header[17];
+    page_size = page_size == 1 ? 65536 : page_size;
+    if (page_size == 0 || (file_size % page_size != 0 && !has_log(path))) {
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s is cut off in the middle of a page: restore a backup", path);
+    }
     return MMQ_OK;
+}
+
+static mmq_err read_header(const char *path, int64_t file_size, mmq_why *why)
+{
+    uint8_t header[100] = {0};
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
+    int number = errno;
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+    return got < 0 ? mmq_fail(why, MMQ_EIO, "cannot read the store %s: %s", path, strerror(number))
+                   : check_header(path, header, file_size, why);
 }
 
 /* What is under that name? */
@@ -87,7 +107,7 @@ static mmq_err check_file(const char *path, mmq_why *why)
                         " new store is made",
                         path);
     }
-    return check_magic(path, why);
+    return read_header(path, about.st_size, why);
 }
 
 /* Keeps the log bounded. A passive checkpoint cannot begin the log anew while readers follow each

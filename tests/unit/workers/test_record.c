@@ -1,0 +1,191 @@
+/* Records on the wire, and rows of write requests. */
+#include "store_world.h"
+
+#include "lib/buffer.h"
+#include "lib/json.h"
+#include "workers/record.h"
+#include "workers/write_rows.h"
+
+static mmq_err read_json(const char *json, mmq_metric *out)
+{
+    mmq_buffer packed;
+    mmq_buffer_init(&packed, 1 << 20);
+    assert_ok(mmq_json_to_msgpack(json, strlen(json), &packed, &why));
+    mmq_err err = mmq_record_read(packed.data, packed.size, out, &why);
+    /* every cut of it is refused, and none is read beyond */
+    for (size_t size = 0; size < packed.size; size++) {
+        mmq_metric cut;
+        uint8_t *copy = malloc(size > 0 ? size : 1);
+        memcpy(copy, packed.data, size);
+        assert_int_not_equal(mmq_record_read(copy, size, &cut, NULL), MMQ_OK);
+        mmq_metric_clear(&cut);
+        free(copy);
+    }
+    mmq_buffer_clear(&packed);
+    return err;
+}
+
+static void expect_packed(const mmq_metric *metric, const char *json)
+{
+    mmq_buffer packed, text;
+    mmq_buffer_init(&packed, 1 << 20);
+    mmq_buffer_init(&text, 1 << 20);
+    assert_ok(mmq_record_pack(&packed, metric, &why));
+    assert_ok(mmq_json_from_msgpack(packed.data, packed.size, &text, &why));
+    assert_string_equal(mmq_buffer_cstr(&text), json);
+    mmq_buffer_clear(&packed);
+    mmq_buffer_clear(&text);
+}
+
+static void test_defaults(void **state)
+{
+    (void)state;
+    mmq_metric metric;
+    assert_ok(read_json("{\"datasource\":\"custom\",\"name\":\"a.b\"}", &metric));
+    assert_int_equal(strlen(metric.head.uid), 32);
+    assert_string_equal(metric.identity, "a.b");
+    (void)snprintf(metric.head.uid, sizeof metric.head.uid, "u");
+    expect_packed(
+        &metric, "{\"uid\":\"u\",\"datasource\":\"custom\",\"name\":\"a.b\",\"description\":"
+                 "\"Custom metric a.b\",\"server\":\"a.b\",\"location\":\"\",\"parameters\":"
+                 "{\"datasource\":\"custom\",\"metricSpec\":{\"metric\":\"a.b\"}},\"status\":1,"
+                 "\"message\":null,\"last_timestamp\":null,\"poll_interval\":300,\"tag_name\":null,"
+                 "\"last_rowid\":0,\"display_name\":\"a.b\"}");
+    mmq_metric_clear(&metric);
+}
+
+/* What is packed can be read again, whatever was made is ignored. */
+static void test_all_keys(void **state)
+{
+    (void)state;
+    mmq_metric metric;
+    assert_ok(read_json(
+        "{\"uid\":\"u\",\"datasource\":\"custom\",\"name\":\"n\",\"description\":\"d\\u00e9\","
+        "\"server\":\"s\",\"location\":\"l\",\"parameters\":{\"x\":[1,2.5]},\"status\":8,"
+        "\"message\":\"m\",\"last_timestamp\":\"2020-01-01 00:00:00\",\"poll_interval\":60,"
+        "\"tag_name\":\"t\",\"last_rowid\":7,\"display_name\":\"x\"}",
+        &metric));
+    metric.has_rows = true;
+    metric.last_timestamp = 0;
+    expect_packed(
+        &metric, "{\"uid\":\"u\",\"datasource\":\"custom\",\"name\":\"n\",\"description\":"
+                 "\"d\xc3\xa9\",\"server\":\"s\",\"location\":\"l\",\"parameters\":{\"x\":[1,2.5]},"
+                 "\"status\":8,\"message\":\"m\",\"last_timestamp\":\"1970-01-01 00:00:00\","
+                 "\"poll_interval\":60,\"tag_name\":\"t\",\"last_rowid\":0,"
+                 "\"display_name\":\"t (s)\"}");
+    mmq_metric_clear(&metric);
+}
+
+static void test_refused_records(void **state)
+{
+    (void)state;
+    static const char *const refused[][2] = {
+        {"{\"name\":\"n\"}", "datasource"},
+        {"{\"datasource\":\"custom\"}", "name"},
+        {"{\"datasource\":\"cloudwatch\",\"name\":\"n\"}", "datasource"},
+        {"{\"datasource\":\"custom\",\"name\":\"\"}", "name"},
+        {"{\"datasource\":\"custom\",\"name\":7}", "name"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"uid\":\"a/b\"}", "uid"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"uid\":\"export\"}", "uid"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"status\":3}", "status"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"status\":1.5}", "status"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"poll_interval\":0}", "poll_interval"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"parameters\":[]}", "parameters"},
+        {"{\"datasource\":\"custom\",\"name\":\"n\",\"color\":1}", "unknown"},
+        {"[]", "map"},
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        mmq_metric metric;
+        assert_int_equal(read_json(refused[i][0], &metric), MMQ_EINVAL);
+        assert_non_null(strstr(why.text, refused[i][1]));
+        mmq_metric_clear(&metric);
+    }
+}
+
+static void test_damaged_parameters(void **state)
+{
+    (void)state;
+    mmq_metric metric;
+    mmq_buffer packed;
+    world_metric(&metric, "u", "n");
+    metric.parameters[1] = 'x';
+    mmq_buffer_init(&packed, 1 << 20);
+    assert_int_equal(mmq_record_pack(&packed, &metric, &why), MMQ_ECORRUPT);
+    mmq_buffer_clear(&packed);
+    mmq_metric_clear(&metric);
+}
+
+static mmq_err read_rows(mmq_rows_form form, const char *data, size_t size, mmq_write_rows *rows)
+{
+    why.text[0] = '\0';
+    uint8_t *copy = malloc(size > 0 ? size : 1); /* so that a read beyond is seen */
+    memcpy(copy, data, size);
+    mmq_err err = mmq_write_rows_read(form, copy, size, rows, &why);
+    free(copy);
+    return err;
+}
+
+static void test_rows(void **state)
+{
+    (void)state;
+    static const char good[] = "\x94\x05\x07\xc0\xc0"
+                               "\x94\xcb\xc0\x08\0\0\0\0\0\0\xca\x3f\x80\0\0\x01\xc0";
+    mmq_write_rows rows;
+    assert_ok(read_rows(MMQ_ROWS_APPEND, good, sizeof good - 1, &rows));
+    assert_int_equal(rows.count, 2);
+    assert_int_equal(rows.timestamp[0], 5);
+    assert_int_equal(rows.timestamp[1], -3);
+    assert_true(rows.value[0] == 7 && rows.value[1] == 1 && rows.anomaly_score[1] == 1);
+    assert_true(isnan(rows.anomaly_score[0]) && isnan(rows.raw_score[1]));
+    mmq_write_rows_clear(&rows);
+    for (size_t size = 0; size < sizeof good - 1; size++) {
+        mmq_err err = read_rows(MMQ_ROWS_APPEND, good, size, &rows);
+        assert_int_equal(err, size == 0 || size == 5 ? MMQ_OK : MMQ_EINVAL);
+        mmq_write_rows_clear(&rows);
+    }
+}
+
+static void test_refused_rows(void **state)
+{
+    (void)state;
+#define ROW_OF(form, bytes)                                                                        \
+    {                                                                                              \
+        form, bytes, sizeof bytes - 1                                                              \
+    }
+    static const struct {
+        mmq_rows_form form;
+        const char *data;
+        size_t size;
+    } refused[] = {
+        ROW_OF(MMQ_ROWS_APPEND, "\x05"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x93\x05\x07\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x94\x05\xc0\xc0\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x94\xa1x\x05\xc0\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x94\xcb\x3f\xe0\0\0\0\0\0\0\x05\xc0\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x94\x05\xcb\x7f\xf0\0\0\0\0\0\0\xc0\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\x94\x05\x05\xcb\x7f\xf8\0\0\0\0\0\0\xc0"),
+        ROW_OF(MMQ_ROWS_APPEND, "\xdd\xff\xff\xff\xff"),
+        ROW_OF(MMQ_ROWS_SCORE, "\x93\x05\xc0\x05"),
+        ROW_OF(MMQ_ROWS_SCORE, "\x93\xcf\xff\xff\xff\xff\xff\xff\xff\xff\x05\x05"),
+    };
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        mmq_write_rows rows;
+        assert_int_equal(read_rows(refused[i].form, refused[i].data, refused[i].size, &rows),
+                         MMQ_EINVAL);
+        assert_non_null(strstr(why.text, "row 1"));
+        mmq_write_rows_clear(&rows);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_refused_records),
+        cmocka_unit_test(test_damaged_parameters),
+        cmocka_unit_test(test_rows),
+        cmocka_unit_test(test_refused_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

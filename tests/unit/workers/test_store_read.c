@@ -1,0 +1,198 @@
+/* Reads of the store against a slow and obvious reference over random rows: repeated timestamps,
+ * steps back in time, rows without a score, any range, direction and batch size. */
+#include "store_world.h"
+
+#include <time.h>
+
+#include "lib/calendar.h"
+#include "workers/store/handle.h"
+
+enum { ROWS = 3000 };
+
+static world_rows reference;
+static mmq_columns batch;
+
+static int64_t random_below(int64_t bound)
+{
+    return (int64_t)(((uint64_t)random() << 31 | (uint64_t)random()) % (uint64_t)bound);
+}
+
+static void make_rows(void)
+{
+    int64_t at = -500;
+    for (size_t i = 0; i < ROWS; i++) {
+        at += random_below(6) == 0 ? -random_below(40) : random_below(3);
+        world_set(&reference, i, at, (double)random() / 7.0, random_below(4) == 0 ? NAN : 0.25);
+    }
+}
+
+static bool is_first(size_t a, size_t b, bool ascending)
+{
+    int64_t at = reference.timestamp[a], other = reference.timestamp[b];
+    bool less = at != other ? at < other : a < b;
+    return ascending ? less : !less;
+}
+
+/* The rows of the range in order, by selection of the least that is behind the last. */
+static size_t next_expected(const mmq_range *range, size_t last)
+{
+    size_t best = ROWS;
+    for (size_t i = 0; i < ROWS; i++) {
+        int64_t at = reference.timestamp[i];
+        if (at >= range->from && at <= range->to && i != last &&
+            (last == ROWS || is_first(last, i, range->ascending)) &&
+            (best == ROWS || is_first(i, best, range->ascending))) {
+            best = i;
+        }
+    }
+    return best;
+}
+
+static void check_row(size_t i, size_t in_batch)
+{
+    assert_int_equal(batch.rowid[in_batch], (int64_t)i + 1);
+    assert_int_equal(batch.timestamp[in_batch], reference.timestamp[i]);
+    assert_memory_equal(&batch.value[in_batch], &reference.value[i], sizeof(double));
+    assert_int_equal(isnan(batch.anomaly_score[in_batch]) != 0,
+                     isnan(reference.anomaly_score[i]) != 0);
+}
+
+static void check_range(mmq_store *store, mmq_range range, size_t capacity)
+{
+    size_t last = ROWS;
+    do {
+        assert_ok(mmq_store_read_time(store, &range, &batch, capacity, &why));
+        for (size_t i = 0; i < batch.count; i++) {
+            size_t expected = next_expected(&range, last);
+            assert_true(expected < ROWS);
+            check_row(expected, i);
+            last = expected;
+        }
+    } while (batch.count == capacity);
+    assert_int_equal(next_expected(&range, last), ROWS);
+}
+
+static void test_ranges(void **state)
+{
+    (void)state;
+    world_begin();
+    make_rows();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_metric_head head;
+    mmq_appended appended;
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(world_create(store, "a", "a"));
+    assert_ok(world_create(store, "other", "other"));
+    assert_ok(mmq_store_commit(store, &why));
+    assert_ok(world_append(store, "other", 0, &reference, 0, 100, &appended));
+    assert_ok(world_append(store, "a", 0, &reference, 0, ROWS, &appended));
+    assert_int_equal(appended.last_rowid, ROWS);
+    mmq_store *reader = world_open(MMQ_STORE_READ);
+    mmq_snapshot snapshot;
+    assert_ok(mmq_store_begin_read(reader, &snapshot, &why));
+    assert_ok(mmq_store_find(reader, "a", &head, &why));
+    for (int round = 0; round < 12; round++) {
+        int64_t from = reference.timestamp[random_below(ROWS)];
+        mmq_range range = {.metric = head.key,
+                           .from = round == 0 ? MMQ_TIME_MIN : from,
+                           .to = round == 0 ? MMQ_TIME_MAX : from + random_below(400),
+                           .ascending = round % 2 == 0};
+        check_range(reader, range, round % 3 == 0 ? 1024 : (size_t)random_below(50) + 1);
+    }
+    mmq_store_end_read(reader);
+    mmq_store_close(&reader);
+    mmq_store_close(&store);
+    world_end();
+}
+
+/* A position outside the range does not widen it. */
+static void test_position_outside(void **state)
+{
+    (void)state;
+    world_begin();
+    make_rows();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_appended appended;
+    mmq_metric_head head;
+    mmq_snapshot snapshot;
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(world_create(store, "a", "a"));
+    assert_ok(mmq_store_commit(store, &why));
+    assert_ok(world_append(store, "a", 0, &reference, 0, 500, &appended));
+    assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+    assert_ok(mmq_store_find(store, "a", &head, &why));
+    for (int ascending = 0; ascending < 2; ascending++) {
+        mmq_range range = {.metric = head.key,
+                           .from = -450,
+                           .to = -440,
+                           .ascending = ascending,
+                           .positioned = true,
+                           .timestamp = ascending ? -10000 : 10000,
+                           .rowid = 1};
+        assert_ok(mmq_store_read_time(store, &range, &batch, 1024, &why));
+        for (size_t i = 0; i < batch.count; i++) {
+            assert_in_range(-batch.timestamp[i], 440, 450);
+        }
+    }
+    assert_ok(mmq_store_read_rowids(store, head.key, 17, 40, &batch, 1024, &why));
+    assert_int_equal(batch.count, 24);
+    for (size_t i = 0; i < batch.count; i++) {
+        check_row(16 + i, i);
+        assert_int_equal(isnan(batch.raw_score[i]) != 0, isnan(batch.anomaly_score[i]) != 0);
+    }
+    mmq_store_end_read(store);
+    mmq_store_close(&store);
+    world_end();
+}
+
+/* The hot statements seek in the primary key and sort nothing. */
+static void test_plans(void **state)
+{
+    (void)state;
+    world_begin();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    static const struct {
+        mmq_query query;
+        const char *wants;
+    } plans[] = {
+        {MMQ_Q_TIME_UP, "USING PRIMARY KEY (metric=? AND timestamp>? AND timestamp<?)"},
+        {MMQ_Q_TIME_UP_BEHIND, "USING PRIMARY KEY (metric=? AND (timestamp,rowid)>(?,?)"},
+        {MMQ_Q_TIME_DOWN, "USING PRIMARY KEY (metric=? AND timestamp>? AND timestamp<?)"},
+        {MMQ_Q_TIME_DOWN_BEHIND,
+         "USING PRIMARY KEY (metric=? AND timestamp>? AND (timestamp,rowid)<(?,?))"},
+        {MMQ_Q_ROWIDS, "USING INDEX row_by_rowid (metric=? AND rowid>? AND rowid<?)"},
+        {MMQ_Q_LENGTH_AT, "USING PRIMARY KEY (metric=? AND commit_no>?)"},
+        {MMQ_Q_UNSCORED, "USING COVERING INDEX metric_unscored"},
+        {MMQ_Q_OLD_GROWTH, "INDEX growth_at"},
+        {MMQ_Q_HEADS, "(uid>?)"},
+    };
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        char sql[1024];
+        sqlite3_stmt *statement;
+        (void)snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", mmq_query_text(plans[i].query));
+        assert_int_equal(sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+        const char *plan = (const char *)sqlite3_column_text(statement, 3);
+        if (strstr(plan, plans[i].wants) == NULL) {
+            fail_msg("%s: %s", sql, plan);
+        }
+        assert_int_equal(sqlite3_step(statement), SQLITE_DONE);
+        (void)sqlite3_finalize(statement);
+    }
+    mmq_store_close(&store);
+    world_end();
+}
+
+int main(void)
+{
+    const char *given = getenv("SEED");
+    unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
+    printf("SEED=%u\n", seed);
+    srandom(seed);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_position_outside),
+        cmocka_unit_test(test_plans),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
