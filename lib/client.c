@@ -15,13 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/backoff.h"
 #include "lib/buffer.h"
 #include "lib/check.h"
 #include "lib/client_calls.h"
 #include "lib/client_later.h"
 #include "lib/clock.h"
 #include "lib/dealer.h"
-#include "lib/digest.h"
 #include "lib/log.h"
 #include "lib/pack.h"
 #include "lib/unpack.h"
@@ -31,8 +31,6 @@ enum {
     PASSES_MAX = 16,    /* of one step */
     MESSAGES_MAX = 64,  /* of one pass */
     BODY_OVERHEAD = 64, /* room for map header, id and timeout */
-    BACKOFF_LEAST_MS = 50,
-    BACKOFF_MOST_MS = 2000,
 };
 
 #define GRACE_NS  (250 * MMQ_NS_PER_MS)
@@ -86,18 +84,6 @@ size_t mmq_client_descriptors(const mmq_client *client, int descriptors[2])
     descriptors[0] = socket_descriptor(mmq_dealer_socket(client->dealer));
     descriptors[1] = socket_descriptor(mmq_dealer_monitor(client->dealer));
     return 2;
-}
-
-int64_t mmq_backoff_ns(unsigned failures)
-{
-    int64_t most_ms = BACKOFF_LEAST_MS;
-    while (failures-- > 0 && most_ms < BACKOFF_MOST_MS) {
-        most_ms *= 2;
-    }
-    most_ms = most_ms < BACKOFF_MOST_MS ? most_ms : BACKOFF_MOST_MS;
-    uint32_t random;
-    mmq_random(&random, sizeof random);
-    return (most_ms + random % (most_ms + 1)) * MMQ_NS_PER_MS / 2;
 }
 
 void mmq_text_copy(char *out, size_t out_size, const char *data, size_t size)
@@ -205,7 +191,8 @@ static void fail_call(mmq_client *client, mmq_pending *pending, int status, cons
 /* False if the call may not be tried again, or not in time. */
 static bool try_again(mmq_client *client, mmq_pending *pending)
 {
-    int64_t due_ns = mmq_now_ns() + mmq_backoff_ns(pending->tries - 1);
+    int64_t due_ns =
+        mmq_now_ns() + mmq_backoff_ns(pending->tries - 1, MMQ_RETRY_LEAST_MS, MMQ_RETRY_MOST_MS);
     if (!pending->retry || due_ns >= pending->deadline_ns) {
         return false;
     }

@@ -1,17 +1,17 @@
-/* What the client offers to streams only. */
+/* What the client offers to this library only. */
 #ifndef MMQ_CLIENT_LATER_H
 #define MMQ_CLIENT_LATER_H
 
 #include "metricmq/client.h"
+
+/* Between tries. */
+enum { MMQ_RETRY_LEAST_MS = 50, MMQ_RETRY_MOST_MS = 2000 };
 
 /* As mmq_client_send, but the request goes out delay_ns from now; its timeout counts from then. */
 uint64_t mmq_client_send_later(mmq_client *client, const mmq_call *call, int64_t delay_ns,
                                mmq_why *why);
 /* Waits until the client has something to do, at most wait_ns (-1: no bound). */
 void mmq_client_wait(const mmq_client *client, int64_t wait_ns);
-/* The time to wait before the try after `failures` ones: 50 ms, doubled up to 2 s, and of that a
- * random part between half and all. */
-int64_t mmq_backoff_ns(unsigned failures);
 /* Copies a peer's text, cut to fit at a whole character; "" if it is not UTF-8. */
 void mmq_text_copy(char *out, size_t out_size, const char *data, size_t size);
 

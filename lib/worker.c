@@ -1,0 +1,138 @@
+/* The owner's side of a worker. Everything that may fail after the start is reported by the loop in
+ * one way: `failed` and a message on the control pipe. */
+#include "metricmq/worker.h"
+
+#include <czmq.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/worker_parts.h"
+
+enum { THREADS_MAX = 64 };
+
+static void wake_loop(mmq_worker *worker)
+{
+    mmq_message message;
+    mmq_message_init(&message);
+    if (mmq_message_append_copy(&message, NULL, 0) == MMQ_OK) {
+        (void)mmq_message_send(&message, zsock_resolve(worker->control));
+    }
+    mmq_message_clear(&message);
+}
+
+static void free_worker(mmq_worker *worker)
+{
+    zsock_destroy(&worker->control);
+    zsock_destroy(&worker->loop_control);
+    free((void *)(uintptr_t)worker->options.endpoint);
+    free((void *)(uintptr_t)worker->options.service);
+    free(worker);
+}
+
+static unsigned clamp(unsigned value, unsigned most)
+{
+    return value == 0 ? 1 : value < most ? value : most;
+}
+
+/* The worker with its control pipe, not yet running. */
+static mmq_worker *make_worker(const mmq_worker_options *options)
+{
+    mmq_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        return NULL;
+    }
+    worker->options = *options;
+    worker->options.endpoint = strdup(options->endpoint);
+    worker->options.service = strdup(options->service);
+    worker->options.threads = clamp(options->threads, THREADS_MAX);
+    worker->options.capacity = clamp(options->capacity, MMQ_CAPACITY_MAX);
+    worker->options.batch_max = clamp(options->batch_max, worker->options.capacity);
+    worker->control = zsys_create_pipe(&worker->loop_control);
+    if (worker->options.endpoint == NULL || worker->options.service == NULL ||
+        worker->control == NULL) {
+        free_worker(worker);
+        return NULL;
+    }
+    return worker;
+}
+
+/* Signals are for the program's own threads. */
+static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int code = pthread_create(thread, NULL, run, argument);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return code;
+}
+
+mmq_worker *mmq_worker_new_standby(const mmq_worker_options *options, mmq_why *why)
+{
+    CHECK(options->handle != NULL);
+    mmq_worker *worker = make_worker(options);
+    if (worker == NULL || start_thread(&worker->loop, mmq_worker_run_loop, worker) != 0) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory or threads left for a worker");
+        if (worker != NULL) {
+            free_worker(worker);
+        }
+        return NULL;
+    }
+    return worker;
+}
+
+mmq_worker *mmq_worker_new(const mmq_worker_options *options, mmq_why *why)
+{
+    mmq_worker *worker = mmq_worker_new_standby(options, why);
+    if (worker == NULL) {
+        return NULL;
+    }
+    mmq_message message;
+    mmq_message_init(&message);
+    while (mmq_message_receive(&message, zsock_resolve(worker->control), 64) == MMQ_EAGAIN) {
+        zmq_pollitem_t item = {.socket = zsock_resolve(worker->control), .events = ZMQ_POLLIN};
+        (void)zmq_poll(&item, 1, -1);
+    }
+    mmq_message_clear(&message);
+    if (mmq_worker_failed(worker, why)) {
+        mmq_worker_destroy(&worker);
+    }
+    return worker;
+}
+
+bool mmq_worker_stopping(const mmq_worker *worker)
+{
+    return atomic_load(&worker->stopping);
+}
+
+bool mmq_worker_refuses(const mmq_worker *worker)
+{
+    return atomic_load(&worker->stopping) &&
+           strcmp(worker->options.service, MMQ_SERVICE_WRITE) == 0;
+}
+
+bool mmq_worker_failed(mmq_worker *worker, mmq_why *why)
+{
+    if (!atomic_load(&worker->failed)) {
+        return false;
+    }
+    if (why != NULL) {
+        *why = worker->why;
+    }
+    return true;
+}
+
+void mmq_worker_destroy(mmq_worker **worker_p)
+{
+    mmq_worker *worker = *worker_p;
+    if (worker == NULL) {
+        return;
+    }
+    atomic_store(&worker->stopping, true);
+    wake_loop(worker);
+    CHECK(pthread_join(worker->loop, NULL) == 0);
+    free_worker(worker);
+    *worker_p = NULL;
+}

@@ -1,0 +1,84 @@
+/* What the threads of a worker share. The owner's calls are in worker.c, the loop thread in
+ * worker_loop.c, the work threads in worker_thread.c, requests in worker_request.c.
+ *
+ * Loop to work thread: one frame with the pointers of a batch, whose requests then belong to the
+ * work thread; an empty frame tells it to end. Work thread to loop: a note, and after PARTIAL and
+ * FINAL the token, header and payload. */
+#ifndef MMQ_WORKER_PARTS_H
+#define MMQ_WORKER_PARTS_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/queue.h>
+
+#include "metricmq/protocol.h"
+#include "metricmq/worker.h"
+
+struct mmq_worker {
+    mmq_worker_options options; /* endpoint and service are our copies */
+    struct _zsock_t *control;   /* the owner's end: wakes the loop; hears whether it started */
+    struct _zsock_t *loop_control;
+    pthread_t loop;
+    atomic_bool stopping;
+    atomic_uint_fast64_t generation; /* of the connection to the broker; written by the loop */
+    atomic_bool failed;
+    mmq_why why; /* written before failed is set */
+};
+
+typedef enum mmq_note_kind {
+    MMQ_NOTE_READY,  /* the thread has its context */
+    MMQ_NOTE_FAILED, /* it has none; a frame with the reason follows */
+    MMQ_NOTE_PARTIAL,
+    MMQ_NOTE_FINAL,
+    MMQ_NOTE_LOST,  /* a request ended, and there is no memory to say so */
+    MMQ_NOTE_ENDED, /* the thread's last note */
+} mmq_note_kind;
+
+typedef struct mmq_note {
+    mmq_note_kind kind;
+    uint64_t generation; /* of the request */
+} mmq_note;
+
+typedef struct mmq_work_thread {
+    mmq_worker *worker;
+    /* the loop's */
+    pthread_t pthread;
+    struct _zsock_t *loop_pipe;
+    size_t outstanding; /* requests handed over and not ended */
+    bool ended;
+    mmq_message stuck; /* waits until the broker takes it; the pipe is not read meanwhile */
+    /* the work thread's */
+    struct _zsock_t *pipe;
+    size_t open; /* requests of the batch that have not ended */
+    mmq_request **batch;
+} mmq_work_thread;
+
+struct mmq_request {
+    TAILQ_ENTRY(mmq_request) link; /* on the loop's queue */
+    mmq_work_thread *thread;       /* once a work thread has it */
+    mmq_message message;           /* as it came */
+    size_t body;                   /* index of the body's first frame */
+    uint64_t generation;           /* of the connection it came over */
+    int64_t deadline_ns;
+    int64_t seq; /* of the next PARTIAL */
+    const void *id;
+    size_t id_size;
+    char *trace; /* NULL: none */
+};
+
+/* A request of the message, moved on success; body is its body's index. NULL: no memory. */
+mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generation);
+/* Frees without an answer. */
+void mmq_request_destroy(mmq_request **request);
+
+/* Sends a note; frames (may be NULL) are sent after it. False if there is no memory. */
+bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames);
+
+/* What is not begun when the worker stops: answered with 503 if true, else left to the broker,
+ * which gives it to another worker. */
+bool mmq_worker_refuses(const mmq_worker *worker);
+
+void *mmq_worker_run_loop(void *worker);
+void *mmq_worker_run_thread(void *work_thread);
+
+#endif

@@ -1,0 +1,210 @@
+/* A request in a work thread: what was asked, and the notes that carry its answers to the loop. */
+#include <czmq.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "lib/clock.h"
+#include "lib/unpack.h"
+#include "lib/worker_parts.h"
+
+enum { TRACE_PAIRS_MAX = 64 }; /* how far into a body we look for the trace */
+
+/* Moves past one value; tells what it begins with. */
+static bool read_value(mmq_reader *reader, mmq_value *value)
+{
+    mmq_reader ahead = *reader;
+    return mmq_unpack(&ahead, value) == MMQ_OK && mmq_unpack_skip(reader) == MMQ_OK;
+}
+
+/* A trace that is too long or no text counts as none. NULL also if there is no memory: an answer
+ * without its trace is better than none. */
+static char *copy_trace(const mmq_value *value)
+{
+    bool fits = value->type == MMQ_STR && value->text.size <= MMQ_TRACE_MAX &&
+                memchr(value->text.data, '\0', value->text.size) == NULL &&
+                mmq_utf8_valid(value->text.data, value->text.size);
+    return fits ? strndup(value->text.data, value->text.size) : NULL;
+}
+
+static char *find_trace(const void *body, size_t size)
+{
+    mmq_reader reader;
+    mmq_value map, key, value;
+    mmq_reader_init(&reader, body, size);
+    if (mmq_unpack(&reader, &map) != MMQ_OK || map.type != MMQ_MAP) {
+        return NULL;
+    }
+    for (uint32_t i = 0; i < map.count && i < TRACE_PAIRS_MAX; i++) {
+        if (!read_value(&reader, &key) || !read_value(&reader, &value)) {
+            return NULL;
+        }
+        if (mmq_value_is(&key, "trace")) {
+            return copy_trace(&value);
+        }
+    }
+    return NULL;
+}
+
+mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generation)
+{
+    mmq_request *request = calloc(1, sizeof *request);
+    if (request == NULL) {
+        return NULL;
+    }
+    mmq_message_init(&request->message);
+    mmq_message_move(&request->message, message);
+    request->body = body;
+    request->generation = generation;
+    size_t size;
+    const void *data = mmq_request_body(request, &size);
+    mmq_routing routing;
+    mmq_routing_scan(data, size, &routing);
+    request->id = routing.id;
+    request->id_size = routing.id_size;
+    request->deadline_ns = mmq_now_ns() + routing.timeout_ms * MMQ_NS_PER_MS;
+    request->trace = find_trace(data, size);
+    return request;
+}
+
+void mmq_request_destroy(mmq_request **request_p)
+{
+    mmq_request *request = *request_p;
+    if (request == NULL) {
+        return;
+    }
+    mmq_message_clear(&request->message);
+    free(request->trace);
+    free(request);
+    *request_p = NULL;
+}
+
+const void *mmq_request_body(const mmq_request *request, size_t *size)
+{
+    const mmq_frame *body = &request->message.frames[request->body];
+    *size = mmq_frame_size(body);
+    return mmq_frame_data(body);
+}
+
+int64_t mmq_request_left_ns(const mmq_request *request)
+{
+    return request->deadline_ns - mmq_now_ns();
+}
+
+const char *mmq_request_trace(const mmq_request *request)
+{
+    return request->trace != NULL ? request->trace : "";
+}
+
+bool mmq_request_stopping(const mmq_request *request)
+{
+    return mmq_worker_stopping(request->thread->worker);
+}
+
+static struct mmq_text text_of(const char *text)
+{
+    return (struct mmq_text){text, text != NULL ? strlen(text) : 0};
+}
+
+bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames)
+{
+    mmq_message message;
+    mmq_message_init(&message);
+    mmq_err err = mmq_message_append_copy(&message, &note, sizeof note);
+    for (size_t i = 0; err == MMQ_OK && frames != NULL && i < frames->count; i++) {
+        err = mmq_message_append(&message, &frames->frames[i]);
+    }
+    if (err == MMQ_OK) {
+        (void)mmq_message_send_wait(&message, zsock_resolve(thread->pipe));
+    }
+    mmq_message_clear(&message);
+    return err == MMQ_OK;
+}
+
+static mmq_header header_of(const mmq_request *request)
+{
+    return (mmq_header){
+        .id = request->id,
+        .id_size = request->id_size,
+        .rows = -1,
+        .seq = request->seq,
+        .trace = text_of(request->trace),
+    };
+}
+
+/* Moves header and payload (may be NULL). */
+static bool send_answer(mmq_request *request, mmq_note_kind kind, mmq_frame *header,
+                        mmq_frame *payload)
+{
+    const mmq_frame *token = &request->message.frames[request->body - 2];
+    mmq_message frames;
+    mmq_message_init(&frames);
+    mmq_err err = mmq_message_append_copy(&frames, mmq_frame_data(token), mmq_frame_size(token));
+    if (err == MMQ_OK) {
+        err = mmq_message_append(&frames, header);
+    }
+    if (err == MMQ_OK && payload != NULL) {
+        err = mmq_message_append(&frames, payload);
+    }
+    bool sent = err == MMQ_OK &&
+                mmq_note_send(request->thread, (mmq_note){kind, request->generation}, &frames);
+    mmq_message_clear(&frames);
+    return sent;
+}
+
+mmq_err mmq_request_partial(mmq_request *request, const char *cursor, mmq_frame *payload)
+{
+    if (request->generation != atomic_load(&request->thread->worker->generation)) {
+        return MMQ_EUNREACHABLE; /* the broker that asked is gone */
+    }
+    mmq_header header = header_of(request);
+    header.cursor = text_of(cursor);
+    mmq_frame frame;
+    mmq_frame_init(&frame);
+    mmq_err err = mmq_header_partial(&frame, &header);
+    if (err == MMQ_OK) {
+        err = send_answer(request, MMQ_NOTE_PARTIAL, &frame, payload) ? MMQ_OK : MMQ_ENOMEM;
+    }
+    mmq_frame_close(&frame);
+    request->seq += err == MMQ_OK;
+    return err;
+}
+
+static bool send_final(mmq_request *request, const mmq_final *final, mmq_frame *payload)
+{
+    mmq_header header = header_of(request);
+    header.status = final->status;
+    header.rows = final->rows;
+    header.next = text_of(final->next);
+    header.error = text_of(final->error);
+    header.state = text_of(final->state);
+    mmq_frame frame;
+    mmq_frame_init(&frame);
+    bool sent = mmq_header_final(&frame, &header) == MMQ_OK &&
+                send_answer(request, MMQ_NOTE_FINAL, &frame, payload);
+    mmq_frame_close(&frame);
+    return sent;
+}
+
+void mmq_request_final(mmq_request **request_p, const mmq_final *final, mmq_frame *payload)
+{
+    mmq_request *request = *request_p;
+    mmq_work_thread *thread = request->thread;
+    CHECK(thread->open > 0);
+    const mmq_final poor = {.status = 503, .rows = -1, .error = "no memory for the answer"};
+    if (!send_final(request, final, payload) && !send_final(request, &poor, NULL)) {
+        /* a note alone fits into its frame without memory of its own */
+        CHECK(mmq_note_send(thread, (mmq_note){MMQ_NOTE_LOST, request->generation}, NULL));
+    }
+    thread->open--;
+    mmq_request_destroy(request_p);
+}
+
+void mmq_request_refuse(mmq_request **request, mmq_err err, const mmq_why *why)
+{
+    mmq_final final = {.status = mmq_err_status(err),
+                       .rows = -1,
+                       .error =
+                           why != NULL && why->text[0] != '\0' ? why->text : mmq_err_name(err)};
+    mmq_request_final(request, &final, NULL);
+}
