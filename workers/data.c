@@ -35,7 +35,7 @@ static mmq_err add_run(mmq_page *page, mmq_scan *scan, const mmq_scan_run *run, 
     mmq_cursor place;
     size_t at = 0;
     while (at < run->columns->count) {
-        size_t rows;
+        size_t rows = 0;
         mmq_err err = encode_rows(page, run, at, &rows, why);
         if (err == MMQ_OK && rows > 0) {
             mmq_scan_take(scan, rows);
