@@ -1,0 +1,318 @@
+/* Every form, in small and big rooms, with payloads cut at every boundary between values. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "clients/render/render.h"
+#include "lib/json.h"
+#include "lib/pack.h"
+#include "lib/unpack.h"
+#include "metricmq/rows.h"
+
+#define NAMES "\"names\": [\"timestamp\",\"value\",\"anomaly_score\",\"rowid\"]}"
+
+static mmq_buffer payload;
+static mmq_buffer text;
+
+static int set_up(void **state)
+{
+    (void)state;
+    mmq_buffer_init(&payload, 16 << 20);
+    mmq_buffer_init(&text, 64 << 20);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    mmq_buffer_clear(&payload);
+    mmq_buffer_clear(&text);
+    return 0;
+}
+
+static void add_row(const char *uid, int64_t timestamp, double value, double score, int64_t rowid)
+{
+    mmq_pack_array(&payload, 5);
+    mmq_pack_cstr(&payload, uid);
+    mmq_pack_int(&payload, timestamp);
+    mmq_pack_double(&payload, value);
+    if (isnan(score)) {
+        mmq_pack_nil(&payload);
+    } else {
+        mmq_pack_double(&payload, score);
+    }
+    mmq_pack_int(&payload, rowid);
+}
+
+static bool read_text(mmq_render *render, size_t room)
+{
+    bool failed = false;
+    size_t size;
+    char *out = malloc(room);
+    assert_non_null(out);
+    while ((size = mmq_render_read(render, out, room, &failed)) > 0) {
+        assert_true(size <= room && !failed);
+        mmq_buffer_add(&text, out, size);
+    }
+    free(out);
+    return !failed;
+}
+
+/* Renders the payload, fed in pieces of `values` values; the text or NULL. */
+static const char *render(mmq_form form, bool monitored, size_t values, size_t room)
+{
+    mmq_render *renderer = mmq_render_new(form);
+    assert_non_null(renderer);
+    if (monitored) {
+        mmq_render_monitored_only(renderer);
+    }
+    mmq_buffer_reset(&text);
+    mmq_reader reader;
+    mmq_reader_init(&reader, payload.data, payload.size);
+    bool ok = true;
+    while (ok && !mmq_reader_done(&reader)) {
+        const uint8_t *start = reader.at;
+        for (size_t i = 0; i < values && !mmq_reader_done(&reader); i++) {
+            if (mmq_unpack_skip(&reader) != MMQ_OK) {
+                reader.at = reader.end;
+            }
+        }
+        mmq_render_feed(renderer, start, (size_t)(reader.at - start));
+        ok = read_text(renderer, room);
+    }
+    if (ok) {
+        mmq_render_finish(renderer);
+        ok = read_text(renderer, room);
+    }
+    mmq_render_destroy(&renderer);
+    return ok ? mmq_buffer_cstr(&text) : NULL;
+}
+
+static void assert_text(mmq_form form, const char *expected)
+{
+    for (size_t values = 1; values <= 4; values++) {
+        const char *got = render(form, false, values, 1024);
+        assert_non_null(got);
+        assert_string_equal(got, expected);
+    }
+    assert_string_equal(render(form, false, 1000, 65536), expected);
+}
+
+static void add_sample(void)
+{
+    mmq_buffer_add(&payload, mmq_rows_names, mmq_rows_names_size);
+    add_row("a-1", 1376602440, 222.0, 0.025, 125);
+    add_row("a-1", 1376602441, -0.0, NAN, 126);
+    add_row("b_2.x", -1, 1e16, 1.0, 1);
+    add_row("b_2.x", 253402300799, 0.1, 0.0, 9223372036854775807);
+    add_row("c", -62135596800, 5e-324, NAN, 1);
+}
+
+static void test_json_metric(void **state)
+{
+    (void)state;
+    add_sample();
+    assert_text(MMQ_FORM_JSON_METRIC, "{\"data\": [[\"2013-08-15 21:34:00\", 222, 0.025, 125], "
+                                      "[\"2013-08-15 21:34:01\", -0.0, null, 126], "
+                                      "[\"1969-12-31 23:59:59\", 1e+16, 1, 1], "
+                                      "[\"9999-12-31 23:59:59\", 0.1, 0, 9223372036854775807], "
+                                      "[\"0001-01-01 00:00:00\", 5e-324, null, 1]], " NAMES);
+}
+
+static void test_json_metrics(void **state)
+{
+    (void)state;
+    add_sample();
+    assert_text(
+        MMQ_FORM_JSON_METRICS,
+        "{\"metrics\": [{\"uid\": \"a-1\", \"data\": [[\"2013-08-15 21:34:00\", 222, "
+        "0.025, 125], [\"2013-08-15 21:34:01\", -0.0, null, 126]]}, "
+        "{\"uid\": \"b_2.x\", \"data\": [[\"1969-12-31 23:59:59\", 1e+16, 1, 1], "
+        "[\"9999-12-31 23:59:59\", 0.1, 0, 9223372036854775807]]}, "
+        "{\"uid\": \"c\", \"data\": [[\"0001-01-01 00:00:00\", 5e-324, null, 1]]}], " NAMES);
+}
+
+static void test_csv(void **state)
+{
+    (void)state;
+    add_sample();
+    assert_text(MMQ_FORM_CSV, "uid,timestamp,value,anomaly_score,rowid\r\n"
+                              "a-1,2013-08-15 21:34:00,222,0.025,125\r\n"
+                              "a-1,2013-08-15 21:34:01,-0.0,,126\r\n"
+                              "b_2.x,1969-12-31 23:59:59,1e+16,1,1\r\n"
+                              "b_2.x,9999-12-31 23:59:59,0.1,0,9223372036854775807\r\n"
+                              "c,0001-01-01 00:00:00,5e-324,,1\r\n");
+}
+
+static void test_table(void **state)
+{
+    (void)state;
+    add_row("a-1", 1376602440, 222.0, 0.025, 125);
+    add_row("a-1", 1376602441, 5.0, NAN, 126);
+    const char *got = render(MMQ_FORM_TABLE, false, 1, 1024);
+    const char *line = strchr(got, '\n');
+    assert_non_null(line);
+    size_t width = (size_t)(line - got);
+    for (int i = 0; i < 2; i++) {
+        const char *next = strchr(line + 1, '\n');
+        assert_non_null(next);
+        assert_int_equal(next - line - 1, width);
+        line = next;
+    }
+}
+
+static void test_msgpack(void **state)
+{
+    (void)state;
+    add_sample();
+    for (size_t values = 1; values < 4; values++) {
+        assert_non_null(render(MMQ_FORM_MSGPACK, false, values, 1024));
+        assert_int_equal(text.size, payload.size);
+        assert_memory_equal(text.data, payload.data, payload.size);
+    }
+}
+
+static void test_empty(void **state)
+{
+    (void)state;
+    assert_string_equal(render(MMQ_FORM_JSON_METRIC, false, 1, 1024), "{\"data\": [], " NAMES);
+    assert_string_equal(render(MMQ_FORM_JSON_METRICS, false, 1, 1024), "{\"metrics\": [], " NAMES);
+    assert_string_equal(render(MMQ_FORM_JSON_RECORDS, false, 1, 1024), "[]");
+    mmq_buffer_add(&payload, mmq_rows_names, mmq_rows_names_size);
+    assert_string_equal(render(MMQ_FORM_JSON_METRIC, false, 1, 1024), "{\"data\": [], " NAMES);
+    assert_string_equal(render(MMQ_FORM_MSGPACK, false, 1, 1024), (const char *)text.data);
+    assert_int_equal(text.size, mmq_rows_names_size);
+}
+
+static void add_record(const char *uid, int64_t status, const char *name)
+{
+    mmq_pack_map(&payload, 5);
+    mmq_pack_cstr(&payload, "uid");
+    mmq_pack_cstr(&payload, uid);
+    mmq_pack_cstr(&payload, "name");
+    mmq_pack_cstr(&payload, name);
+    mmq_pack_cstr(&payload, "status");
+    mmq_pack_int(&payload, status);
+    mmq_pack_cstr(&payload, "parameters");
+    mmq_pack_map(&payload, 1);
+    mmq_pack_cstr(&payload, "x");
+    mmq_pack_double(&payload, 0.1);
+    mmq_pack_cstr(&payload, "message");
+    mmq_pack_nil(&payload);
+}
+
+#define RECORD(uid, status, name)                                                                  \
+    "{\"uid\":\"" uid "\",\"name\":\"" name "\",\"status\":" status                                \
+    ",\"parameters\":{\"x\":0.1},\"message\":null}"
+
+static void test_records(void **state)
+{
+    (void)state;
+    add_record("a", 1, "one");
+    add_record("b", 0, "two");
+    add_record("c", 4, "a\"b");
+    assert_text(MMQ_FORM_JSON_RECORDS, "[" RECORD("a", "1", "one") ", " RECORD(
+                                           "b", "0", "two") ", " RECORD("c", "4", "a\\\"b") "]");
+    for (size_t values = 1; values < 4; values++) {
+        assert_string_equal(render(MMQ_FORM_JSON_RECORDS, true, values, 1024),
+                            "[" RECORD("a", "1", "one") ", " RECORD("c", "4", "a\\\"b") "]");
+    }
+}
+
+static void test_big_record(void **state)
+{
+    (void)state;
+    static char name[100001];
+    memset(name, 'n', sizeof name - 1);
+    add_record("a", 1, name);
+    add_record("b", 1, name);
+    assert_non_null(render(MMQ_FORM_JSON_RECORDS, false, 1, 1024));
+    mmq_why why;
+    assert_int_equal(mmq_json_check((const char *)text.data, text.size, &why), MMQ_OK);
+    assert_true(text.size > 200000);
+}
+
+static void test_record_lines(void **state)
+{
+    (void)state;
+    add_record("a", 1, "x,\"y\"\r\nz");
+    const char *got = render(MMQ_FORM_CSV_RECORDS, false, 1, 1024);
+    assert_non_null(strstr(got, "\r\na,,\"x,\"\"y\"\"\r\nz\",,,,\"{\"\"x\"\":0.1}\",1,,,,,,\r\n"));
+    mmq_buffer_reset(&payload);
+    add_record("a", 1, "\x1b[31mr\xc3\xa9\xc2\x9b");
+    got = render(MMQ_FORM_TABLE_RECORDS, false, 1, 1024);
+    assert_null(strchr(got, '\x1b'));
+    assert_null(strstr(got, "\xc2\x9b"));
+    assert_non_null(strstr(got, "r\xc3\xa9??"));
+}
+
+static void assert_refused(mmq_form form)
+{
+    assert_null(render(form, false, 1, 1024));
+    assert_null(render(form, false, 9, 65536));
+    mmq_buffer_reset(&payload);
+}
+
+static void test_hostile(void **state)
+{
+    (void)state;
+    add_row("a", 253402300800, 1, 1, 1);
+    assert_refused(MMQ_FORM_JSON_METRIC);
+    add_row("a", 1, INFINITY, 1, 1);
+    assert_refused(MMQ_FORM_CSV);
+    add_row("a", 1, 1, INFINITY, 1);
+    assert_refused(MMQ_FORM_JSON_METRIC);
+    add_row("a\"", 1, 1, 1, 1);
+    assert_refused(MMQ_FORM_JSON_METRICS);
+    add_row("", 1, 1, 1, 1);
+    assert_refused(MMQ_FORM_CSV);
+    add_row("\x1b", 1, 1, 1, 1);
+    assert_refused(MMQ_FORM_TABLE);
+    mmq_buffer_add(&payload, "\xdd\xff\xff\xff\xff", 5);
+    assert_refused(MMQ_FORM_JSON_RECORDS);
+    mmq_pack_int(&payload, 5);
+    assert_refused(MMQ_FORM_JSON_RECORDS);
+    mmq_pack_int(&payload, 5);
+    assert_refused(MMQ_FORM_JSON_METRIC);
+    add_row("a", 1, 1, 1, 1);
+    payload.size -= 1;
+    assert_refused(MMQ_FORM_JSON_METRIC);
+    mmq_pack_map(&payload, 1);
+    mmq_pack_int(&payload, 1);
+    mmq_pack_int(&payload, 1);
+    assert_refused(MMQ_FORM_JSON_RECORDS);
+}
+
+/* 2,000 rows in rooms of many sizes: the same text. */
+static void test_rooms(void **state)
+{
+    (void)state;
+    char uid[16];
+    for (int i = 0; i < 2000; i++) {
+        snprintf(uid, sizeof uid, "u%d", i / 7);
+        add_row(uid, i * 7919LL, i / 3.0, i % 2 ? NAN : i / 7.0, i);
+    }
+    char *expected = strdup(render(MMQ_FORM_JSON_METRICS, false, 1000, 1 << 20));
+    assert_non_null(expected);
+    for (size_t room = 1024; room < 1024 + 600; room += 13) {
+        assert_string_equal(render(MMQ_FORM_JSON_METRICS, false, 100, room), expected);
+    }
+    free(expected);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(test_json_metric),  TEST(test_json_metrics), TEST(test_csv),     TEST(test_table),
+        TEST(test_msgpack),      TEST(test_empty),        TEST(test_records), TEST(test_big_record),
+        TEST(test_record_lines), TEST(test_hostile),      TEST(test_rooms),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
