@@ -51,7 +51,6 @@ static const socket_option common_options[] = {
     {ZMQ_TCP_KEEPALIVE_IDLE, 60},  /* seconds */
     {ZMQ_TCP_KEEPALIVE_INTVL, 10}, /* seconds */
     {ZMQ_TCP_KEEPALIVE_CNT, 3},
-    {ZMQ_IPV6, 1},
     {ZMQ_BACKLOG, 1024}, /* all clients come back at once after a restart */
     {ZMQ_LINGER, 1000},  /* last answers get out, a dead peer holds nobody up */
 };
@@ -97,6 +96,12 @@ static mmq_err bind_endpoint(zsock_t *socket, const char *endpoint, mmq_why *why
     return MMQ_OK;
 }
 
+/* Not for all: an IPv4 address would come back from the socket as [::ffff:127.0.0.1]. */
+static bool wants_ipv6(const char *endpoint)
+{
+    return strchr(endpoint, '[') != NULL || strncmp(endpoint, "tcp://*:", 8) == 0;
+}
+
 /* A ROUTER bound to an endpoint, whose resolved form goes to `resolved`, and on inproc. */
 static zsock_t *open_socket(const char *endpoint, const char *inproc, const socket_option *options,
                             size_t count, char resolved[ENDPOINT_MAX], mmq_why *why)
@@ -108,7 +113,11 @@ static zsock_t *open_socket(const char *endpoint, const char *inproc, const sock
     }
     size_t size = ENDPOINT_MAX;
     size_t common = sizeof common_options / sizeof *common_options;
+    const socket_option ipv6 = {ZMQ_IPV6, wants_ipv6(endpoint)};
     mmq_err err = set_options(socket, common_options, common, why);
+    if (err == MMQ_OK) {
+        err = set_options(socket, &ipv6, 1, why);
+    }
     if (err == MMQ_OK) {
         err = set_options(socket, options, count, why);
     }
