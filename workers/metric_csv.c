@@ -1,0 +1,102 @@
+/* One batch of rows and its text at a time, in one piece of memory that is made once a pass. No
+ * field needs quotes: a uid has none of the characters that do (lib/uid.h), and what else is there
+ * are numbers and times. */
+#include "workers/metric_csv.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/calendar.h"
+#include "lib/number.h"
+
+enum {
+    LINE_MAX_BYTES = MMQ_UID_MAX + MMQ_INTEGER_MAX + MMQ_TIME_TEXT + 3 * MMQ_NUMBER_MAX + 7 + 2
+};
+
+static const char header[] = "uid,rowid,timestamp,metric_value,raw_anomaly_score,anomaly_score,"
+                             "display_value,multi_step_best_predictions\r\n";
+
+struct pass {
+    const mmq_metric_head *metric;
+    size_t uid_size;
+    mmq_columns rows;
+    char text[MMQ_BATCH_ROWS * LINE_MAX_BYTES];
+};
+
+/* An absent score (NaN) is an empty field. */
+static char *print_number(char *at, double number)
+{
+    return isnan(number) ? at : at + mmq_number_print(number, at);
+}
+
+static char *print_row(const struct pass *pass, size_t row, char *at)
+{
+    const mmq_columns *rows = &pass->rows;
+    memcpy(at, pass->metric->uid, pass->uid_size);
+    at += pass->uid_size;
+    *at++ = ',';
+    at += mmq_integer_print(rows->rowid[row], at);
+    *at++ = ',';
+    mmq_time_print(rows->timestamp[row], at);
+    at += MMQ_TIME_TEXT;
+    *at++ = ',';
+    at = print_number(at, rows->value[row]);
+    *at++ = ',';
+    at = print_number(at, rows->raw_score[row]);
+    *at++ = ',';
+    at = print_number(at, rows->anomaly_score[row]);
+    memcpy(at, ",,\r\n", 4);
+    return at + 4;
+}
+
+static mmq_err write_batch(struct pass *pass, const mmq_csv_sink *sink, mmq_why *why)
+{
+    char *end = pass->text;
+    for (size_t row = 0; row < pass->rows.count; row++) {
+        end = print_row(pass, row, end);
+    }
+    return sink->write(sink->context, pass->text, (size_t)(end - pass->text), why);
+}
+
+static mmq_err write_rows(struct pass *pass, mmq_store *store, const char *stage,
+                          const mmq_watch *watch, const mmq_csv_sink *sink, mmq_why *why)
+{
+    const mmq_metric_head *metric = pass->metric;
+    mmq_err err = MMQ_OK;
+    for (int64_t done = 0; err == MMQ_OK && done < metric->last_rowid;) {
+        err = watch->tick(watch->context, stage, done, metric->last_rowid, why);
+        if (err == MMQ_OK) {
+            err = mmq_store_read_rowids(store, metric->key, done + 1, metric->last_rowid,
+                                        &pass->rows, MMQ_BATCH_ROWS, why);
+        }
+        if (err == MMQ_OK && pass->rows.count == 0) {
+            err = mmq_fail(why, MMQ_ECORRUPT, "the store lost rows of %s", metric->uid);
+        }
+        if (err == MMQ_OK) {
+            done = pass->rows.rowid[pass->rows.count - 1];
+            err = write_batch(pass, sink, why);
+        }
+    }
+    return err;
+}
+
+mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric, const char *stage,
+                             const mmq_watch *watch, const mmq_csv_sink *sink, mmq_why *why)
+{
+    if (metric->last_rowid == 0) {
+        return MMQ_OK;
+    }
+    struct pass *pass = malloc(sizeof *pass);
+    if (pass == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a batch of rows");
+    }
+    pass->metric = metric;
+    pass->uid_size = strlen(metric->uid);
+    mmq_err err = sink->write(sink->context, header, sizeof header - 1, why);
+    if (err == MMQ_OK) {
+        err = write_rows(pass, store, stage, watch, sink, why);
+    }
+    free(pass);
+    return err;
+}
