@@ -1,0 +1,457 @@
+/* What goes wrong with workers, clients and time, and what the core makes of it. */
+#include "fake_bus.h"
+
+static void test_f1_a_silent_worker_loses_its_request(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t old[MMQ_TOKEN_SIZE], token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w1", old);
+    bus_pass(bus, 2500);
+    worker_ready(bus, "w2", "s", 8);
+    expect_command(bus, "w1", MMQ_WORKER_HEARTBEAT);
+    expect_command(bus, "w1", MMQ_WORKER_HEARTBEAT);
+    bus_pass(bus, 500);
+    assert_int_equal(expect_request(bus, "w2", token), 1);
+    worker_answers(bus, "w1", MMQ_WORKER_FINAL, old); /* F2: late */
+    expect_command(bus, "w1", MMQ_WORKER_DISCONNECT);
+    worker_answers(bus, "w2", MMQ_WORKER_FINAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    bus_destroy(bus);
+}
+
+static void test_f1_after_a_partial_it_is_503(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w1", token);
+    worker_answers(bus, "w1", MMQ_WORKER_PARTIAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_PARTIAL);
+    bus_fault(bus, "w1", MMQ_EUNREACHABLE);
+    bus_pass(bus, 1000);
+    expect_error(bus, "c", 1, 503);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
+static void test_writes_are_not_given_twice(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", MMQ_SERVICE_WRITE, 8);
+    client_asks(bus, "c", MMQ_SERVICE_WRITE, 1, 0);
+    expect_request(bus, "w1", token);
+    worker_ready(bus, "w2", MMQ_SERVICE_WRITE, 8);
+    worker_ready(bus, "w1", "x", 8);
+    expect_command(bus, "w1", MMQ_WORKER_DISCONNECT);
+    expect_error(bus, "c", 1, 503);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
+static void test_f30_three_workers_at_most(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    client_asks(bus, "c", "s", 1, 0);
+    const char *const names[] = {"w1", "w2", "w3"};
+    for (size_t i = 0; i < 3; i++) {
+        worker_ready(bus, names[i], "s", 8);
+        expect_request(bus, names[i], token);
+        bus_fault(bus, names[i], MMQ_EUNREACHABLE);
+        bus_pass(bus, 1000);
+    }
+    expect_error(bus, "c", 1, 500);
+    bus_destroy(bus);
+}
+
+static void test_returned_requests_keep_their_order(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 2);
+    for (int id = 1; id <= 3; id++) {
+        client_asks(bus, "c", "s", id, 0);
+    }
+    expect_request(bus, "w1", token);
+    expect_request(bus, "w1", token);
+    bus_fault(bus, "w1", MMQ_EUNREACHABLE);
+    bus_pass(bus, 1000);
+    worker_ready(bus, "w2", "s", 8);
+    for (int id = 1; id <= 3; id++) {
+        assert_int_equal(expect_request(bus, "w2", token), id);
+    }
+    bus_destroy(bus);
+}
+
+static void test_f25_no_worker_until_the_deadline(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    client_asks(bus, "c", "s", 1, 500);
+    bus_pass(bus, 499);
+    expect_nothing(bus);
+    bus_pass(bus, 1);
+    expect_error(bus, "c", 1, 503);
+    bus_destroy(bus);
+}
+
+static void test_deadlines(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 1);
+    bus->taken = bus->count;
+    client_asks(bus, "c", "s", 1, 900);
+    client_asks(bus, "c", "s", 2, 300);
+    expect_request(bus, "w", token);
+    bus_pass(bus, 300);
+    expect_error(bus, "c", 2, 504); /* queued */
+    bus_pass(bus, 600);
+    expect_error(bus, "c", 1, 504); /* at the worker */
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    expect_nothing(bus);
+    assert_int_equal(dropped(bus, MMQ_DROP_LATE), 1);
+    client_asks(bus, "c", "s", 3, 0); /* F22 */
+    assert_int_equal(expect_request(bus, "w", token), 3);
+    bus_destroy(bus);
+}
+
+static void test_a_stock_worker_may_be_silent_while_it_works(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 0);
+    client_asks(bus, "c", "s", 1, 25000);
+    expect_request(bus, "w", token);
+    bus_pass(bus, 24000);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus_pass(bus, 1000); /* 504; it is not given another before it speaks */
+    client_asks(bus, "c", "s", 2, 25000);
+    bus->taken = bus->count;
+    bus_pass(bus, 5000);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus->taken = bus->count;
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    assert_int_equal(expect_request(bus, "w", token), 2);
+    bus_destroy(bus);
+}
+
+static void test_a_stock_worker_that_hangs_is_given_up(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 0);
+    client_asks(bus, "c", "s", 1, 5000);
+    bus_pass(bus, 14900);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus_pass(bus, 200);
+    assert_int_equal(bus->core->hands.count, 0);
+    assert_int_equal(bus->core->services.count, 0);
+    bus_destroy(bus);
+}
+
+static void test_f9_our_own_stall_is_forgiven(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 8);
+    bus_pass(bus, 100);
+    bus->now_ns += 30 * MMQ_NS_PER_S;
+    mmq_core_tick(bus->core, bus->now_ns);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus_pass(bus, 3100);
+    assert_int_equal(bus->core->hands.count, 0);
+    bus_destroy(bus);
+}
+
+static void test_f12_f13_f14_faults_of_workers(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE] = {1};
+    worker_says(bus, "w", MMQ_WORKER_HEARTBEAT);
+    expect_command(bus, "w", MMQ_WORKER_DISCONNECT);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    expect_command(bus, "w", MMQ_WORKER_DISCONNECT);
+    worker_ready(bus, "w", "mmi.x", 8);
+    expect_command(bus, "w", MMQ_WORKER_DISCONNECT);
+    worker_says(bus, "w", MMQ_WORKER_DISCONNECT);
+    expect_nothing(bus);
+    worker_ready(bus, "w", "foo.mmi.x", 8);
+    expect_nothing(bus);
+    worker_ready(bus, "w", "foo.mmi.x", 8);
+    expect_command(bus, "w", MMQ_WORKER_DISCONNECT);
+    assert_int_equal(bus->core->hands.count, 0);
+    bus_destroy(bus);
+}
+
+static void test_f14_a_token_of_another_worker(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w1", token);
+    worker_ready(bus, "w2", "s", 8);
+    worker_answers(bus, "w2", MMQ_WORKER_FINAL, token);
+    expect_command(bus, "w2", MMQ_WORKER_DISCONNECT);
+    assert_int_equal(dropped(bus, MMQ_DROP_FOREIGN), 1);
+    worker_answers(bus, "w1", MMQ_WORKER_FINAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    worker_answers(bus, "w1", MMQ_WORKER_FINAL, token); /* again: late, not foreign */
+    expect_nothing(bus);
+    assert_int_equal(dropped(bus, MMQ_DROP_LATE), 1);
+    bus_destroy(bus);
+}
+
+static void test_f8_a_flood_of_partials(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w", token);
+    for (int i = 0; i < 17; i++) {
+        worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 1 << 20);
+        expect_answer(bus, "c", MMQ_CLIENT_PARTIAL);
+    }
+    worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 1 << 20);
+    expect_error(bus, "c", 1, 503);
+    expect_command(bus, "w", MMQ_WORKER_DISCONNECT);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
+static void test_f5_a_client_that_is_gone(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 0);
+    client_asks(bus, "c", "s", 1, 0);
+    client_asks(bus, "c", "s", 2, 0);
+    client_asks(bus, "d", "s", 3, 0);
+    expect_request(bus, "w", token);
+    bus_fault(bus, "c", MMQ_EUNREACHABLE);
+    worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
+    worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
+    expect_nothing(bus); /* the worker still has it, request 2 is forgotten */
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    assert_int_equal(expect_request(bus, "w", token), 3);
+    assert_int_equal(bus->core->callers.count, 1);
+    bus_destroy(bus);
+}
+
+static void test_f6_a_client_that_does_not_read(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE], next[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 1);
+    client_asks(bus, "c", "s", 1, 0);
+    client_asks(bus, "c", "s", 2, 0);
+    client_asks(bus, "d", "s", 3, 0);
+    expect_request(bus, "w", token);
+    bus_fault(bus, "c", MMQ_EAGAIN);
+    worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    assert_int_equal(expect_request(bus, "w", next), 3); /* not 2: its client does not read */
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, next);
+    expect_answer(bus, "d", MMQ_CLIENT_FINAL);
+    expect_nothing(bus);
+    bus_fault(bus, "c", MMQ_OK);
+    bus_pass(bus, 5);
+    expect_answer(bus, "c", MMQ_CLIENT_PARTIAL);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    assert_int_equal(expect_request(bus, "w", next), 2);
+    bus_destroy(bus);
+}
+
+static void test_f6_past_8_mib_only_the_503_stays(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t one[MMQ_TOKEN_SIZE], two[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    client_asks(bus, "c", "s", 2, 0);
+    expect_request(bus, "w", one);
+    expect_request(bus, "w", two);
+    bus_fault(bus, "c", MMQ_EAGAIN);
+    worker_answers(bus, "w", MMQ_WORKER_PARTIAL, two);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, two);
+    for (int i = 0; i < 9; i++) {
+        worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, one, 1 << 20);
+    }
+    assert_true(bus->core->bytes < 8192);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, one);
+    bus_fault(bus, "c", MMQ_OK);
+    bus_pass(bus, 5);
+    expect_error(bus, "c", 2, 503);
+    expect_error(bus, "c", 1, 503);
+    expect_nothing(bus);
+    assert_int_equal(bus->core->bytes, 0);
+    bus_destroy(bus);
+}
+
+static void test_f6_past_30_s_only_the_503_stays(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 60000);
+    expect_request(bus, "w", token);
+    bus_fault(bus, "c", MMQ_EAGAIN);
+    worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
+    for (int i = 0; i < 31; i++) {
+        bus_pass(bus, 1000);
+        worker_says(bus, "w", MMQ_WORKER_HEARTBEAT);
+    }
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    bus->taken = bus->count;
+    bus_fault(bus, "c", MMQ_OK);
+    bus_pass(bus, 5);
+    expect_error(bus, "c", 1, 503);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
+static void test_a_worker_that_is_full_is_passed_over(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    bus_fault(bus, "w1", MMQ_EAGAIN);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_nothing(bus);
+    bus_fault(bus, "w1", MMQ_OK);
+    bus_pass(bus, 5);
+    assert_int_equal(expect_request(bus, "w1", token), 1);
+    bus_destroy(bus);
+}
+
+static void test_a_leaving_worker_finishes(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w", token);
+    worker_says(bus, "w", MMQ_WORKER_DISCONNECT);
+    client_asks(bus, "c", "s", 2, 0);
+    expect_nothing(bus);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    assert_int_equal(bus->core->hands.count, 0);
+    bus_destroy(bus);
+}
+
+/* Random bytes in random frames, and random true commands: the invariants' CHECKs hold, nothing
+ * leaks, and each request ends. */
+static void test_f15_random_traffic(void **state)
+{
+    (void)state;
+    unsigned seed = getenv("METRICMQ_SEED") ? (unsigned)atoi(getenv("METRICMQ_SEED"))
+                                            : (unsigned)(mmq_now_ns() & 0xffffff);
+    print_message("seed: METRICMQ_SEED=%u\n", seed);
+    srand(seed);
+    fake_bus *bus = bus_new_sized(20, 1 << 16, 1 << 20);
+    static const char *const peers[] = {"p0", "p1", "p2", "p3", "p4", "p5"};
+    static const mmq_err errs[] = {MMQ_OK, MMQ_OK, MMQ_EAGAIN, MMQ_EUNREACHABLE};
+    static const char *const services[] = {"a", "b", MMQ_SERVICE_WRITE};
+    uint8_t token[MMQ_TOKEN_SIZE] = {0};
+    for (int i = 0; i < 20000; i++) {
+        const char *peer = peers[rand() % 6];
+        const char *service = services[rand() % 3];
+        switch (rand() % 10) {
+        case 0:
+            worker_ready(bus, peer, service, (unsigned)(rand() % 4));
+            break;
+        case 1:
+            bus_fault(bus, peer, errs[rand() % 4]);
+            break;
+        case 2:
+            bus_pass(bus, rand() % 1500);
+            break;
+        case 3:
+            worker_says(bus, peer, rand() % 8 == 0 ? MMQ_WORKER_DISCONNECT : MMQ_WORKER_HEARTBEAT);
+            break;
+        case 4:
+        case 5:
+        case 6:
+            client_asks_big(bus, peer, service, i, 1 + rand() % 5000, (size_t)(rand() % 9000));
+            break;
+        default:
+            for (size_t j = bus->count; j-- > 0 && bus->count - j < 10;) {
+                if (bus->sides[j] == MMQ_SIDE_WORKERS && bus->sent[j].count > 5) {
+                    memcpy(token, mmq_frame_data(&bus->sent[j].frames[3]), MMQ_TOKEN_SIZE);
+                    memset(bus->core->dropped, 0, sizeof bus->core->dropped);
+                    char name[8] = "";
+                    memcpy(name, mmq_frame_data(&bus->sent[j].frames[0]), 2);
+                    worker_answers_size(bus, name,
+                                        rand() % 2 ? MMQ_WORKER_FINAL : MMQ_WORKER_PARTIAL, token,
+                                        (size_t)(rand() % 100000));
+                    break;
+                }
+            }
+        }
+        if (bus->count > SENT_MAX / 2) {
+            for (size_t j = 0; j < bus->count; j++) {
+                mmq_message_clear(&bus->sent[j]);
+            }
+            bus->count = bus->taken = 0;
+        }
+    }
+    for (size_t i = 0; i < 6; i++) {
+        bus_fault(bus, peers[i], MMQ_OK);
+    }
+    bus_pass(bus, 40000);
+    assert_true(mmq_core_idle(bus->core));
+    assert_int_equal(bus->core->bytes, 0);
+    assert_int_equal(bus->core->services.count, 0);
+    assert_int_equal(bus->core->callers.count, 0);
+    bus_destroy(bus);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_f1_a_silent_worker_loses_its_request),
+        cmocka_unit_test(test_f1_after_a_partial_it_is_503),
+        cmocka_unit_test(test_writes_are_not_given_twice),
+        cmocka_unit_test(test_f30_three_workers_at_most),
+        cmocka_unit_test(test_returned_requests_keep_their_order),
+        cmocka_unit_test(test_f25_no_worker_until_the_deadline),
+        cmocka_unit_test(test_deadlines),
+        cmocka_unit_test(test_a_stock_worker_may_be_silent_while_it_works),
+        cmocka_unit_test(test_a_stock_worker_that_hangs_is_given_up),
+        cmocka_unit_test(test_f9_our_own_stall_is_forgiven),
+        cmocka_unit_test(test_f12_f13_f14_faults_of_workers),
+        cmocka_unit_test(test_f14_a_token_of_another_worker),
+        cmocka_unit_test(test_f8_a_flood_of_partials),
+        cmocka_unit_test(test_f5_a_client_that_is_gone),
+        cmocka_unit_test(test_f6_a_client_that_does_not_read),
+        cmocka_unit_test(test_f6_past_8_mib_only_the_503_stays),
+        cmocka_unit_test(test_f6_past_30_s_only_the_503_stays),
+        cmocka_unit_test(test_a_worker_that_is_full_is_passed_over),
+        cmocka_unit_test(test_a_leaving_worker_finishes),
+        cmocka_unit_test(test_f15_random_traffic),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
