@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
@@ -159,7 +160,8 @@ static mmq_err check_no_orphan(const char *path, mmq_why *why)
     char name[PATH_MAX + 16];
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
         (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
-        if (access(name, F_OK) == 0) {
+        struct stat about;
+        if (stat(name, &about) == 0 && about.st_size > 0) {
             return mmq_fail(why, MMQ_ECORRUPT,
                             "%s is missing but %s is there: put the store back, or move that"
                             " file away to begin a new one",

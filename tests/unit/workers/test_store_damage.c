@@ -154,6 +154,7 @@ static void test_making(void **state)
     (void)snprintf(wal, sizeof wal, "%s-wal", world_path);
     FILE *file = fopen(wal, "wb");
     assert_non_null(file);
+    assert_int_equal(fputs("a log", file) >= 0, 1);
     (void)fclose(file);
     expect(MMQ_STORE_WRITE, MMQ_ECORRUPT, "put the store back");
 }
