@@ -375,7 +375,7 @@ static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows 
                          int64_t *unscored, mmq_why *why)
 {
     int64_t timestamp;
-    bool scored;
+    bool scored = false;
     mmq_err err = find_row(store, metric, rows->rowid[i], &timestamp, &scored, why);
     if (err != MMQ_OK) {
         return err;
