@@ -79,12 +79,19 @@ static inline fake_bus *bus_new(void)
     return bus_new_sized(100, 1 << 20, 64 << 20);
 }
 
-static inline void bus_destroy(fake_bus *bus)
+/* Throws away what was sent. */
+static inline void bus_forget(fake_bus *bus)
 {
-    mmq_core_destroy(&bus->core);
     for (size_t i = 0; i < bus->count; i++) {
         mmq_message_clear(&bus->sent[i]);
     }
+    bus->count = bus->taken = 0;
+}
+
+static inline void bus_destroy(fake_bus *bus)
+{
+    mmq_core_destroy(&bus->core);
+    bus_forget(bus);
     free(bus->sent);
     free(bus);
 }
