@@ -247,14 +247,15 @@ static mmq_err push_key(checker *self, key found)
 /* Ends an object whose keys lie on the stack from `first` on. */
 static mmq_err pop_keys(checker *self, size_t first)
 {
-    key *keys = self->keys + first;
     size_t count = self->key_count - first;
-    if (count > 1)
-        qsort(keys, count, sizeof *keys, compare_keys);
+    self->key_count = first;
+    if (count < 2)
+        return MMQ_OK;
+    key *keys = self->keys + first;
+    qsort(keys, count, sizeof *keys, compare_keys);
     for (size_t i = 1; i < count; i++)
         if (compare_keys(&keys[i - 1], &keys[i]) == 0)
             return refuse_at(self, keys[i].data - 1, "a key that was there before");
-    self->key_count = first;
     return MMQ_OK;
 }
 
