@@ -34,7 +34,9 @@ typedef struct mmq_option {
 
 typedef struct mmq_config mmq_config;
 
-/* Reads argv (without program and command name), the environment and the file of --config.
+/* Reads argv (without program and command name), the environment (an empty variable counts as
+ * none) and the ZPL file of --config or METRICMQ_CONFIG (at most 64 KiB, no nesting; a key of a
+ * LIST may be repeated).
  * `names` lists the options this command takes (NULL-ended); the file may hold any option of the
  * table. NULL with a one-line reason that names the option and where it was given. */
 mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *const *names,
