@@ -288,7 +288,7 @@ static void from_worker(mmq_core *core, mmq_message *message)
     } else if (envelope.command == (int)MMQ_WORKER_HEARTBEAT) {
         mmq_hand_beat(hand);
     } else if (envelope.command == (int)MMQ_WORKER_DISCONNECT) {
-        mmq_hand_leave(hand);
+        mmq_hand_kill(hand, "it left");
     } else {
         take_answer(core, hand, message, &envelope);
     }

@@ -1,6 +1,6 @@
 /* Hands: workers.
  *
- *     NEW -> FREE <-> FULL     FREE -> BLOCKED -> FREE     any -> LEAVING -> DEAD
+ *     NEW -> FREE <-> FULL     FREE -> BLOCKED -> FREE     any -> DEAD
  *
  * Invariant: exactly the FREE ones are in their service's heap of workers with room, keyed by load
  * and then by when they were last used. */
@@ -14,14 +14,13 @@
 #include "lib/log.h"
 
 #define BIT(state_) (1U << (state_))
-#define MAY_END     (BIT(MMQ_HAND_LEAVING) | BIT(MMQ_HAND_DEAD))
 
 static const unsigned next_states[MMQ_HAND_STATES] = {
     [MMQ_HAND_NEW] = BIT(MMQ_HAND_FREE),
-    [MMQ_HAND_FREE] = BIT(MMQ_HAND_FREE) | BIT(MMQ_HAND_FULL) | BIT(MMQ_HAND_BLOCKED) | MAY_END,
-    [MMQ_HAND_FULL] = BIT(MMQ_HAND_FREE) | BIT(MMQ_HAND_FULL) | MAY_END,
-    [MMQ_HAND_BLOCKED] = BIT(MMQ_HAND_FREE) | MAY_END,
-    [MMQ_HAND_LEAVING] = BIT(MMQ_HAND_DEAD),
+    [MMQ_HAND_FREE] =
+        BIT(MMQ_HAND_FREE) | BIT(MMQ_HAND_FULL) | BIT(MMQ_HAND_BLOCKED) | BIT(MMQ_HAND_DEAD),
+    [MMQ_HAND_FULL] = BIT(MMQ_HAND_FREE) | BIT(MMQ_HAND_FULL) | BIT(MMQ_HAND_DEAD),
+    [MMQ_HAND_BLOCKED] = BIT(MMQ_HAND_FREE) | BIT(MMQ_HAND_DEAD),
 };
 
 mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer)
@@ -58,8 +57,6 @@ void mmq_hand_update(mmq_hand *hand)
 {
     if (hand->state == MMQ_HAND_FREE || hand->state == MMQ_HAND_FULL) {
         mmq_hand_set_state(hand, hand->held < hand->capacity ? MMQ_HAND_FREE : MMQ_HAND_FULL);
-    } else if (hand->state == MMQ_HAND_LEAVING && hand->held == 0) {
-        mmq_hand_kill(hand, "it left");
     }
 }
 
@@ -76,9 +73,6 @@ static int64_t beat_interval(const mmq_hand *hand)
 /* When to give it up; a stock worker that works is given until its request's deadline. */
 static int64_t patience_end(const mmq_hand *hand)
 {
-    if (hand->state == MMQ_HAND_LEAVING) {
-        return hand->heard_ns + MMQ_PLAIN_LIVENESS_NS;
-    }
     if (!hand->plain) {
         return hand->heard_ns + MMQ_LIVENESS_NS;
     }
@@ -276,12 +270,4 @@ void mmq_hand_dismiss(mmq_hand *hand, const char *reason)
 {
     mmq_hand_send_disconnect(hand->core, &hand->peer);
     mmq_hand_kill(hand, reason);
-}
-
-void mmq_hand_leave(mmq_hand *hand)
-{
-    if (hand->state != MMQ_HAND_LEAVING) {
-        mmq_hand_set_state(hand, MMQ_HAND_LEAVING);
-        mmq_hand_update(hand);
-    }
 }

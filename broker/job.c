@@ -209,23 +209,23 @@ void mmq_job_return(mmq_job *job)
     mmq_job_set_state(job, MMQ_JOB_QUEUED);
 }
 
-/* A stock worker is silent while it works, so nobody knows whether it ever will be free: the job
- * stays with it, without a deadline, until it speaks or its liveness is over. Our workers drop what
- * is past its deadline. */
+/* The job stays with its worker, which has no room for another until it answers. A stock worker is
+ * silent while it works: it is given up when its liveness is over. One that lives on but never
+ * answers what came too late gets its room back after a while. */
 static void expire_held(mmq_job *job)
 {
-    bool plain = job->hand->plain;
-    if (job->state == MMQ_JOB_FORGOTTEN && !plain) {
+    mmq_core *core = job->core;
+    if (job->state == MMQ_JOB_HELD) {
+        mmq_job_fail(job, MMQ_JOB_FORGOTTEN, 504, "the worker did not answer in time");
+    } else if (!job->hand->plain) {
         mmq_job_set_state(job, MMQ_JOB_DONE);
         return;
     }
-    mmq_heap_remove(&job->core->deadlines, &job->deadline);
-    if (plain) {
-        job->hand->heard_ns = job->core->now_ns;
-    }
-    if (job->state == MMQ_JOB_HELD) {
-        mmq_job_fail(job, plain ? MMQ_JOB_FORGOTTEN : MMQ_JOB_DONE, 504,
-                     "the worker did not answer in time");
+    if (job->hand->plain) {
+        mmq_heap_remove(&core->deadlines, &job->deadline);
+        job->hand->heard_ns = core->now_ns;
+    } else {
+        mmq_heap_put(&core->deadlines, &job->deadline, core->now_ns + MMQ_FORGET_NS);
     }
 }
 

@@ -29,6 +29,7 @@ enum {
 
 #define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS) /* between tries of what would block */
 #define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S) /* that answers wait for a slow client */
+#define MMQ_FORGET_NS   (30 * MMQ_NS_PER_S) /* that a worker may take to answer too late */
 #define MMQ_BEAT_NS     (1 * MMQ_NS_PER_S)
 #define MMQ_LIVENESS_NS (3 * MMQ_NS_PER_S)
 /* Of workers that sent the plain READY of RFC 18. */
@@ -109,7 +110,6 @@ typedef enum mmq_hand_state {
     MMQ_HAND_FREE,    /* in service->ready */
     MMQ_HAND_FULL,    /* holds as many jobs as it can */
     MMQ_HAND_BLOCKED, /* would block: tried again after a while */
-    MMQ_HAND_LEAVING, /* said DISCONNECT; finishes what it holds */
     MMQ_HAND_DEAD,
     MMQ_HAND_STATES,
 } mmq_hand_state;
@@ -243,7 +243,7 @@ mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer);
 mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelope *ready,
                           mmq_why *why) MMQ_MUST_USE;
 void mmq_hand_set_state(mmq_hand *hand, mmq_hand_state state);
-/* FREE or FULL, as it holds; ends a LEAVING one that holds nothing. */
+/* FREE or FULL, as it holds. */
 void mmq_hand_update(mmq_hand *hand);
 /* A HEARTBEAT came: a stock worker that says so is back from what it was given up on. */
 void mmq_hand_beat(mmq_hand *hand);
@@ -258,8 +258,6 @@ void mmq_hand_tick(mmq_hand *hand);
 void mmq_hand_kill(mmq_hand *hand, const char *reason);
 /* Says DISCONNECT and kills. */
 void mmq_hand_dismiss(mmq_hand *hand, const char *reason);
-/* The worker said DISCONNECT. */
-void mmq_hand_leave(mmq_hand *hand);
 void mmq_hand_send_disconnect(mmq_core *core, const mmq_peer *peer);
 void mmq_hand_free(mmq_hand *hand);
 

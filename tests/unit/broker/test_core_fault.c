@@ -345,20 +345,42 @@ static void test_a_worker_that_is_full_is_passed_over(void **state)
     bus_destroy(bus);
 }
 
-static void test_a_leaving_worker_finishes(void **state)
+static void test_a_worker_that_leaves_gives_back(void **state)
 {
     (void)state;
     fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 8);
+    worker_ready(bus, "w1", "s", 8);
     client_asks(bus, "c", "s", 1, 0);
-    expect_request(bus, "w", token);
-    worker_says(bus, "w", MMQ_WORKER_DISCONNECT);
+    expect_request(bus, "w1", token);
+    worker_ready(bus, "w2", "s", 8);
+    worker_says(bus, "w1", MMQ_WORKER_DISCONNECT);
+    assert_int_equal(expect_request(bus, "w2", token), 1);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus_destroy(bus);
+}
+
+static void test_a_late_request_keeps_its_room(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 1);
+    client_asks(bus, "c", "s", 1, 500);
     client_asks(bus, "c", "s", 2, 0);
+    expect_request(bus, "w", token);
+    bus_pass(bus, 600);
+    expect_error(bus, "c", 1, 504);
     expect_nothing(bus);
-    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
-    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
-    assert_int_equal(bus->core->hands.count, 0);
+    for (int i = 0; i < 29; i++) { /* it lives but does not answer */
+        bus_pass(bus, 1000);
+        worker_says(bus, "w", MMQ_WORKER_HEARTBEAT);
+    }
+    client_asks(bus, "c", "s", 3, 0);
+    bus_pass(bus, 1000);
+    bus->taken = bus->count;
+    worker_says(bus, "w", MMQ_WORKER_HEARTBEAT);
+    assert_int_equal(bus->core->jobs_in[MMQ_JOB_FORGOTTEN], 0);
     bus_destroy(bus);
 }
 
@@ -458,7 +480,8 @@ int main(void)
         cmocka_unit_test(test_f6_past_8_mib_only_the_503_stays),
         cmocka_unit_test(test_f6_past_30_s_only_the_503_stays),
         cmocka_unit_test(test_a_worker_that_is_full_is_passed_over),
-        cmocka_unit_test(test_a_leaving_worker_finishes),
+        cmocka_unit_test(test_a_worker_that_leaves_gives_back),
+        cmocka_unit_test(test_a_late_request_keeps_its_room),
         cmocka_unit_test(test_random_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
