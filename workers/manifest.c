@@ -34,6 +34,7 @@ mmq_err mmq_manifest_print(const mmq_manifest *manifest, mmq_buffer *out, mmq_wh
 {
     mmq_args pairs;
     mmq_args_init(&pairs);
+    mmq_args_cstr(&pairs, "op", "dump"); /* which a table of arguments wants */
     mmq_args_int(&pairs, "version", VERSION);
     mmq_args_cstr(&pairs, "key", manifest->key);
     mmq_args_cstr(&pairs, "uid", manifest->uid);

@@ -180,7 +180,8 @@ static void put_aside(mmq_spool *spool, const char *name, const mmq_why *reason)
     if (err == MMQ_OK && renameat(spool->folder, name, spool->quarantine, kept) != 0) {
         err = mmq_files_fail(&why, errno, "put aside", name);
     }
-    mmq_log(MMQ_WARN, err == MMQ_OK ? "spool job put aside" : "spool job cannot be put aside",
+    mmq_log(err == MMQ_EBUSY ? MMQ_DEBUG : MMQ_WARN,
+            err == MMQ_OK ? "spool job put aside" : "spool job cannot be put aside",
             MMQ_S("job", name), MMQ_S("reason", reason->text), MMQ_S("error", why.text));
 }
 
@@ -352,7 +353,7 @@ mmq_err mmq_job_begin(mmq_spool *spool, mmq_job **out, int64_t *bytes_left, mmq_
         openat(job->folder, archive_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (job->archive < 0) {
         err = mmq_files_fail(why, errno, "make", archive_name);
-        (void)mmq_job_remove(&job, NULL);
+        mmq_job_close(&job); /* the next sweep removes it */
         return err;
     }
     *out = job;
