@@ -149,31 +149,31 @@ static mmq_err fill_part(const struct copy *copy, const mmq_watch *watch, mmq_wh
     return err != MMQ_OK ? err : mmq_fd_sync(copy->part, copy->part_name, why);
 }
 
+/* Fills the part and gives it its name. */
 static mmq_err deliver(struct copy *copy, const mmq_watch *watch, mmq_why *why)
 {
-    mmq_err err = open_part(copy, why);
-    if (err == MMQ_OK) {
-        err = fill_part(copy, watch, why);
-    }
+    mmq_err err = fill_part(copy, watch, why);
     if (err == MMQ_OK && renameat(copy->folder, copy->part_name, copy->folder, copy->name) != 0) {
         err = mmq_files_fail(why, errno, "rename", copy->part_name);
     }
-    if (err != MMQ_OK && copy->part >= 0) {
+    if (err != MMQ_OK) {
         (void)unlinkat(copy->folder, copy->part_name, 0);
     }
     return err != MMQ_OK ? err : mmq_fd_sync(copy->folder, "the upload folder", why);
 }
 
-/* A folder that is not as it must be is the target's fault, never the object's. */
 static mmq_err file_target_put(mmq_target *target, const mmq_object *object, const mmq_watch *watch,
                                mmq_why *why)
 {
     struct copy copy = {.object = object, .folder = -1, .part = -1};
     mmq_err err = open_folder(((const struct file_target *)target)->path, &copy, why);
     if (err == MMQ_OK) {
+        err = open_part(&copy, why);
+    }
+    if (err == MMQ_ECORRUPT) {
+        err = MMQ_EIO; /* a symlink or a file in the way is not the object's fault */
+    } else if (err == MMQ_OK) {
         err = deliver(&copy, watch, why);
-    } else if (err == MMQ_ECORRUPT) {
-        err = MMQ_EIO;
     }
     mmq_fd_close(&copy.part);
     mmq_fd_close(&copy.folder);
