@@ -12,13 +12,13 @@
 
 enum { THREADS_MAX = 64 };
 
-static void wake_loop(mmq_worker *worker)
+void mmq_pipe_signal(struct _zsock_t *pipe)
 {
     mmq_message message;
     mmq_message_init(&message);
-    if (mmq_message_append_copy(&message, NULL, 0) == MMQ_OK) {
-        (void)mmq_message_send(&message, zsock_resolve(worker->control));
-    }
+    CHECK(mmq_message_append_copy(&message, NULL, 0) == MMQ_OK); /* needs no memory */
+    mmq_err err = mmq_message_send(&message, zsock_resolve(pipe));
+    CHECK(err == MMQ_OK || err == MMQ_ECLOSED); /* the pipes to and from the loop never fill */
     mmq_message_clear(&message);
 }
 
@@ -131,7 +131,7 @@ void mmq_worker_destroy(mmq_worker **worker_p)
         return;
     }
     atomic_store(&worker->stopping, true);
-    wake_loop(worker);
+    mmq_pipe_signal(worker->control);
     CHECK(pthread_join(worker->loop, NULL) == 0);
     free_worker(worker);
     *worker_p = NULL;

@@ -273,22 +273,8 @@ static void end_threads(struct loop *loop)
 {
     loop->state = STOPPING;
     for (size_t i = 0; i < loop->thread_count; i++) {
-        mmq_message message;
-        mmq_message_init(&message);
-        CHECK(mmq_message_append_copy(&message, NULL, 0) == MMQ_OK);
-        (void)mmq_message_send(&message, zsock_resolve(loop->threads[i].loop_pipe));
-        mmq_message_clear(&message);
+        mmq_pipe_signal(loop->threads[i].loop_pipe);
     }
-}
-
-/* Tells the owner that the worker has started, or failed. */
-static void tell_owner(struct loop *loop)
-{
-    mmq_message message;
-    mmq_message_init(&message);
-    CHECK(mmq_message_append_copy(&message, NULL, 0) == MMQ_OK);
-    (void)mmq_message_send(&message, zsock_resolve(loop->worker->loop_control));
-    mmq_message_clear(&message);
 }
 
 static void fail(struct loop *loop, const char *reason, size_t size)
@@ -299,7 +285,7 @@ static void fail(struct loop *loop, const char *reason, size_t size)
     (void)mmq_fail(&loop->worker->why, MMQ_EUNAVAILABLE, "%.*s", (int)size, reason);
     atomic_store(&loop->worker->failed, true);
     end_threads(loop);
-    tell_owner(loop);
+    mmq_pipe_signal(loop->worker->loop_control); /* the owner may wait for it */
 }
 
 /* Sends what waits for the broker; false if it still waits. */
@@ -348,7 +334,7 @@ static void start_serving(struct loop *loop)
 {
     if (++loop->ready_count == loop->worker->options.threads && loop->state == STARTING) {
         loop->state = SERVING;
-        tell_owner(loop);
+        mmq_pipe_signal(loop->worker->loop_control); /* the owner may wait for it */
     }
 }
 

@@ -71,6 +71,9 @@ mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generat
 /* Frees without an answer. */
 void mmq_request_destroy(mmq_request **request);
 
+/* Sends an empty frame: the loop looks at `stopping`, the owner at `failed`, a work thread ends. */
+void mmq_pipe_signal(struct _zsock_t *pipe);
+
 /* Sends a note; frames (may be NULL) are sent after it. False if there is no memory. */
 bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames);
 

@@ -115,10 +115,10 @@ bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames)
         err = mmq_message_append(&message, &frames->frames[i]);
     }
     if (err == MMQ_OK) {
-        (void)mmq_message_send_wait(&message, zsock_resolve(thread->pipe));
+        err = mmq_message_send_wait(&message, zsock_resolve(thread->pipe));
     }
     mmq_message_clear(&message);
-    return err == MMQ_OK;
+    return err == MMQ_OK || err == MMQ_ECLOSED; /* when all ends there is nobody to tell */
 }
 
 static mmq_header header_of(const mmq_request *request)
