@@ -81,6 +81,7 @@ void mmq_exchange_wake(mmq_exchange *exchange)
 {
     if (exchange->suspended) {
         exchange->suspended = false;
+        exchange->adapter->woken = true;
         TAILQ_REMOVE(&exchange->adapter->waiting, exchange, waiting);
         MHD_resume_connection(exchange->connection);
     }

@@ -38,11 +38,12 @@ struct mmq_adapter {
     struct mmq_exchange_list live;    /* all exchanges */
     struct mmq_exchange_list waiting; /* the suspended ones, by deadline */
     size_t live_count;
-    unsigned timeout_ms;  /* of a request on the bus */
-    bool draining;        /* no new work; connections are closed behind their answers */
-    bool keyed;           /* a key is wanted */
-    mmq_key_digest key;   /* of the Authorization header that has it */
-    uint32_t trace_run;   /* random: trace ids of two runs differ */
+    bool woken;          /* a connection was resumed: libmicrohttpd must run, its timer won't say */
+    unsigned timeout_ms; /* of a request on the bus */
+    bool draining;       /* no new work; connections are closed behind their answers */
+    bool keyed;          /* a key is wanted */
+    mmq_key_digest key;  /* of the Authorization header that has it */
+    uint32_t trace_run;  /* random: trace ids of two runs differ */
     uint64_t trace_count; /* requests so far */
 };
 

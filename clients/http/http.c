@@ -91,13 +91,14 @@ static int64_t run_sides(mmq_http *http)
 {
     int64_t wait_ns = (int64_t)WAIT_MAX_MS * MMQ_NS_PER_MS;
     MHD_UNSIGNED_LONG_LONG library_ms;
+    http->adapter.woken = false;
     (void)MHD_run(http->daemon);
     wait_ns = sooner(wait_ns, mmq_client_step(http->adapter.client));
     wait_ns = sooner(wait_ns, mmq_exchange_tick(&http->adapter));
     if (MHD_get_timeout(http->daemon, &library_ms) == MHD_YES && library_ms < WAIT_MAX_MS) {
         wait_ns = sooner(wait_ns, (int64_t)library_ms * MMQ_NS_PER_MS);
     }
-    return wait_ns;
+    return http->adapter.woken ? 0 : wait_ns;
 }
 
 static void drain(mmq_http *http)
