@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <netdb.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -36,7 +38,7 @@ static bool split_address(const char *address, char host[HOST_MAX], char port[PO
         return false;
     }
     memcpy(port, colon + 1, digits + 1);
-    return true;
+    return strtoul(port, NULL, 10) <= UINT16_MAX; /* getaddrinfo would take its low 16 bits */
 }
 
 static int bind_socket(const struct addrinfo *info)
