@@ -52,7 +52,7 @@ struct loop {
     mmq_dealer *dealer;
     uint64_t generation;
     bool ready_sent;
-    bool overflow_logged;
+    bool complained;
     int64_t interval_ns; /* of heartbeats */
     int64_t liveness_ns;
     int64_t heard_ns;     /* when the broker last said something */
@@ -110,7 +110,7 @@ static void open_connection(struct loop *loop)
         return;
     }
     loop->ready_sent = false;
-    loop->overflow_logged = false;
+    loop->complained = false;
     loop->heard_ns = now_ns;
 }
 
@@ -175,14 +175,19 @@ static void tend_connection(struct loop *loop)
 
 /* ---- from the broker ---------------------------------------------------------------------- */
 
+/* Once a connection: a broker that is wrong once is wrong often. */
+static void complain(struct loop *loop, const char *reason)
+{
+    if (!loop->complained) {
+        mmq_log(MMQ_WARN, "a message of the broker was dropped", MMQ_S("reason", reason));
+    }
+    loop->complained = true;
+}
+
 static void accept_request(struct loop *loop, mmq_message *message, size_t body)
 {
     if (loop->held >= loop->worker->options.capacity) {
-        if (!loop->overflow_logged) {
-            mmq_log(MMQ_WARN, "the broker sends more requests than this worker takes",
-                    MMQ_I("capacity", loop->worker->options.capacity));
-        }
-        loop->overflow_logged = true;
+        complain(loop, "it sends more requests than this worker's capacity");
         return;
     }
     mmq_request *request = mmq_request_new(message, body, loop->generation);
@@ -199,8 +204,7 @@ static void take_command(struct loop *loop, mmq_message *message)
     mmq_envelope envelope;
     mmq_why why;
     if (mmq_envelope_parse_worker(message, 0, &envelope, &why) != MMQ_OK) {
-        mmq_log(MMQ_WARN, "a malformed message of the broker was dropped",
-                MMQ_S("reason", why.text));
+        complain(loop, why.text);
         return;
     }
     loop->heard_ns = mmq_now_ns();
