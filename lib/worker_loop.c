@@ -387,6 +387,7 @@ static void read_thread(struct loop *loop, mmq_work_thread *thread)
 
 static bool open_pipe(mmq_work_thread *thread)
 {
+    static atomic_uint_fast64_t serial; /* libzmq frees a name some time after its socket closed */
     thread->loop_pipe = zsock_new(ZMQ_PAIR);
     thread->pipe = zsock_new(ZMQ_PAIR);
     if (thread->loop_pipe == NULL || thread->pipe == NULL) {
@@ -397,7 +398,8 @@ static bool open_pipe(mmq_work_thread *thread)
     zsock_set_sndhwm(thread->pipe, PIPE_HWM);
     zsock_set_rcvhwm(thread->loop_pipe, PIPE_HWM);
     char name[64];
-    snprintf(name, sizeof name, "inproc://metricmq-thread-%p", (void *)thread);
+    snprintf(name, sizeof name, "inproc://metricmq-thread-%llu",
+             (unsigned long long)atomic_fetch_add(&serial, 1));
     return zsock_bind(thread->loop_pipe, "%s", name) == 0 &&
            zsock_connect(thread->pipe, "%s", name) == 0;
 }
