@@ -22,14 +22,14 @@ class Requests(harness.Case):
         """The answer to these bytes; up to the end if the server closes."""
         host, port = self.program.ready["http"].removeprefix("http://").rsplit(":", 1)
         with socket.create_connection((host, int(port)), timeout=30) as peer:
-            peer.sendall(request)
             answer = b""
             try:
+                peer.sendall(request)
                 while block := peer.recv(65536):
                     answer += block
                     if first_line and b"\r\n\r\n" in answer:
                         break
-            except ConnectionResetError:
+            except (ConnectionResetError, BrokenPipeError):
                 pass
         return answer
 
