@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "metricmq/frame.h"
 
@@ -26,11 +27,12 @@ struct mmq_dealer {
     zsock_t *monitor;
 };
 
-static void set_options(zsock_t *socket, size_t frame_max, int send_hwm)
+static void set_options(zsock_t *socket, const char *endpoint, size_t frame_max, int send_hwm)
 {
     zsock_set_immediate(socket, 1);
     zsock_set_linger(socket, 0);
-    zsock_set_ipv6(socket, 1);
+    /* Not for all: `localhost` would then mean ::1 only. */
+    zsock_set_ipv6(socket, strchr(endpoint, '[') != NULL);
     zsock_set_sndhwm(socket, send_hwm);
     zsock_set_maxmsgsize(socket, (int)frame_max);
     zsock_set_reconnect_ivl(socket, RECONNECT_MS);
@@ -67,7 +69,7 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm,
         mmq_dealer_destroy(&dealer, 0);
         return NULL;
     }
-    set_options(dealer->socket, frame_max, send_hwm);
+    set_options(dealer->socket, endpoint, frame_max, send_hwm);
     if (zsock_connect(dealer->socket, "%s", endpoint) != 0) {
         (void)mmq_fail(why, MMQ_EINVAL, "%s is not an endpoint that can be connected to", endpoint);
         mmq_dealer_destroy(&dealer, 0);
