@@ -7,6 +7,7 @@
  * whoever delivers it detaches the job from its caller first. */
 #include "broker/state.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -234,7 +235,9 @@ void mmq_job_expire(mmq_job *job)
     if (job->state != MMQ_JOB_QUEUED) {
         expire_held(job);
     } else if (job->service->hand_count == 0) {
-        mmq_job_fail(job, MMQ_JOB_DONE, 503, "no worker serves this service");
+        char error[32 + MMQ_SERVICE_MAX];
+        snprintf(error, sizeof error, "no worker serves %s", job->service->name);
+        mmq_job_fail(job, MMQ_JOB_DONE, 503, error);
     } else {
         mmq_job_fail(job, MMQ_JOB_DONE, 504, "no worker was free in time");
     }

@@ -28,16 +28,16 @@ def select(metrics, uid=None, begin=None, end=None, anomaly=None, limit=None, ro
     """
     ascending = begin is not None
     sign = 1 if ascending else -1
+    least, most = (-1e18 if begin is None else begin), (1e18 if end is None else end)
     chosen = []
     for name in sorted(metrics) if uid is None else [uid] if uid in metrics else []:
         rows = [(name, t, v, s, r) for r, t, v, s, _ in metrics[name]
-                if (begin is None or t >= begin) and (end is None or t <= end)
-                and (rowid is None or r == rowid) and shows(s, anomaly)]
-        rows.sort(key=lambda row: (sign * row[1], sign * row[4]))
+                if least <= t <= most and (rowid is None or r == rowid) and shows(s, anomaly)]
+        rows.sort(key=lambda row: (row[1], row[4]), reverse=not ascending)
         chosen.append(rows[:limit] if limit else rows)
     merged = [row for rows in chosen for row in rows]
-    if order == "time":
-        merged.sort(key=lambda row: (sign * row[1], row[0], sign * row[4]))
+    if order == "time":  # a stable sort: ties stay in the order of uid, then of the metric's rows
+        merged.sort(key=lambda row: sign * row[1])
     return merged
 
 

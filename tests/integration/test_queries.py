@@ -5,7 +5,7 @@ import bus
 import harness
 import reference
 
-QUERIES = 60 if harness.SLOW else 300
+QUERIES = 60 if harness.SLOW else 250
 PAGES = [1, 1024, 5000, 65536, 1 << 20, 16 << 20]
 
 
@@ -52,7 +52,7 @@ class Queries(harness.Case):
     def random_query(self, metrics):
         pick, times = self.random, [t for rows in metrics.values() for _, t, *_ in rows[::97]]
         query = {}
-        if pick.random() < 0.7:
+        if pick.random() < 0.85:
             query["uid"] = pick.choice(sorted(metrics))
             times = [t for _, t, *_ in metrics[query["uid"]]]
         if pick.random() < 0.5:

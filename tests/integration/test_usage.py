@@ -45,7 +45,7 @@ class Usage(harness.Case):
             self.assertIn(named, line)
             self.assertEqual(line.count("\n"), 1, line)
         self.assertIn("missing.conf", self.refused("up", *data, "--config", self.folder / "missing.conf"))
-        self.assertIn("threads", self.refused("up", *data, env={"METRICMQ_THREADS": "many"}))
+        self.assertIn("METRICMQ_THREADS", self.refused("up", *data, env={"METRICMQ_THREADS": "many"}))
         self.assertIn("nowhere", self.refused("up", *data[2:], "--data", self.folder / "nowhere" / "deep"))
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
