@@ -174,7 +174,8 @@ int mmq_command_worker(const mmq_config *config)
     sigset_t signals;
     block_signals(&signals);
     mmq_why why = {""};
-    if (make_data(config, &why)) {
+    bool reads_only = strcmp(kinds[0], "query") == 0;
+    if (!reads_only && make_data(config, &why)) {
         return mmq_usage("%s", why.text);
     }
     const char *connect = mmq_config_text(config, "connect");
@@ -270,8 +271,8 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
            mmq_broker_endpoint(house->broker), mmq_broker_worker_endpoint(house->broker),
            mmq_config_text(config, "data"));
     say_ready();
-    mmq_role *const roles[] = {house->write, house->query, house->feedback};
-    return wait_for_end(signals, roles, sizeof roles / sizeof *roles);
+    mmq_role *const roles[3] = {house->write, house->query, house->feedback};
+    return wait_for_end(signals, roles, 3);
 }
 
 int mmq_command_up(const mmq_config *config)
