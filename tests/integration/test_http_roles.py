@@ -13,7 +13,8 @@ class Roles(harness.Case):
         self.addCleanup(self.broker.kill)
         workers = self.broker.ready["workers"]
         for kind in ("write", "query"):
-            worker = harness.Program("worker", kind, "--connect", workers, "--store", self.store)
+            worker = harness.Program("worker", kind, "--connect", workers, "--store", self.store,
+                                     "--data", self.folder)
             self.addCleanup(worker.stop)
         self.clients = self.broker.ready["clients"]
         self.http = harness.Program("http", "--connect", self.clients, "--http", "127.0.0.1:0", "--timeout", "3s")
