@@ -336,7 +336,7 @@ static void fail_sent_calls(mmq_client *client)
 
 static bool handle_loss(mmq_client *client)
 {
-    if (!mmq_dealer_lost(client->dealer)) {
+    if (!mmq_dealer_check(client->dealer)) {
         return false;
     }
     fail_sent_calls(client);
@@ -421,9 +421,12 @@ static mmq_err send_call(mmq_client *client, mmq_pending *pending)
     return err;
 }
 
-/* Asking first spares packing a body that cannot leave. */
+/* What waits for a connection, waits here, where it ends with its deadline. */
 static bool can_send(const mmq_client *client)
 {
+    if (!mmq_dealer_connected(client->dealer)) {
+        return false;
+    }
     int events = 0;
     size_t size = sizeof events;
     int rc = zmq_getsockopt(mmq_dealer_socket(client->dealer), ZMQ_EVENTS, &events, &size);

@@ -1,5 +1,9 @@
-/* The monitor is a PAIR that libzmq's I/O thread writes to. We subscribe to the loss of a finished
- * connection only: attempts that fail are libzmq's own business.
+/* The monitor is a PAIR that libzmq's I/O thread writes to. We subscribe to the beginning and end
+ * of finished connections only: attempts that fail are libzmq's own business.
+ *
+ * ZMQ_IMMEDIATE would keep sends from piling up without a connection, too. But with it libzmq 4.3.4
+ * cuts the pipe of a lost connection off at once, and if a message was just being received, asserts
+ * on its missing frames (fq.cpp, !_more).
  *
  * Pings at the level of ZMTP find a peer that is gone without a word (half-open TCP, a stopped
  * process): clients of MDP have no heartbeats of their own. */
@@ -25,11 +29,11 @@ enum {
 struct mmq_dealer {
     zsock_t *socket;
     zsock_t *monitor;
+    bool connected;
 };
 
 static void set_options(zsock_t *socket, const char *endpoint, size_t frame_max, int send_hwm)
 {
-    zsock_set_immediate(socket, 1);
     zsock_set_linger(socket, 0);
     /* Not for all: `localhost` would then mean ::1 only. */
     zsock_set_ipv6(socket, strchr(endpoint, '[') != NULL);
@@ -48,7 +52,8 @@ static bool start_monitor(mmq_dealer *dealer)
     char name[64];
     snprintf(name, sizeof name, "inproc://metricmq-monitor-%llu",
              (unsigned long long)atomic_fetch_add(&serial, 1));
-    if (zmq_socket_monitor(zsock_resolve(dealer->socket), name, ZMQ_EVENT_DISCONNECTED) != 0) {
+    if (zmq_socket_monitor(zsock_resolve(dealer->socket), name,
+                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
         return false;
     }
     zsock_set_rcvhwm(dealer->monitor, 0); /* or else the I/O thread would wait for us */
@@ -62,6 +67,7 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm,
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a socket");
         return NULL;
     }
+    dealer->connected = strncmp(endpoint, "inproc:", 7) == 0;
     dealer->socket = zsock_new(ZMQ_DEALER);
     dealer->monitor = zsock_new(ZMQ_PAIR);
     if (dealer->socket == NULL || dealer->monitor == NULL || !start_monitor(dealer)) {
@@ -103,14 +109,31 @@ void *mmq_dealer_monitor(const mmq_dealer *dealer)
     return zsock_resolve(dealer->monitor);
 }
 
-bool mmq_dealer_lost(mmq_dealer *dealer)
+/* The first frame of an event begins with its number, in the host's byte order. */
+static unsigned event_of(const mmq_message *message)
+{
+    uint16_t event = 0;
+    const mmq_frame *frame = &message->frames[0];
+    if (mmq_frame_size(frame) >= sizeof event) {
+        memcpy(&event, mmq_frame_data(frame), sizeof event);
+    }
+    return event;
+}
+
+bool mmq_dealer_check(mmq_dealer *dealer)
 {
     bool lost = false;
-    mmq_message event;
-    mmq_message_init(&event);
-    while (mmq_message_receive(&event, mmq_dealer_monitor(dealer), EVENT_SIZE_MAX) == MMQ_OK) {
-        lost = true;
+    mmq_message message;
+    mmq_message_init(&message);
+    while (mmq_message_receive(&message, mmq_dealer_monitor(dealer), EVENT_SIZE_MAX) == MMQ_OK) {
+        dealer->connected = event_of(&message) == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        lost |= !dealer->connected;
     }
-    mmq_message_clear(&event);
+    mmq_message_clear(&message);
     return lost;
+}
+
+bool mmq_dealer_connected(const mmq_dealer *dealer)
+{
+    return dealer->connected;
 }

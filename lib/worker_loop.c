@@ -142,7 +142,7 @@ static void leave_broker(struct loop *loop, const char *reason)
 
 static void send_ready(struct loop *loop)
 {
-    if (!loop->ready_sent && say(loop, MMQ_WORKER_READY)) {
+    if (!loop->ready_sent && mmq_dealer_connected(loop->dealer) && say(loop, MMQ_WORKER_READY)) {
         loop->ready_sent = true;
         loop->heartbeat_ns = mmq_now_ns() + loop->interval_ns;
         mmq_log(MMQ_INFO, "ready", MMQ_S("service", loop->worker->options.service),
@@ -158,7 +158,7 @@ static void tend_connection(struct loop *loop)
     int64_t now_ns = mmq_now_ns();
     if (loop->dealer == NULL && loop->state == SERVING && now_ns >= loop->open_ns) {
         open_connection(loop);
-    } else if (loop->dealer != NULL && mmq_dealer_lost(loop->dealer)) {
+    } else if (loop->dealer != NULL && mmq_dealer_check(loop->dealer)) {
         close_connection(loop, "connection lost");
     } else if (loop->dealer != NULL && now_ns - loop->heard_ns > loop->liveness_ns) {
         close_connection(loop, "the broker is silent");
@@ -500,7 +500,7 @@ static long wait_ms(const struct loop *loop)
 static void wait_input(struct loop *loop)
 {
     zmq_pollitem_t *items = loop->items;
-    bool blocked = !loop->ready_sent;
+    bool blocked = false;
     for (size_t i = 0; i < loop->thread_count; i++) {
         bool stuck = loop->threads[i].stuck.count > 0;
         blocked |= stuck;

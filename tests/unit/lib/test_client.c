@@ -189,6 +189,10 @@ static void test_no_broker(void **state)
     ask(f, "s", 50, true, &f->seen);
     AWAIT(f->client, f->seen.finals == 1);
     assert_int_equal(f->seen.status, 504);
+    fake_bind(&f->broker); /* to the broker that returns it is not sent any more */
+    ask(f, "another", 5000, true, &f->seen);
+    await_request(&f->broker, f->client);
+    assert_int_equal(f->broker.envelope.service_size, strlen("another"));
 }
 
 static void test_cancel(void **state)
