@@ -104,7 +104,7 @@ void mmq_text_copy(char *out, size_t out_size, const char *data, size_t size)
 
 /* ---- taking requests ---------------------------------------------------------------------- */
 
-static mmq_err check_call(const mmq_call *call, mmq_why *why)
+mmq_err mmq_call_check(const mmq_call *call, mmq_why *why)
 {
     CHECK(call->answer != NULL);
     size_t service_size = strlen(call->service);
@@ -126,7 +126,7 @@ static int64_t timeout_ns(const mmq_call *call)
 uint64_t mmq_client_send_later(mmq_client *client, const mmq_call *call, int64_t delay_ns,
                                mmq_why *why)
 {
-    if (check_call(call, why) != MMQ_OK) {
+    if (mmq_call_check(call, why) != MMQ_OK) {
         return 0;
     }
     mmq_pending *pending = mmq_calls_add(&client->calls, call, why);

@@ -46,6 +46,10 @@ mmq_err mmq_client_call(mmq_client *client, const mmq_call *call, mmq_result *re
     mmq_call copy = *call;
     copy.answer = keep_result;
     copy.context = &waiter;
+    mmq_err err = mmq_call_check(&copy, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
     if (mmq_client_send(client, &copy, why) == 0) {
         return MMQ_EBUSY;
     }

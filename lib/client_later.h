@@ -7,6 +7,8 @@
 /* Between tries. */
 enum { MMQ_RETRY_LEAST_MS = 50, MMQ_RETRY_MOST_MS = 2000 };
 
+/* MMQ_EINVAL or MMQ_ETOOBIG if no client would take the call. */
+mmq_err mmq_call_check(const mmq_call *call, mmq_why *why) MMQ_MUST_USE;
 /* As mmq_client_send, but the request goes out delay_ns from now; its timeout counts from then. */
 uint64_t mmq_client_send_later(mmq_client *client, const mmq_call *call, int64_t delay_ns,
                                mmq_why *why);

@@ -305,6 +305,8 @@ static void test_bounds(void **state)
         .service = "s", .args_size = MMQ_BODY_MAX, .answer = note, .context = &f->seen};
     assert_true(mmq_client_send(f->client, &call, &why) == 0);
     assert_string_not_equal(why.text, "");
+    mmq_result result;
+    assert_int_equal(mmq_client_call(f->client, &call, &result, &why), MMQ_ETOOBIG);
     call = (mmq_call){.service = "s", .answer = note, .context = &f->seen};
     size_t taken = 0;
     while (mmq_client_send(f->client, &call, &why) != 0) {
