@@ -68,12 +68,14 @@ void mmq_time_print(int64_t seconds, char out[MMQ_TIME_TEXT])
 /* True if text has the shape of pattern, in which '0' stands for any digit. */
 static bool has_shape(const char *text, size_t size, const char *pattern)
 {
-    if (size != strlen(pattern))
+    if (size != strlen(pattern)) {
         return false;
+    }
     for (size_t i = 0; i < size; i++) {
         bool digit = text[i] >= '0' && text[i] <= '9';
-        if (pattern[i] == '0' ? !digit : text[i] != pattern[i])
+        if (pattern[i] == '0' ? !digit : text[i] != pattern[i]) {
             return false;
+        }
     }
     return true;
 }
@@ -91,8 +93,9 @@ static bool is_leap(int year)
 static bool date_exists(civil date)
 {
     static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    if (date.year < 1 || date.month < 1 || date.month > 12 || date.day < 1)
+    if (date.year < 1 || date.month < 1 || date.month > 12 || date.day < 1) {
         return false;
+    }
     int leap_day = date.month == 2 && is_leap(date.year);
     return date.day <= lengths[date.month - 1] + leap_day;
 }
@@ -103,8 +106,9 @@ static bool read_date(const char *text, int64_t *out)
     civil date = {.year = read_pair(text) * 100 + read_pair(text + 2),
                   .month = read_pair(text + 5),
                   .day = read_pair(text + 8)};
-    if (!date_exists(date))
+    if (!date_exists(date)) {
         return false;
+    }
     *out = days_from_civil(date) * DAY_S;
     return true;
 }
@@ -114,8 +118,9 @@ static bool read_date_time(const char *text, int64_t *out)
 {
     int hour = read_pair(text + 11), minute = read_pair(text + 14), second = read_pair(text + 17);
     int64_t midnight;
-    if (hour > 23 || minute > 59 || second > 59 || !read_date(text, &midnight))
+    if (hour > 23 || minute > 59 || second > 59 || !read_date(text, &midnight)) {
         return false;
+    }
     *out = midnight + hour * 3600 + minute * 60 + second;
     return true;
 }
@@ -129,8 +134,9 @@ static bool read_epoch(const char *text, size_t size, int64_t *out)
 {
     int64_t seconds;
     if (!mmq_integer_parse(text, size, &seconds) || seconds < MMQ_TIME_MIN ||
-        seconds > MMQ_TIME_MAX)
+        seconds > MMQ_TIME_MAX) {
         return false;
+    }
     *out = seconds;
     return true;
 }
@@ -139,9 +145,11 @@ bool mmq_time_parse_loose(const char *text, size_t size, int64_t *out)
 {
     if (has_shape(text, size, "0000-00-00 00:00:00") ||
         has_shape(text, size, "0000-00-00T00:00:00") ||
-        has_shape(text, size, "0000-00-00T00:00:00Z"))
+        has_shape(text, size, "0000-00-00T00:00:00Z")) {
         return read_date_time(text, out);
-    if (has_shape(text, size, "0000-00-00"))
+    }
+    if (has_shape(text, size, "0000-00-00")) {
         return read_date(text, out);
+    }
     return read_epoch(text, size, out);
 }

@@ -41,17 +41,20 @@ struct mmq_config {
 static size_t find_option(const mmq_config *config, const char *name, size_t size)
 {
     size_t i = 0;
-    while (i < config->count &&
-           (strncmp(config->table[i].name, name, size) != 0 || config->table[i].name[size] != '\0'))
+    while (i < config->count && (strncmp(config->table[i].name, name, size) != 0 ||
+                                 config->table[i].name[size] != '\0')) {
         i++;
+    }
     return i;
 }
 
 static bool is_taken(const char *const *names, const char *name)
 {
-    for (; *names; names++)
-        if (strcmp(*names, name) == 0)
+    for (; *names; names++) {
+        if (strcmp(*names, name) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -59,16 +62,18 @@ static bool is_taken(const char *const *names, const char *name)
 
 static void drop_texts(setting *entry)
 {
-    for (size_t i = 0; i < entry->count; i++)
+    for (size_t i = 0; i < entry->count; i++) {
         free(entry->texts[i]);
+    }
     entry->count = 0;
 }
 
 static bool keep_text(setting *entry, const char *text)
 {
     char **texts = realloc(entry->texts, (entry->count + 1) * sizeof *texts);
-    if (!texts)
+    if (!texts) {
         return false;
+    }
     entry->texts = texts;
     texts[entry->count] = strdup(text);
     return texts[entry->count++] != NULL;
@@ -87,10 +92,12 @@ static mmq_err set_value(mmq_config *config, size_t index, source from, const ch
         return mmq_fail(why, MMQ_EINVAL, "%s%s%.40s: want %s", where, option->secret ? "" : "=",
                         option->secret ? "" : text, wanted);
     }
-    if (from < entry->source)
+    if (from < entry->source) {
         return MMQ_OK;
-    if (from > entry->source || option->kind != MMQ_OPTION_LIST)
+    }
+    if (from > entry->source || option->kind != MMQ_OPTION_LIST) {
         drop_texts(entry);
+    }
     entry->source = from;
     entry->value = value;
     return keep_text(entry, text) ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "%s: no memory", where);
@@ -101,12 +108,14 @@ static mmq_err set_defaults(mmq_config *config, mmq_why *why)
     for (size_t i = 0; i < config->count; i++) {
         const mmq_option *option = &config->table[i];
         CHECK(strlen(option->name) < NAME_MAX_BYTES);
-        if (!option->fallback)
+        if (!option->fallback) {
             continue;
+        }
         mmq_err err = set_value(config, i, FROM_DEFAULT, option->fallback, option->name, why);
         CHECK(err != MMQ_EINVAL);
-        if (err)
+        if (err) {
             return err;
+        }
     }
     return MMQ_OK;
 }
@@ -118,17 +127,20 @@ static size_t edit_distance(const char *a, size_t a_size, const char *b)
 {
     size_t row[NAME_MAX_BYTES + 1];
     const size_t b_size = strlen(b);
-    for (size_t j = 0; j <= b_size; j++)
+    for (size_t j = 0; j <= b_size; j++) {
         row[j] = j;
+    }
     for (size_t i = 1; i <= a_size; i++) {
         size_t diagonal = row[0];
         row[0] = i;
         for (size_t j = 1; j <= b_size; j++) {
             size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best)
+            if (row[j] + 1 < best) {
                 best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
+            }
+            if (row[j - 1] + 1 < best) {
                 best = row[j - 1] + 1;
+            }
             diagonal = row[j];
             row[j] = best;
         }
@@ -154,16 +166,19 @@ static mmq_err refuse_flag(const mmq_config *config, const char *name, size_t si
 {
     int shown = size < NAME_MAX_BYTES ? (int)size : NAME_MAX_BYTES;
     size_t index = find_option(config, name, size);
-    if (index < config->count && config->table[index].secret)
+    if (index < config->count && config->table[index].secret) {
         return mmq_fail(why, MMQ_EINVAL,
                         "--%.*s: a secret has no flag: give it by environment or file", shown,
                         name);
-    if (index < config->count)
+    }
+    if (index < config->count) {
         return mmq_fail(why, MMQ_EINVAL, "--%.*s: this command has no such option", shown, name);
+    }
     const char *nearest = nearest_name(config->names, name, size);
-    if (nearest)
+    if (nearest) {
         return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; did you mean --%s?", shown, name,
                         nearest);
+    }
     return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; see --help", shown, name);
 }
 
@@ -178,18 +193,22 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
     const bool is_config = size == 6 && memcmp(name, "config", size) == 0;
     const size_t index = find_option(config, name, size);
     const mmq_option *option = index < config->count ? &config->table[index] : NULL;
-    if (!is_config && (!option || option->secret || !is_taken(config->names, option->name)))
+    if (!is_config && (!option || option->secret || !is_taken(config->names, option->name))) {
         return refuse_flag(config, name, size, why);
-    if (!value && option && option->kind == MMQ_OPTION_FLAG)
+    }
+    if (!value && option && option->kind == MMQ_OPTION_FLAG) {
         value = "true";
-    else if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0)
+    } else if (!value && *at + 1 < argc && strncmp(argv[*at + 1], "--", 2) != 0) {
         value = argv[++*at];
+    }
     char where[NAME_MAX_BYTES + 8];
     snprintf(where, sizeof where, "--%.*s", (int)size, name);
-    if (!value)
+    if (!value) {
         return mmq_fail(why, MMQ_EINVAL, "%s: needs a value", where);
-    if (!is_config)
+    }
+    if (!is_config) {
         return set_value(config, index, FROM_FLAG, value, where, why);
+    }
     config->path = value;
     return MMQ_OK;
 }
@@ -202,8 +221,9 @@ static mmq_err read_arguments(mmq_config *config, int argc, char **argv, mmq_why
             flags = false;
         } else if (flags && strncmp(argv[i], "--", 2) == 0) {
             mmq_err err = read_flag(config, argc, argv, &i, why);
-            if (err)
+            if (err) {
                 return err;
+            }
         } else if (flags && argv[i][0] == '-' && argv[i][1] != '\0') {
             return mmq_fail(why, MMQ_EINVAL, "%.64s: unknown option; see --help", argv[i]);
         } else {
@@ -215,9 +235,11 @@ static mmq_err read_arguments(mmq_config *config, int argc, char **argv, mmq_why
 
 static bool has_flag(int argc, char **argv, const char *flag)
 {
-    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
-        if (strcmp(argv[i], flag) == 0)
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], flag) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -226,8 +248,9 @@ static bool has_flag(int argc, char **argv, const char *flag)
 static void name_variable(const char *name, char out[ENVIRONMENT_NAME_MAX])
 {
     snprintf(out, ENVIRONMENT_NAME_MAX, "METRICMQ_%s", name);
-    for (char *at = out; *at; at++)
+    for (char *at = out; *at; at++) {
         *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+    }
 }
 
 /* An empty variable counts as none. */
@@ -243,14 +266,17 @@ static mmq_err read_environment(mmq_config *config, mmq_why *why)
     for (size_t i = 0; i < config->count; i++) {
         name_variable(config->table[i].name, variable);
         const char *value = get_variable(variable);
-        if (!value || !is_taken(config->names, config->table[i].name))
+        if (!value || !is_taken(config->names, config->table[i].name)) {
             continue;
+        }
         mmq_err err = set_value(config, i, FROM_ENVIRONMENT, value, variable, why);
-        if (err)
+        if (err) {
             return err;
+        }
     }
-    if (!config->path)
+    if (!config->path) {
         config->path = get_variable("METRICMQ_CONFIG");
+    }
     return MMQ_OK;
 }
 
@@ -260,10 +286,12 @@ static mmq_err take_pair(void *context, const char *key, const char *value, mmq_
     char where[128 + NAME_MAX_BYTES + 8];
     snprintf(where, sizeof where, "%.96s: %.64s", config->path, key);
     size_t index = find_option(config, key, strlen(key));
-    if (index == config->count)
+    if (index == config->count) {
         return mmq_fail(why, MMQ_EINVAL, "%s: unknown key", where);
-    if (!is_taken(config->names, key))
+    }
+    if (!is_taken(config->names, key)) {
         return MMQ_OK;
+    }
     return set_value(config, index, FROM_FILE, value, where, why);
 }
 
@@ -272,12 +300,15 @@ static mmq_err take_pair(void *context, const char *key, const char *value, mmq_
 static mmq_err read_sources(mmq_config *config, int argc, char **argv, mmq_why *why)
 {
     mmq_err err = set_defaults(config, why);
-    if (!err)
+    if (!err) {
         err = read_arguments(config, argc, argv, why);
-    if (!err)
+    }
+    if (!err) {
         err = read_environment(config, why);
-    if (!err && config->path)
+    }
+    if (!err && config->path) {
         err = mmq_config_file_read(config->path, take_pair, config, why);
+    }
     return err;
 }
 
@@ -286,24 +317,29 @@ mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *co
 {
     mmq_why reason = {.text = "no memory"};
     mmq_config *config = calloc(1, sizeof *config);
-    if (!config)
+    if (!config) {
         goto failed;
+    }
     config->table = table;
     config->names = names;
     config->settings = calloc(count + 1, sizeof *config->settings);
     config->operands = calloc((size_t)argc + 1, sizeof *config->operands);
-    if (!config->settings || !config->operands)
+    if (!config->settings || !config->operands) {
         goto failed;
+    }
     config->count = count;
     config->help = has_flag(argc, argv, "--help");
     config->version = has_flag(argc, argv, "--version");
-    if (config->help || config->version || read_sources(config, argc, argv, &reason) == MMQ_OK)
+    if (config->help || config->version || read_sources(config, argc, argv, &reason) == MMQ_OK) {
         return config;
+    }
 failed:
     mmq_config_destroy(&config);
-    for (char *at = reason.text; *at; at++)
-        if ((unsigned char)*at < ' ' || *at == 0x7f)
+    for (char *at = reason.text; *at; at++) {
+        if ((unsigned char)*at < ' ' || *at == 0x7f) {
             *at = '?';
+        }
+    }
     (void)mmq_fail(why, MMQ_EINVAL, "%s", reason.text);
     return NULL;
 }
@@ -311,8 +347,9 @@ failed:
 void mmq_config_destroy(mmq_config **config)
 {
     mmq_config *self = *config;
-    if (!self)
+    if (!self) {
         return;
+    }
     for (size_t i = 0; i < self->count; i++) {
         drop_texts(&self->settings[i]);
         free(self->settings[i].texts);
@@ -384,13 +421,15 @@ size_t mmq_config_operands(const mmq_config *config, const char *const **operand
 static void print_help_line(FILE *out, const char *left, const char *help, const char *fallback)
 {
     enum { HELP_COLUMN = 28 };
-    if (strlen(left) + 2 > HELP_COLUMN)
+    if (strlen(left) + 2 > HELP_COLUMN) {
         fprintf(out, "  %s\n  %-*s", left, HELP_COLUMN, "");
-    else
+    } else {
         fprintf(out, "  %-*s", HELP_COLUMN, left);
+    }
     fprintf(out, "%s", help);
-    if (fallback)
+    if (fallback) {
         fprintf(out, " (default %s)", fallback);
+    }
     fputc('\n', out);
 }
 
@@ -398,24 +437,28 @@ static void print_option_help(FILE *out, const mmq_option *option)
 {
     char left[2 * NAME_MAX_BYTES + 32], variable[ENVIRONMENT_NAME_MAX];
     const char *argument = option->argument ? option->argument : "VALUE";
-    if (option->kind == MMQ_OPTION_CHOICE)
+    if (option->kind == MMQ_OPTION_CHOICE) {
         argument = option->choices;
+    }
     name_variable(option->name, variable);
-    if (option->secret)
+    if (option->secret) {
         snprintf(left, sizeof left, "%s", variable);
-    else if (option->kind == MMQ_OPTION_FLAG)
+    } else if (option->kind == MMQ_OPTION_FLAG) {
         snprintf(left, sizeof left, "--%s", option->name);
-    else
+    } else {
         snprintf(left, sizeof left, "--%s %s", option->name, argument);
+    }
     bool shows_default = option->fallback && option->kind != MMQ_OPTION_FLAG;
     print_help_line(out, left, option->help, shows_default ? option->fallback : NULL);
 }
 
 void mmq_config_help(const mmq_option *table, size_t count, const char *const *names, FILE *out)
 {
-    for (size_t i = 0; i < count; i++)
-        if (is_taken(names, table[i].name))
+    for (size_t i = 0; i < count; i++) {
+        if (is_taken(names, table[i].name)) {
             print_option_help(out, &table[i]);
+        }
+    }
     print_help_line(out, "--config FILE", "file of `name = value` lines (ZPL)", NULL);
     print_help_line(out, "--help", "show this", NULL);
     print_help_line(out, "--version", "show the version", NULL);

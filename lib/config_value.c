@@ -19,8 +19,9 @@ static bool read_integer(const mmq_option *option, const char *text, size_t size
                          int64_t *out)
 {
     int64_t value;
-    if (!mmq_integer_parse(text, size, &value) || __builtin_mul_overflow(value, factor, &value))
+    if (!mmq_integer_parse(text, size, &value) || __builtin_mul_overflow(value, factor, &value)) {
         return false;
+    }
     *out = value;
     return value >= option->least && value <= option->most;
 }
@@ -32,8 +33,9 @@ static bool read_quantity(const mmq_option *option, const char *text, const unit
     size_t size = strlen(text);
     for (;; units++) {
         size_t suffix = strlen(units->suffix);
-        if (suffix <= size && strcmp(text + size - suffix, units->suffix) == 0)
+        if (suffix <= size && strcmp(text + size - suffix, units->suffix) == 0) {
             return read_integer(option, text, size - suffix, units->factor, out);
+        }
     }
 }
 
@@ -48,8 +50,9 @@ static bool is_choice(const char *choices, const char *text)
     size_t size = strlen(text);
     while (*choices) {
         const char *end = strchrnul(choices, '|');
-        if (size == (size_t)(end - choices) && memcmp(choices, text, size) == 0)
+        if (size == (size_t)(end - choices) && memcmp(choices, text, size) == 0) {
             return true;
+        }
         choices = *end ? end + 1 : end;
     }
     return false;
@@ -81,11 +84,12 @@ bool mmq_option_value_read(const mmq_option *option, const char *text, mmq_optio
 static void describe_range(const mmq_option *option, const char *what, const char *unit_name,
                            char *out, size_t size)
 {
-    if (option->most == INT64_MAX)
+    if (option->most == INT64_MAX) {
         snprintf(out, size, "%s, at least %" PRId64 "%s", what, option->least, unit_name);
-    else
+    } else {
         snprintf(out, size, "%s from %" PRId64 " to %" PRId64 "%s", what, option->least,
                  option->most, unit_name);
+    }
 }
 
 void mmq_option_value_wanted(const mmq_option *option, char *out, size_t size)

@@ -21,15 +21,17 @@ static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv
 
 static void put_word(uint8_t *at, uint64_t word)
 {
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         at[i] = (uint8_t)(word >> (8 * i));
+    }
 }
 
 static uint64_t get_word(const uint8_t *at)
 {
     uint64_t word = 0;
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         word |= (uint64_t)at[i] << (8 * i);
+    }
     return word;
 }
 
@@ -40,11 +42,13 @@ static size_t encode_base64(const uint8_t *data, size_t size, char *out)
     char *at = out;
     for (size_t i = 0; i < size; i++) {
         bits = bits << 8 | data[i];
-        for (held += 8; held >= 6; held -= 6)
+        for (held += 8; held >= 6; held -= 6) {
             *at++ = alphabet[bits >> (held - 6) & 63];
+        }
     }
-    if (held > 0)
+    if (held > 0) {
         *at++ = alphabet[bits << (6 - held) & 63];
+    }
     *at = '\0';
     return (size_t)(at - out);
 }
@@ -57,8 +61,9 @@ static size_t decode_base64(const char *text, size_t size, uint8_t *out, size_t 
     size_t used = 0;
     for (size_t i = 0; i < size; i++) {
         const char *digit = text[i] ? strchr(alphabet, text[i]) : NULL;
-        if (!digit || used == capacity)
+        if (!digit || used == capacity) {
             return 0;
+        }
         bits = bits << 6 | (uint32_t)(digit - alphabet);
         held += 6;
         if (held >= 8) {
@@ -84,8 +89,9 @@ static size_t print_cursor(const mmq_cursor *cursor, char *out)
         positioned ? (uint64_t)cursor->rowid : 0,
     };
     uint8_t record[CURSOR_BYTES] = {CURSOR_VERSION};
-    for (size_t i = 0; i < CURSOR_WORDS; i++)
+    for (size_t i = 0; i < CURSOR_WORDS; i++) {
         put_word(record + 1 + 8 * i, words[i]);
+    }
     size_t uid_size = strnlen(cursor->uid, MMQ_UID_MAX);
     memcpy(record + CURSOR_HEAD, cursor->uid, uid_size);
     return encode_base64(record, CURSOR_HEAD + uid_size, out);
@@ -100,21 +106,25 @@ void mmq_cursor_print(const mmq_cursor *cursor, char out[MMQ_CURSOR_MAX])
 static bool in_ranges(const mmq_cursor *cursor)
 {
     size_t uid_size = strlen(cursor->uid);
-    if (cursor->commit < 0 || cursor->metric < 0 || cursor->bound < 0 || cursor->shown < 0)
+    if (cursor->commit < 0 || cursor->metric < 0 || cursor->bound < 0 || cursor->shown < 0) {
         return false;
-    if (cursor->metric == 0 && (cursor->bound != 0 || cursor->shown != 0))
+    }
+    if (cursor->metric == 0 && (cursor->bound != 0 || cursor->shown != 0)) {
         return false;
-    if (cursor->positioned &&
-        (cursor->timestamp < MMQ_TIME_MIN || cursor->timestamp > MMQ_TIME_MAX || cursor->rowid < 0))
+    }
+    if (cursor->positioned && (cursor->timestamp < MMQ_TIME_MIN ||
+                               cursor->timestamp > MMQ_TIME_MAX || cursor->rowid < 0)) {
         return false;
+    }
     return uid_size == 0 || mmq_uid_valid(cursor->uid, uid_size);
 }
 
 static void read_record(const uint8_t *record, size_t size, mmq_cursor *out)
 {
     uint64_t words[CURSOR_WORDS];
-    for (size_t i = 0; i < CURSOR_WORDS; i++)
+    for (size_t i = 0; i < CURSOR_WORDS; i++) {
         words[i] = get_word(record + 1 + 8 * i);
+    }
     *out = (mmq_cursor){
         .binding = words[0],
         .store = words[1],
@@ -134,14 +144,17 @@ mmq_err mmq_cursor_parse(const char *text, size_t size, mmq_cursor *out)
     uint8_t record[CURSOR_BYTES];
     char again[MMQ_CURSOR_MAX];
     mmq_cursor read;
-    if (size >= MMQ_CURSOR_MAX)
+    if (size >= MMQ_CURSOR_MAX) {
         return MMQ_EINVAL;
+    }
     size_t bytes = decode_base64(text, size, record, sizeof record);
-    if (bytes < CURSOR_HEAD)
+    if (bytes < CURSOR_HEAD) {
         return MMQ_EINVAL;
+    }
     read_record(record, bytes, &read);
-    if (!in_ranges(&read) || print_cursor(&read, again) != size || memcmp(again, text, size) != 0)
+    if (!in_ranges(&read) || print_cursor(&read, again) != size || memcmp(again, text, size) != 0) {
         return MMQ_EINVAL;
+    }
     *out = read;
     return MMQ_OK;
 }

@@ -28,8 +28,9 @@ void mmq_digest_parts(const mmq_part *parts, size_t count, char out[MMQ_DIGEST_H
     CHECK(SHA256_Init(&state) == 1);
     for (size_t i = 0; i < count; i++) {
         uint8_t size[8];
-        for (size_t byte = 0; byte < sizeof size; byte++)
+        for (size_t byte = 0; byte < sizeof size; byte++) {
             size[byte] = (uint8_t)((uint64_t)parts[i].size >> (8 * byte));
+        }
         SHA256_Update(&state, size, sizeof size);
         SHA256_Update(&state, parts[i].data, parts[i].size);
     }

@@ -20,37 +20,41 @@
 static void pack_number(mmq_buffer *out, double value)
 {
     bool negative_zero = value == 0 && signbit(value);
-    if (fabs(value) < WHOLE_MAX && value == trunc(value) && !negative_zero)
+    if (fabs(value) < WHOLE_MAX && value == trunc(value) && !negative_zero) {
         mmq_pack_int(out, (int64_t)value);
-    else
+    } else {
         mmq_pack_double(out, value);
+    }
 }
 
 static uint32_t count_children(const cJSON *item)
 {
     uint32_t count = 0;
-    for (const cJSON *child = item->child; child; child = child->next)
+    for (const cJSON *child = item->child; child; child = child->next) {
         count++;
+    }
     return count;
 }
 
 static void pack_item(mmq_buffer *out, const cJSON *item)
 {
-    if (cJSON_IsBool(item))
+    if (cJSON_IsBool(item)) {
         mmq_pack_bool(out, cJSON_IsTrue(item));
-    else if (cJSON_IsNumber(item))
+    } else if (cJSON_IsNumber(item)) {
         pack_number(out, item->valuedouble);
-    else if (cJSON_IsString(item))
+    } else if (cJSON_IsString(item)) {
         mmq_pack_cstr(out, item->valuestring);
-    else if (cJSON_IsArray(item))
+    } else if (cJSON_IsArray(item)) {
         mmq_pack_array(out, count_children(item));
-    else if (cJSON_IsObject(item))
+    } else if (cJSON_IsObject(item)) {
         mmq_pack_map(out, count_children(item));
-    else
+    } else {
         mmq_pack_nil(out);
+    }
     for (const cJSON *child = item->child; child; child = child->next) {
-        if (child->string)
+        if (child->string) {
             mmq_pack_cstr(out, child->string);
+        }
         pack_item(out, child);
     }
 }
@@ -59,15 +63,18 @@ mmq_err mmq_json_to_msgpack(const char *text, size_t size, mmq_buffer *out, mmq_
 {
     const size_t start = out->size;
     mmq_err err = mmq_json_check(text, size, why);
-    if (err)
+    if (err) {
         return err;
+    }
     cJSON *root = cJSON_ParseWithLengthOpts(text, size, NULL, false);
-    if (!root) /* the text is sound: only memory can be wanting */
+    if (!root) { /* the text is sound: only memory can be wanting */
         return mmq_fail(why, MMQ_ENOMEM, "JSON: no memory");
+    }
     pack_item(out, root);
     cJSON_Delete(root);
-    if (!out->failed)
+    if (!out->failed) {
         return MMQ_OK;
+    }
     out->size = start;
     return mmq_fail(why, MMQ_ENOMEM, "JSON: no memory");
 }
@@ -78,10 +85,11 @@ static void add_escape(mmq_buffer *out, char c)
 {
     static const char escaped[] = "\"\\\b\f\n\r\t", names[] = "\"\\bfnrt";
     const char *found = c ? strchr(escaped, c) : NULL;
-    if (found)
+    if (found) {
         mmq_buffer_format(out, "\\%c", names[found - escaped]);
-    else
+    } else {
         mmq_buffer_format(out, "\\u%04x", (unsigned)c);
+    }
 }
 
 void mmq_json_string(mmq_buffer *out, const char *text, size_t size)
@@ -90,19 +98,22 @@ void mmq_json_string(mmq_buffer *out, const char *text, size_t size)
     mmq_buffer_add(out, "\"", 1);
     while (text < end) {
         const char *run = text;
-        while (text < end && (unsigned char)*text >= 0x20 && *text != '"' && *text != '\\')
+        while (text < end && (unsigned char)*text >= 0x20 && *text != '"' && *text != '\\') {
             text++;
+        }
         mmq_buffer_add(out, run, (size_t)(text - run));
-        if (text < end)
+        if (text < end) {
             add_escape(out, *text++);
+        }
     }
     mmq_buffer_add(out, "\"", 1);
 }
 
 static mmq_err add_text(mmq_buffer *out, const mmq_value *value, mmq_why *why)
 {
-    if (!mmq_utf8_valid(value->text.data, value->text.size))
+    if (!mmq_utf8_valid(value->text.data, value->text.size)) {
         return mmq_fail(why, MMQ_EINVAL, "a string that is not UTF-8");
+    }
     mmq_json_string(out, value->text.data, value->text.size);
     return MMQ_OK;
 }
@@ -110,8 +121,9 @@ static mmq_err add_text(mmq_buffer *out, const mmq_value *value, mmq_why *why)
 static mmq_err add_float(mmq_buffer *out, double number, mmq_why *why)
 {
     char digits[MMQ_NUMBER_MAX];
-    if (!isfinite(number))
+    if (!isfinite(number)) {
         return mmq_fail(why, MMQ_EINVAL, "a number that is not finite");
+    }
     mmq_buffer_add(out, digits, mmq_number_print(number, digits));
     return MMQ_OK;
 }
@@ -127,8 +139,9 @@ static mmq_err add_next(mmq_buffer *out, mmq_reader *reader, unsigned depth, mmq
 static mmq_err add_key(mmq_buffer *out, mmq_reader *reader, mmq_why *why)
 {
     mmq_value key;
-    if (mmq_unpack(reader, &key) != MMQ_OK || key.type != MMQ_STR)
+    if (mmq_unpack(reader, &key) != MMQ_OK || key.type != MMQ_STR) {
         return mmq_fail(why, MMQ_EINVAL, "a map with a key that is no string");
+    }
     mmq_err err = add_text(out, &key, why);
     mmq_buffer_add(out, ":", 1);
     return err;
@@ -138,17 +151,21 @@ static mmq_err add_container(mmq_buffer *out, mmq_reader *reader, const mmq_valu
                              unsigned depth, mmq_why *why)
 {
     const bool map = head->type == MMQ_MAP;
-    if (depth == MMQ_JSON_DEPTH)
+    if (depth == MMQ_JSON_DEPTH) {
         return mmq_fail(why, MMQ_EINVAL, "nested too deep");
+    }
     mmq_buffer_add(out, map ? "{" : "[", 1);
     for (uint32_t i = 0; i < head->count; i++) {
-        if (i > 0)
+        if (i > 0) {
             mmq_buffer_add(out, ",", 1);
+        }
         mmq_err err = map ? add_key(out, reader, why) : MMQ_OK;
-        if (!err)
+        if (!err) {
             err = add_next(out, reader, depth + 1, why);
-        if (err)
+        }
+        if (err) {
             return err;
+        }
     }
     mmq_buffer_add(out, map ? "}" : "]", 1);
     return MMQ_OK;
@@ -157,8 +174,9 @@ static mmq_err add_container(mmq_buffer *out, mmq_reader *reader, const mmq_valu
 static mmq_err add_next(mmq_buffer *out, mmq_reader *reader, unsigned depth, mmq_why *why)
 {
     mmq_value value;
-    if (mmq_unpack(reader, &value) != MMQ_OK)
+    if (mmq_unpack(reader, &value) != MMQ_OK) {
         return mmq_fail(why, MMQ_EINVAL, "not msgpack, or cut off");
+    }
     switch (value.type) {
     case MMQ_NIL:
         mmq_buffer_text(out, "null");
@@ -192,11 +210,14 @@ mmq_err mmq_json_from_msgpack(const void *data, size_t size, mmq_buffer *out, mm
     mmq_reader reader;
     mmq_reader_init(&reader, data, size);
     mmq_err err = add_next(out, &reader, 0, why);
-    if (!err && !mmq_reader_done(&reader))
+    if (!err && !mmq_reader_done(&reader)) {
         err = mmq_fail(why, MMQ_EINVAL, "bytes after the value");
-    if (!err && out->failed)
+    }
+    if (!err && out->failed) {
         err = mmq_fail(why, MMQ_ENOMEM, "no memory for JSON");
-    if (err)
+    }
+    if (err) {
         out->size = start;
+    }
     return err;
 }

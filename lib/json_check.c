@@ -53,16 +53,18 @@ static char peek(const checker *self)
 static void skip_spaces(checker *self)
 {
     while (self->at < self->end &&
-           (*self->at == ' ' || *self->at == '\n' || *self->at == '\r' || *self->at == '\t'))
+           (*self->at == ' ' || *self->at == '\n' || *self->at == '\r' || *self->at == '\t')) {
         self->at++;
+    }
 }
 
 /* ---- scalars ---------------------------------------------------------------------------- */
 
 static int hex_value(char c)
 {
-    if (is_digit(c))
+    if (is_digit(c)) {
         return c - '0';
+    }
     char lower = (char)(c | 0x20);
     return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
@@ -71,12 +73,14 @@ static int hex_value(char c)
 static int read_hex4(const char *at, const char *end)
 {
     int code = 0;
-    if (end - at < 4)
+    if (end - at < 4) {
         return -1;
+    }
     for (int i = 0; i < 4; i++) {
         int digit = hex_value(at[i]);
-        if (digit < 0)
+        if (digit < 0) {
             return -1;
+        }
         code = code << 4 | digit;
     }
     return code;
@@ -94,14 +98,17 @@ static int read_escape(const char **at, const char *end)
         return values[name - names];
     }
     int code = from < end && *from == 'u' ? read_hex4(from + 1, end) : -1;
-    if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff))
+    if (code <= 0 || (code >= 0xdc00 && code <= 0xdfff)) {
         return -1;
+    }
     *at = from + 5;
-    if (code < 0xd800 || code > 0xdfff)
+    if (code < 0xd800 || code > 0xdfff) {
         return code;
+    }
     int low = end - *at >= 6 && (*at)[0] == '\\' && (*at)[1] == 'u' ? read_hex4(*at + 2, end) : -1;
-    if (low < 0xdc00 || low > 0xdfff)
+    if (low < 0xdc00 || low > 0xdfff) {
         return -1;
+    }
     *at += 6;
     return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
 }
@@ -112,19 +119,24 @@ static mmq_err check_string(checker *self, key *out)
     const char *start = ++self->at;
     for (;;) {
         char c = peek(self);
-        if (self->at == self->end)
+        if (self->at == self->end) {
             return refuse_at(self, start - 1, "a string without an end");
-        if ((unsigned char)c < 0x20)
+        }
+        if ((unsigned char)c < 0x20) {
             return refuse(self, "a control character");
-        if (c == '"')
+        }
+        if (c == '"') {
             break;
-        if (c != '\\')
+        }
+        if (c != '\\') {
             self->at++;
-        else if (read_escape(&self->at, self->end) < 0)
+        } else if (read_escape(&self->at, self->end) < 0) {
             return refuse(self, "a bad escape");
+        }
     }
-    if (out)
+    if (out) {
         *out = (key){start, (size_t)(self->at - start)};
+    }
     self->at++;
     return MMQ_OK;
 }
@@ -132,28 +144,33 @@ static mmq_err check_string(checker *self, key *out)
 static bool skip_digits(checker *self)
 {
     const char *start = self->at;
-    while (is_digit(peek(self)))
+    while (is_digit(peek(self))) {
         self->at++;
+    }
     return self->at > start;
 }
 
 static bool skip_number(checker *self)
 {
-    if (peek(self) == '-')
+    if (peek(self) == '-') {
         self->at++;
-    if (peek(self) == '0')
+    }
+    if (peek(self) == '0') {
         self->at++;
-    else if (!skip_digits(self))
+    } else if (!skip_digits(self)) {
         return false;
+    }
     if (peek(self) == '.') {
         self->at++;
-        if (!skip_digits(self))
+        if (!skip_digits(self)) {
             return false;
+        }
     }
     if (peek(self) == 'e' || peek(self) == 'E') {
         self->at++;
-        if (peek(self) == '+' || peek(self) == '-')
+        if (peek(self) == '+' || peek(self) == '-') {
             self->at++;
+        }
         return skip_digits(self);
     }
     return true;
@@ -163,21 +180,25 @@ static mmq_err check_number(checker *self)
 {
     const char *start = self->at;
     double value;
-    if (!skip_number(self))
+    if (!skip_number(self)) {
         return refuse_at(self, start, "a bad value");
+    }
     size_t size = (size_t)(self->at - start);
-    if (size > NUMBER_MAX_BYTES)
+    if (size > NUMBER_MAX_BYTES) {
         return refuse_at(self, start, "a number of more than 63 bytes");
-    if (!mmq_number_parse(start, size, &value))
+    }
+    if (!mmq_number_parse(start, size, &value)) {
         return refuse_at(self, start, "a number too great for a double");
+    }
     return MMQ_OK;
 }
 
 static bool skip_word(checker *self, const char *word)
 {
     size_t size = strlen(word);
-    if ((size_t)(self->end - self->at) < size || memcmp(self->at, word, size) != 0)
+    if ((size_t)(self->end - self->at) < size || memcmp(self->at, word, size) != 0) {
         return false;
+    }
     self->at += size;
     return true;
 }
@@ -193,18 +214,23 @@ typedef struct decoder {
 
 static int next_byte(decoder *self)
 {
-    if (self->count > 0)
+    if (self->count > 0) {
         return self->rest[--self->count];
-    if (self->at == self->end)
+    }
+    if (self->at == self->end) {
         return -1;
-    if (*self->at != '\\')
+    }
+    if (*self->at != '\\') {
         return (unsigned char)*self->at++;
+    }
     int code = read_escape(&self->at, self->end);
-    if (code < 0x80)
+    if (code < 0x80) {
         return code;
+    }
     unsigned following = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;
-    for (; self->count < following; code >>= 6)
+    for (; self->count < following; code >>= 6) {
         self->rest[self->count++] = (unsigned char)(0x80 | (code & 0x3f));
+    }
     return (0xff00 >> (following + 1) & 0xff) | code;
 }
 
@@ -214,18 +240,21 @@ static int compare_decoded(const key *a, const key *b)
     decoder right = {.at = b->data, .end = b->data + b->size};
     for (;;) {
         int x = next_byte(&left), y = next_byte(&right);
-        if (x != y)
+        if (x != y) {
             return x < y ? -1 : 1;
-        if (x < 0)
+        }
+        if (x < 0) {
             return 0;
+        }
     }
 }
 
 static int compare_keys(const void *left, const void *right)
 {
     const key *a = left, *b = right;
-    if (memchr(a->data, '\\', a->size) || memchr(b->data, '\\', b->size))
+    if (memchr(a->data, '\\', a->size) || memchr(b->data, '\\', b->size)) {
         return compare_decoded(a, b);
+    }
     int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
     return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
 }
@@ -235,8 +264,9 @@ static mmq_err push_key(checker *self, key found)
     if (self->key_count == self->key_capacity) {
         size_t capacity = self->key_capacity ? 2 * self->key_capacity : 16;
         key *keys = realloc(self->keys, capacity * sizeof *keys);
-        if (!keys)
+        if (!keys) {
             return mmq_fail(self->why, MMQ_ENOMEM, "JSON: no memory");
+        }
         self->keys = keys;
         self->key_capacity = capacity;
     }
@@ -249,13 +279,16 @@ static mmq_err pop_keys(checker *self, size_t first)
 {
     size_t count = self->key_count - first;
     self->key_count = first;
-    if (count < 2)
+    if (count < 2) {
         return MMQ_OK;
+    }
     key *keys = self->keys + first;
     qsort(keys, count, sizeof *keys, compare_keys);
-    for (size_t i = 1; i < count; i++)
-        if (compare_keys(&keys[i - 1], &keys[i]) == 0)
+    for (size_t i = 1; i < count; i++) {
+        if (compare_keys(&keys[i - 1], &keys[i]) == 0) {
             return refuse_at(self, keys[i].data - 1, "a key that was there before");
+        }
+    }
     return MMQ_OK;
 }
 
@@ -273,15 +306,18 @@ static mmq_err check_elements(checker *self, char closing, mmq_err (*check)(chec
     }
     for (;;) {
         mmq_err err = check(self);
-        if (err)
+        if (err) {
             return err;
+        }
         skip_spaces(self);
         char c = peek(self);
-        if (c != ',' && c != closing)
+        if (c != ',' && c != closing) {
             return refuse(self, closing == ']' ? "no ',' or ']'" : "no ',' or '}'");
+        }
         self->at++;
-        if (c == closing)
+        if (c == closing) {
             return MMQ_OK;
+        }
     }
 }
 
@@ -289,16 +325,20 @@ static mmq_err check_member(checker *self)
 {
     key found;
     skip_spaces(self);
-    if (peek(self) != '"')
+    if (peek(self) != '"') {
         return refuse(self, "no key");
+    }
     mmq_err err = check_string(self, &found);
-    if (!err)
+    if (!err) {
         err = push_key(self, found);
-    if (err)
+    }
+    if (err) {
         return err;
+    }
     skip_spaces(self);
-    if (peek(self) != ':')
+    if (peek(self) != ':') {
         return refuse(self, "no ':'");
+    }
     self->at++;
     return check_value(self);
 }
@@ -307,14 +347,16 @@ static mmq_err check_container(checker *self)
 {
     const bool object = *self->at == '{';
     const size_t first_key = self->key_count;
-    if (self->depth == MMQ_JSON_DEPTH)
+    if (self->depth == MMQ_JSON_DEPTH) {
         return refuse(self, "nested too deep");
+    }
     self->depth++;
     self->at++;
     mmq_err err =
         object ? check_elements(self, '}', check_member) : check_elements(self, ']', check_value);
-    if (!err && object)
+    if (!err && object) {
         err = pop_keys(self, first_key);
+    }
     self->depth--;
     return err;
 }
@@ -342,12 +384,14 @@ static mmq_err check_value(checker *self)
 mmq_err mmq_json_check(const char *text, size_t size, mmq_why *why)
 {
     checker self = {.text = text, .at = text, .end = text + size, .why = why};
-    if (!mmq_utf8_valid(text, size))
+    if (!mmq_utf8_valid(text, size)) {
         return mmq_fail(why, MMQ_EINVAL, "JSON: not UTF-8");
+    }
     mmq_err err = check_value(&self);
     skip_spaces(&self);
-    if (!err && self.at < self.end)
+    if (!err && self.at < self.end) {
         err = refuse(&self, "something follows the value");
+    }
     free(self.keys);
     return err;
 }

@@ -66,8 +66,9 @@ static void add_text(line *out, const char *text)
 static size_t shown_length(const char *data, size_t size)
 {
     unsigned char first = (unsigned char)data[0];
-    if (first < 0x80)
+    if (first < 0x80) {
         return first >= 0x20 && first != 0x7f && first != '"' && first != '\\';
+    }
     size_t length = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
     bool c1_control = first == 0xc2 && size > 1 && (unsigned char)data[1] < 0xa0;
     return length <= size && !c1_control && mmq_utf8_valid(data, length) ? length : 0;
@@ -78,12 +79,13 @@ static void add_escaped_byte(line *out, unsigned char byte)
     static const char hex[] = "0123456789abcdef";
     const char quoted[] = {'\\', (char)byte};
     const char coded[] = {'\\', 'u', '0', '0', hex[byte >> 4], hex[byte & 15]};
-    if (byte == '"' || byte == '\\')
+    if (byte == '"' || byte == '\\') {
         add_bytes(out, quoted, sizeof quoted);
-    else if (byte == '\n')
+    } else if (byte == '\n') {
         add_bytes(out, "\\n", 2);
-    else
+    } else {
         add_bytes(out, coded, sizeof coded);
+    }
 }
 
 static void add_quoted(line *out, const char *data, size_t size)
@@ -92,10 +94,11 @@ static void add_quoted(line *out, const char *data, size_t size)
     size_t start = out->size;
     for (size_t i = 0; i < size && out->size - start < VALUE_MAX_BYTES;) {
         size_t shown = shown_length(data + i, size - i);
-        if (shown > 0)
+        if (shown > 0) {
             add_bytes(out, data + i, shown);
-        else
+        } else {
             add_escaped_byte(out, (unsigned char)data[i]);
+        }
         i += shown > 0 ? shown : 1;
     }
     add_bytes(out, "\"", 1);
@@ -103,24 +106,28 @@ static void add_quoted(line *out, const char *data, size_t size)
 
 static bool is_bare_word(const char *data, size_t size)
 {
-    for (size_t i = 0; i < size; i++)
-        if (data[i] <= ' ' || data[i] >= 0x7f || strchr("\"\\=", data[i]))
+    for (size_t i = 0; i < size; i++) {
+        if (data[i] <= ' ' || data[i] >= 0x7f || strchr("\"\\=", data[i])) {
             return false;
+        }
+    }
     return size > 0 && size <= VALUE_MAX_BYTES;
 }
 
 static void add_value(line *out, const char *data, size_t size)
 {
-    if (!as_json && is_bare_word(data, size))
+    if (!as_json && is_bare_word(data, size)) {
         add_bytes(out, data, size);
-    else
+    } else {
         add_quoted(out, data, size);
+    }
 }
 
 static void add_key(line *out, const char *key)
 {
-    if (out->size > 0)
+    if (out->size > 0) {
         add_text(out, as_json ? "," : " ");
+    }
     add_text(out, as_json ? (out->size > 0 ? "\"" : "{\"") : "");
     add_text(out, key);
     add_text(out, as_json ? "\":" : "=");
@@ -149,8 +156,9 @@ static void add_time(line *out)
     char text[MMQ_TIME_TEXT + sizeof ".000Z"];
     clock_gettime(CLOCK_REALTIME, &now);
     int64_t seconds = now.tv_sec;
-    if (seconds < MMQ_TIME_MIN || seconds > MMQ_TIME_MAX) /* a clock may be set to anything */
+    if (seconds < MMQ_TIME_MIN || seconds > MMQ_TIME_MAX) { /* a clock may be set to anything */
         seconds = 0;
+    }
     long ms = now.tv_nsec / 1000000;
     mmq_time_print(seconds, text);
     text[10] = 'T';
@@ -166,10 +174,12 @@ static void write_line(const line *out)
     size_t left = out->size;
     while (left > 0) {
         ssize_t wrote = write(STDERR_FILENO, at, left);
-        if (wrote < 0 && errno == EINTR)
+        if (wrote < 0 && errno == EINTR) {
             continue;
-        if (wrote <= 0) /* nobody reads our log: there is no one to tell */
+        }
+        if (wrote <= 0) { /* nobody reads our log: there is no one to tell */
             return;
+        }
         at += wrote;
         left -= (size_t)wrote;
     }
@@ -182,13 +192,16 @@ void mmq_log_fields(mmq_level level, const char *message, const mmq_field *field
     line out = {.size = 0};
     add_time(&out);
     add_field(&out, &MMQ_S("level", levels[level]));
-    if (thread_role)
+    if (thread_role) {
         add_field(&out, &MMQ_S("role", thread_role));
+    }
     add_field(&out, &MMQ_S("msg", message));
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         add_field(&out, &fields[i]);
-    if (as_json)
+    }
+    if (as_json) {
         out.text[out.size++] = '}';
+    }
     out.text[out.size++] = '\n';
     write_line(&out);
     errno = saved_errno;

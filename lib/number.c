@@ -23,12 +23,14 @@ static const char pairs[] = "0001020304050607080910111213141516171819"
 static char *put_unsigned_before(char *end, uint64_t number)
 {
     char *at = end;
-    for (; number >= 100; number /= 100)
+    for (; number >= 100; number /= 100) {
         memcpy(at -= 2, pairs + 2 * (number % 100), 2);
-    if (number >= 10)
+    }
+    if (number >= 10) {
         memcpy(at -= 2, pairs + 2 * number, 2);
-    else
+    } else {
         *--at = (char)('0' + number);
+    }
     return at;
 }
 
@@ -62,8 +64,9 @@ static char *put_scientific(char *at, const layout *number)
     *at++ = 'e';
     *at++ = exponent < 0 ? '-' : '+';
     exponent = abs(exponent);
-    if (exponent >= 100)
+    if (exponent >= 100) {
         *at++ = (char)('0' + exponent / 100);
+    }
     *at++ = (char)('0' + exponent / 10 % 10);
     *at++ = (char)('0' + exponent % 10);
     return at;
@@ -106,12 +109,14 @@ size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX])
 {
     CHECK(isfinite(value));
     char *at = out;
-    if (value < 0)
+    if (value < 0) {
         *at++ = '-';
-    if (value == 0)
+    }
+    if (value == 0) {
         at = signbit(value) ? put_digits(at, "-0.0", 4) : put_digits(at, "0", 1);
-    else
+    } else {
         at = put_positive(at, fabs(value));
+    }
     return (size_t)(at - out);
 }
 
@@ -120,8 +125,9 @@ size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX])
     char text[MMQ_INTEGER_MAX];
     char *end = text + sizeof text;
     char *at = put_unsigned_before(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
-    if (value < 0)
+    if (value < 0) {
         *--at = '-';
+    }
     size_t size = (size_t)(end - at);
     memcpy(out, at, size);
     return size;
@@ -129,8 +135,9 @@ size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX])
 
 static const char *skip_digits(const char *at, const char *end)
 {
-    while (at < end && *at >= '0' && *at <= '9')
+    while (at < end && *at >= '0' && *at <= '9') {
         at++;
+    }
     return at;
 }
 
@@ -143,20 +150,23 @@ static bool is_number(const char *text, size_t size)
 {
     const char *end = text + size, *whole = skip_sign(text, end), *at = skip_digits(whole, end);
     ptrdiff_t digits = at - whole;
-    if (digits > 1 && *whole == '0')
+    if (digits > 1 && *whole == '0') {
         return false;
+    }
     if (at < end && *at == '.') {
         const char *fraction = at + 1;
         at = skip_digits(fraction, end);
         digits += at - fraction;
     }
-    if (digits == 0)
+    if (digits == 0) {
         return false;
+    }
     if (at < end && (*at == 'e' || *at == 'E')) {
         const char *exponent = skip_sign(at + 1, end);
         at = skip_digits(exponent, end);
-        if (at == exponent)
+        if (at == exponent) {
             return false;
+        }
     }
     return at == end;
 }
@@ -164,17 +174,21 @@ static bool is_number(const char *text, size_t size)
 bool mmq_number_parse(const char *text, size_t size, double *out)
 {
     char stack[128], *copy = stack; /* strtod wants a NUL */
-    if (!is_number(text, size))
+    if (!is_number(text, size)) {
         return false;
-    if (size >= sizeof stack && !(copy = malloc(size + 1)))
+    }
+    if (size >= sizeof stack && !(copy = malloc(size + 1))) {
         return false;
+    }
     memcpy(copy, text, size);
     copy[size] = '\0';
     double value = strtod(copy, NULL);
-    if (copy != stack)
+    if (copy != stack) {
         free(copy);
-    if (!isfinite(value))
+    }
+    if (!isfinite(value)) {
         return false;
+    }
     *out = value;
     return true;
 }
@@ -184,17 +198,21 @@ bool mmq_integer_parse(const char *text, size_t size, int64_t *out)
     const char *at = text, *end = text + size;
     bool negative = size > 0 && *at == '-';
     int64_t value = 0;
-    if (negative)
+    if (negative) {
         at++;
-    if (at == end || skip_digits(at, end) != end)
+    }
+    if (at == end || skip_digits(at, end) != end) {
         return false;
+    }
     for (; at < end; at++) { /* downwards, since INT64_MIN has no positive */
         if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_sub_overflow(value, *at - '0', &value))
+            __builtin_sub_overflow(value, *at - '0', &value)) {
             return false;
+        }
     }
-    if (!negative && value == INT64_MIN)
+    if (!negative && value == INT64_MIN) {
         return false;
+    }
     *out = negative ? value : -value;
     return true;
 }

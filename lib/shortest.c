@@ -86,11 +86,13 @@ static mmq_decimal pick_decimal(const interval *within)
     const uint64_t floor = within->value / 4, tens = floor / 10;
     /* one digit less: at most one of the two neighbours is inside */
     const bool tens_low = holds(within, 40 * tens), tens_high = holds(within, 40 * tens + 40);
-    if (tens > 0 && tens_low != tens_high)
+    if (tens > 0 && tens_low != tens_high) {
         return (mmq_decimal){tens + tens_high, within->exponent + 1};
+    }
     const bool low = holds(within, 4 * floor), high = holds(within, 4 * floor + 4);
-    if (low != high)
+    if (low != high) {
         return (mmq_decimal){floor + high, within->exponent};
+    }
     /* both are: the nearer one, at the same distance the even one */
     const uint64_t middle = 4 * floor + 2;
     const bool up = within->value > middle || (within->value == middle && floor % 2 != 0);

@@ -15,19 +15,24 @@ static bool is_uid_byte(char c)
 static bool is_reserved(const char *uid, size_t size)
 {
     static const char *const names[] = {".", "..", "data", "export", "summary"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (size == strlen(names[i]) && memcmp(uid, names[i], size) == 0)
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (size == strlen(names[i]) && memcmp(uid, names[i], size) == 0) {
             return true;
+        }
+    }
     return false;
 }
 
 bool mmq_uid_valid(const char *uid, size_t size)
 {
-    if (size < 1 || size > MMQ_UID_MAX)
+    if (size < 1 || size > MMQ_UID_MAX) {
         return false;
-    for (size_t i = 0; i < size; i++)
-        if (!is_uid_byte(uid[i]))
+    }
+    for (size_t i = 0; i < size; i++) {
+        if (!is_uid_byte(uid[i])) {
             return false;
+        }
+    }
     return !is_reserved(uid, size);
 }
 

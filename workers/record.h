@@ -1,5 +1,5 @@
-/* A metric's record on the wire: a msgpack map with the keys of design section 5 in this order: uid,
- * datasource, name, description, server, location, parameters (a map), status, message,
+/* A metric's record on the wire: a msgpack map with the keys of design section 5 in this order:
+ * uid, datasource, name, description, server, location, parameters (a map), status, message,
  * last_timestamp (text or nil), poll_interval, tag_name, last_rowid, display_name. */
 #ifndef MMQ_RECORD_H
 #define MMQ_RECORD_H
@@ -15,7 +15,7 @@ mmq_err mmq_record_pack(mmq_buffer *out, const mmq_metric *metric, mmq_why *why)
  * creation makes (uid, server, description, status 1, poll_interval 300, parameters), takes and
  * ignores last_timestamp, last_rowid and display_name; unknown keys are MMQ_EINVAL. *out is zeroed
  * first and the caller's to clear. */
-mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out, mmq_why *why)
-    MMQ_MUST_USE;
+mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out,
+                        mmq_why *why) MMQ_MUST_USE;
 
 #endif

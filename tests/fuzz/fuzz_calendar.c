@@ -38,8 +38,9 @@ static void fuzz_integer(const char *text, size_t size)
 {
     int64_t value, back;
     char printed[MMQ_INTEGER_MAX];
-    if (!mmq_integer_parse(text, size, &value))
+    if (!mmq_integer_parse(text, size, &value)) {
         return;
+    }
     size_t printed_size = mmq_integer_print(value, printed);
     CHECK(mmq_integer_parse(printed, printed_size, &back) && back == value);
 }
@@ -49,12 +50,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     double value;
     fuzz_time((const char *)data, size);
     fuzz_integer((const char *)data, size);
-    if (mmq_number_parse((const char *)data, size, &value))
+    if (mmq_number_parse((const char *)data, size, &value)) {
         fuzz_double(value);
+    }
     if (size >= sizeof value) {
         memcpy(&value, data, sizeof value);
-        if (isfinite(value))
+        if (isfinite(value)) {
             fuzz_double(value);
+        }
     }
     return 0;
 }

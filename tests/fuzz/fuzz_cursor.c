@@ -11,8 +11,9 @@ static void fuzz_cursor_text(const char *text, size_t size)
 {
     mmq_cursor cursor;
     char again[MMQ_CURSOR_MAX];
-    if (mmq_cursor_parse(text, size, &cursor) != MMQ_OK)
+    if (mmq_cursor_parse(text, size, &cursor) != MMQ_OK) {
         return;
+    }
     mmq_cursor_print(&cursor, again);
     CHECK(strlen(again) == size && memcmp(again, text, size) == 0);
 }

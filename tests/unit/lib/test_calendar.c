@@ -52,10 +52,12 @@ static void every_day_comes_back(void **state)
                 snprintf(wanted, sizeof wanted, "%04d-%02d-%02d %02d:%02d:%02d", year, month, day,
                          (int)(of_day / 3600), (int)(of_day / 60 % 60), (int)(of_day % 60));
                 mmq_time_print(second, text);
-                if (memcmp(text, wanted, sizeof text) != 0)
+                if (memcmp(text, wanted, sizeof text) != 0) {
                     fail_msg("printed %.19s for %s", text, wanted);
-                if (!mmq_time_parse(text, sizeof text, &back) || back != second)
+                }
+                if (!mmq_time_parse(text, sizeof text, &back) || back != second) {
                     fail_msg("%s did not come back", wanted);
+                }
             }
         }
     }
@@ -96,9 +98,11 @@ static void malformed_texts_are_refused(void **state)
     };
     int64_t value = 7;
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (mmq_time_parse(texts[i], strlen(texts[i]), &value))
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (mmq_time_parse(texts[i], strlen(texts[i]), &value)) {
             fail_msg("taken: %s", texts[i]);
+        }
+    }
     assert_false(mmq_time_parse("2013-08-15 21:34:0\0", 19, &value));
     assert_int_equal(value, 7);
 }
@@ -140,9 +144,11 @@ static void loose_forms(void **state)
         assert_true(mmq_time_parse_loose(times[i].text, strlen(times[i].text), &value));
         assert_true(value == times[i].seconds);
     }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (mmq_time_parse_loose(bad[i], strlen(bad[i]), &value))
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (mmq_time_parse_loose(bad[i], strlen(bad[i]), &value)) {
             fail_msg("taken: %s", bad[i]);
+        }
+    }
 }
 
 int main(void)

@@ -70,8 +70,9 @@ static mmq_config *make(const char *arguments, mmq_why *why)
     char *argv[ARGUMENTS_MAX + 1] = {NULL}, *rest = copy, *at;
     int argc = 0;
     snprintf(copy, sizeof copy, "%s", arguments);
-    while (argc < ARGUMENTS_MAX && *arguments && (at = strsep(&rest, "|")))
+    while (argc < ARGUMENTS_MAX && *arguments && (at = strsep(&rest, "|"))) {
         argv[argc++] = at;
+    }
     memset(why, 0, sizeof *why);
     return mmq_config_new(table, COUNT, names, argc, argv, why);
 }
@@ -80,8 +81,9 @@ static mmq_config *make_well(const char *arguments)
 {
     mmq_why why;
     mmq_config *config = make(arguments, &why);
-    if (!config)
+    if (!config) {
         fail_msg("%s: %s", arguments, why.text);
+    }
     return config;
 }
 
@@ -90,10 +92,12 @@ static void assert_refused(const char *arguments, const char *part, const char *
 {
     mmq_why why;
     mmq_config *config = make(arguments, &why);
-    if (config)
+    if (config) {
         fail_msg("taken: %s", arguments);
-    if (!strstr(why.text, part) || !strstr(why.text, other_part) || strchr(why.text, '\n'))
+    }
+    if (!strstr(why.text, part) || !strstr(why.text, other_part) || strchr(why.text, '\n')) {
         fail_msg("%s: %s", arguments, why.text);
+    }
 }
 
 static void defaults(void **state)
@@ -293,8 +297,9 @@ static void random_files(void **state)
     for (int i = 0; i < 3000; i++) {
         mmq_why why;
         size_t size = (size_t)rand_r(&seed) % sizeof text;
-        for (size_t j = 0; j < size; j++)
+        for (size_t j = 0; j < size; j++) {
             text[j] = bytes[(size_t)rand_r(&seed) % (sizeof bytes - 1)];
+        }
         write_bytes(text, size);
         mmq_config *config = make(arguments, &why);
         assert_true(config || why.text[0]);

@@ -40,8 +40,9 @@ static void assert_comes_back(mmq_cursor cursor)
     assert_true(back.commit == cursor.commit && back.metric == cursor.metric);
     assert_true(back.bound == cursor.bound && back.shown == cursor.shown);
     assert_true(back.positioned == cursor.positioned);
-    if (cursor.positioned)
+    if (cursor.positioned) {
         assert_true(back.timestamp == cursor.timestamp && back.rowid == cursor.rowid);
+    }
     assert_string_equal(back.uid, cursor.uid);
 }
 
@@ -139,10 +140,12 @@ static void what_is_taken_is_canonical(void **state)
     for (int i = 0; i < 200000; i++) {
         mmq_cursor out;
         memcpy(changed, text, size + 1);
-        for (int edits = rand_r(&seed) % 3; edits >= 0; edits--)
+        for (int edits = rand_r(&seed) % 3; edits >= 0; edits--) {
             changed[(size_t)rand_r(&seed) % size] = digits[(size_t)rand_r(&seed) % 66];
-        if (mmq_cursor_parse(changed, size, &out) != MMQ_OK)
+        }
+        if (mmq_cursor_parse(changed, size, &out) != MMQ_OK) {
             continue;
+        }
         mmq_cursor_print(&out, again);
         assert_string_equal(again, changed);
     }

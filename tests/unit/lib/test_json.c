@@ -42,9 +42,11 @@ static void sound_texts_are_taken(void **state)
         "1e-999",
     };
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (check(texts[i]) != MMQ_OK)
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (check(texts[i]) != MMQ_OK) {
             fail_msg("refused: %s", texts[i]);
+        }
+    }
 }
 
 static void unsound_texts_are_refused(void **state)
@@ -109,9 +111,11 @@ static void unsound_texts_are_refused(void **state)
         "1111111111111111111111111111111111111111111111111111111111111111",
     };
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (check(texts[i]) != MMQ_EINVAL)
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (check(texts[i]) != MMQ_EINVAL) {
             fail_msg("taken: %s", texts[i]);
+        }
+    }
 }
 
 static void nul_bytes_are_refused(void **state)
@@ -156,8 +160,9 @@ static void many_keys_are_fast(void **state)
     mmq_buffer_init(&text, LIMIT);
     mmq_buffer_init(&packed, LIMIT);
     mmq_buffer_text(&text, "{");
-    for (unsigned i = 0; i < 1000000; i++)
+    for (unsigned i = 0; i < 1000000; i++) {
         mmq_buffer_format(&text, "%s\"%x\":0", i ? "," : "", i * 2654435761u);
+    }
     mmq_buffer_text(&text, "}");
     assert_false(text.failed);
     int64_t start = mmq_now_ns();

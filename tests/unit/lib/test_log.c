@@ -48,8 +48,9 @@ static void assert_matches(const char *pattern)
 {
     regex_t regex;
     assert_int_equal(regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB), 0);
-    if (regexec(&regex, captured, 0, NULL, 0) != 0)
+    if (regexec(&regex, captured, 0, NULL, 0) != 0) {
         fail_msg("%s does not match %s", captured, pattern);
+    }
     regfree(&regex);
 }
 
@@ -102,12 +103,16 @@ static void assert_one_clean_line(size_t size, bool json)
     assert_ptr_equal(strchr(captured, '\n'), captured + size - 1);
     assert_int_equal(strlen(captured), size);
     assert_true(mmq_utf8_valid(captured, size));
-    for (size_t i = 0; i + 1 < size; i++)
+    for (size_t i = 0; i + 1 < size; i++) {
         assert_true((unsigned char)captured[i] >= 0x20 && captured[i] != 0x7f);
-    for (char *nul = captured; (nul = strstr(nul, "\\u0000"));) /* our check takes none of these */
+    }
+    for (char *nul = captured;
+         (nul = strstr(nul, "\\u0000"));) { /* our check takes none of these */
         nul[5] = '1';
-    if (json)
+    }
+    if (json) {
         assert_int_equal(mmq_json_check(captured, size, NULL), MMQ_OK);
+    }
 }
 
 /* Whatever bytes a peer sends: one line, no control characters, UTF-8. */
@@ -118,8 +123,9 @@ static void hostile_values_stay_inside_their_field(void **state)
     for (int json = 0; json <= 1; json++) {
         mmq_log_setup(MMQ_INFO, json);
         for (unsigned first = 0; first < 256; first++) {
-            for (size_t i = 0; i < sizeof value; i++)
+            for (size_t i = 0; i < sizeof value; i++) {
                 value[i] = (char)(first + i * (first % 7));
+            }
             begin_capture();
             mmq_log(MMQ_INFO, "m", MMQ_SN("v", value, sizeof value), MMQ_SN("w", value, 3),
                     MMQ_SN("x", value, sizeof value), MMQ_SN("y", value, sizeof value),
@@ -148,8 +154,9 @@ static void *log_lines(void *unused)
     (void)unused;
     memset(value, 'v', sizeof value);
     mmq_log_role("thread");
-    for (int i = 0; i < LINES; i++)
+    for (int i = 0; i < LINES; i++) {
         mmq_log(MMQ_INFO, "line", MMQ_SN("v", value, sizeof value), MMQ_I("n", i));
+    }
     return NULL;
 }
 
@@ -160,10 +167,12 @@ static void lines_of_threads_do_not_mix(void **state)
     (void)state;
     mmq_log_setup(MMQ_INFO, true);
     begin_capture();
-    for (size_t i = 0; i < THREADS; i++)
+    for (size_t i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, log_lines, NULL), 0);
-    for (size_t i = 0; i < THREADS; i++)
+    }
+    for (size_t i = 0; i < THREADS; i++) {
         pthread_join(threads[i], NULL);
+    }
     end_capture();
     for (const char *at = captured; *at; lines++) {
         const char *end = strchr(at, '\n');

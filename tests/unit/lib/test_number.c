@@ -55,9 +55,11 @@ static void assert_reads_back(double value)
     char text[MMQ_NUMBER_MAX + 1];
     size_t size = mmq_number_print(value, text);
     text[size] = '\0';
-    if (size > MMQ_NUMBER_MAX || to_bits(strtod(text, NULL)) != to_bits(value))
-        if (value != 0)
+    if (size > MMQ_NUMBER_MAX || to_bits(strtod(text, NULL)) != to_bits(value)) {
+        if (value != 0) {
             fail_msg("%a printed as %s", value, text);
+        }
+    }
 }
 
 static void assert_prints(double value, const char *wanted)
@@ -108,10 +110,12 @@ static void hard_cases_read_back(void **state)
         assert_reads_back(nextafter(power, 0));
         assert_reads_back(nextafter(power, INFINITY));
     }
-    for (uint64_t bits = 1; bits < 10000; bits++)
+    for (uint64_t bits = 1; bits < 10000; bits++) {
         assert_reads_back(from_bits(bits)); /* subnormals */
-    for (int step = -1000; step <= 1000; step++)
+    }
+    for (int step = -1000; step <= 1000; step++) {
         assert_reads_back(9007199254740992.0 + step);
+    }
     assert_reads_back(DBL_MAX);
     assert_reads_back(-DBL_MAX);
     assert_reads_back(DBL_MIN);
@@ -126,8 +130,9 @@ static void random_patterns_read_back(void **state)
     printf("seed: MMQ_SEED=%" PRIu64 "\n", seed);
     for (uint64_t random = seed; count > 0; count--) {
         double value = from_bits(next_random(&random));
-        if (isfinite(value))
+        if (isfinite(value)) {
             assert_reads_back(value);
+        }
     }
 }
 
@@ -139,17 +144,21 @@ static void printed_digits_are_the_fewest(void **state)
     for (int i = 0; i < 100000; i++) {
         double value = fabs(from_bits(next_random(&random)));
         char text[MMQ_NUMBER_MAX + 1], shorter[40];
-        if (!isfinite(value) || value == 0)
+        if (!isfinite(value) || value == 0) {
             continue;
+        }
         text[mmq_number_print(value, text)] = '\0';
         int digits = 0;
-        for (const char *at = text; *at && *at != 'e'; at++)
+        for (const char *at = text; *at && *at != 'e'; at++) {
             digits += *at >= '0' && *at <= '9';
-        if (digits < 2 || !strchr(text, 'e'))
+        }
+        if (digits < 2 || !strchr(text, 'e')) {
             continue;
+        }
         snprintf(shorter, sizeof shorter, "%.*e", digits - 2, value);
-        if (strtod(shorter, NULL) == value)
+        if (strtod(shorter, NULL) == value) {
             fail_msg("%s is longer than %s", text, shorter);
+        }
     }
 }
 
@@ -185,9 +194,11 @@ static void bad_integers_are_refused(void **state)
                                         "99999999999999999999999"};
     int64_t value = 7;
     (void)state;
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        if (mmq_integer_parse(texts[i], strlen(texts[i]), &value))
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        if (mmq_integer_parse(texts[i], strlen(texts[i]), &value)) {
             fail_msg("taken: %s", texts[i]);
+        }
+    }
     assert_false(mmq_integer_parse("1\0", 2, &value));
     assert_int_equal(value, 7);
 }
@@ -203,13 +214,16 @@ static void number_grammar(void **state)
     double value = 0;
     (void)state;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        if (!mmq_number_parse(good[i], strlen(good[i]), &value))
+        if (!mmq_number_parse(good[i], strlen(good[i]), &value)) {
             fail_msg("refused: %s", good[i]);
+        }
         assert_true(to_bits(value) == to_bits(strtod(good[i], NULL)));
     }
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (mmq_number_parse(bad[i], strlen(bad[i]), &value))
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        if (mmq_number_parse(bad[i], strlen(bad[i]), &value)) {
             fail_msg("taken: %s", bad[i]);
+        }
+    }
     assert_false(mmq_number_parse("1\0", 2, &value));
 }
 
