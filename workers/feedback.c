@@ -240,7 +240,7 @@ static mmq_err deliver_now(struct call *call, mmq_job **job)
         if (mmq_job_failed(*job, &why) != MMQ_OK) {
             mmq_log(MMQ_WARN, "cannot count a failed delivery", MMQ_S("error", why.text));
         }
-        if (attempt < ATTEMPTS && wait_ns(call, mmq_backoff_ns(attempt)) != MMQ_OK) {
+        if (attempt < ATTEMPTS && wait_ns(call, mmq_delivery_wait_ns(attempt)) != MMQ_OK) {
             return err;
         }
     }

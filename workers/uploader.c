@@ -5,6 +5,7 @@
 #include "workers/uploader.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -13,14 +14,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "workers/files.h"
 
-#define BACKOFF_BASE_NS    (100 * MMQ_NS_PER_MS)
-#define BACKOFF_CEILING_NS (300 * MMQ_NS_PER_S)
-#define OWNED_NS           (1 * MMQ_NS_PER_S) /* a job with another owner is looked at again */
-#define LOOK_NS            (30 * MMQ_NS_PER_S)
+enum { WAIT_LEAST_MS = 100, WAIT_MOST_MS = 300 * 1000 };
+
+#define HOPELESS_NS (300 * MMQ_NS_PER_S) /* a job that could not be looked at, or was put aside */
+#define OWNED_NS    (1 * MMQ_NS_PER_S)   /* a job with another owner is looked at again */
+#define LOOK_NS     (30 * MMQ_NS_PER_S)
 
 /* A job of the spool and when to try it. */
 struct plan {
@@ -41,16 +44,11 @@ struct mmq_uploader {
     mmq_why last_error;
 };
 
-int64_t mmq_backoff_ns(int64_t attempts)
+int64_t mmq_delivery_wait_ns(int64_t attempts)
 {
-    int64_t bound_ns = BACKOFF_BASE_NS;
-    for (int64_t i = 1; i < attempts && bound_ns < BACKOFF_CEILING_NS; i++) {
-        bound_ns *= 2;
-    }
-    bound_ns = bound_ns < BACKOFF_CEILING_NS ? bound_ns : BACKOFF_CEILING_NS;
-    uint64_t random;
-    mmq_random(&random, sizeof random);
-    return (int64_t)(random % (uint64_t)bound_ns) + 1;
+    const int64_t before = attempts > 1 ? attempts - 1 : 0;
+    return mmq_backoff_ns(before < UINT_MAX ? (unsigned)before : UINT_MAX, WAIT_LEAST_MS,
+                          WAIT_MOST_MS);
 }
 
 mmq_err mmq_job_deliver(mmq_job **job, mmq_target *target, const mmq_watch *watch, mmq_why *why)
@@ -105,7 +103,7 @@ static int64_t handle_failure(mmq_uploader *uploader, mmq_job *job, const mmq_wh
     mmq_log(MMQ_WARN, "delivery failed", MMQ_S("key", manifest->key), MMQ_S("reason", why->text),
             MMQ_I("attempts", manifest->attempts));
     set_error(uploader, why);
-    return mmq_backoff_ns(manifest->attempts);
+    return mmq_delivery_wait_ns(manifest->attempts);
 }
 
 /* Tries one job; returns how long to leave it alone. */
@@ -116,14 +114,14 @@ static int64_t try_job(mmq_uploader *uploader, const char *name)
     mmq_job *job;
     mmq_err err = mmq_job_take(uploader->spool, name, &job, &why);
     if (err != MMQ_OK) {
-        return err == MMQ_EBUSY || err == MMQ_ENOTFOUND ? OWNED_NS : BACKOFF_CEILING_NS;
+        return err == MMQ_EBUSY || err == MMQ_ENOTFOUND ? OWNED_NS : HOPELESS_NS;
     }
     int64_t wait_ns = OWNED_NS;
     err = mmq_job_deliver(&job, uploader->target, &watch, &why);
     if (err == MMQ_OK) {
         set_error(uploader, &why);
     } else if (err == MMQ_ECORRUPT) {
-        wait_ns = BACKOFF_CEILING_NS;
+        wait_ns = HOPELESS_NS;
     } else if (err != MMQ_ECLOSED) {
         wait_ns = handle_failure(uploader, job, &why);
     }

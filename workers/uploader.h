@@ -13,9 +13,9 @@ typedef struct mmq_uploader mmq_uploader;
  * when it was put aside. After any other error the job is the caller's as it was. */
 mmq_err mmq_job_deliver(mmq_job **job, mmq_target *target, const mmq_watch *watch,
                         mmq_why *why) MMQ_MUST_USE;
-/* How long to wait after so many failed attempts: at random, up to a bound that doubles each time,
- * from 100 ms to 5 minutes. */
-int64_t mmq_backoff_ns(int64_t attempts);
+/* How long to wait after so many failed deliveries: from about 100 ms, doubled each time, to about
+ * 5 minutes. */
+int64_t mmq_delivery_wait_ns(int64_t attempts);
 
 /* Starts a thread that delivers what is in the spool, now and whenever it is due. spool and target
  * are borrowed until destroy. NULL with a sentence in why. */

@@ -169,15 +169,15 @@ static void urls_are_checked(void **state)
     assert_null(mmq_target_new("", &why));
 }
 
-static void backoff_is_bounded(void **state)
+static void waits_are_bounded(void **state)
 {
     (void)state;
     for (int64_t attempts = 0; attempts < 100; attempts++) {
-        const int64_t wait_ns = mmq_backoff_ns(attempts);
+        const int64_t wait_ns = mmq_delivery_wait_ns(attempts);
         assert_true(wait_ns > 0 && wait_ns <= 300 * MMQ_NS_PER_S);
         assert_true(attempts > 1 || wait_ns <= 100 * MMQ_NS_PER_MS);
     }
-    assert_true(mmq_backoff_ns(INT64_MAX) <= 300 * MMQ_NS_PER_S);
+    assert_true(mmq_delivery_wait_ns(INT64_MAX) <= 300 * MMQ_NS_PER_S);
 }
 
 /* ---- the uploader ----------------------------------------------------------------------- */
@@ -252,7 +252,7 @@ int main(void)
         TEST(part_has_one_owner),
         TEST(symlinks_below_the_target_are_not_followed),
         TEST(urls_are_checked),
-        TEST(backoff_is_bounded),
+        TEST(waits_are_bounded),
         TEST(uploader_empties_the_spool),
         TEST(uploader_tries_again),
     };
