@@ -31,13 +31,14 @@ want() {
   rm -f "$log"
 }
 
-# build PRESET: configures and builds build/PRESET; its output shows only if it fails.
+# build PRESET [TARGET]: configures and builds build/PRESET; its output shows only if it fails.
 build() {
-  local log; log=$(mktemp)
-  echo "metricmq: building ($1)" >&2
-  if ! { cmake --preset "$1" && cmake --build --preset "$1"; } >"$log" 2>&1; then
+  local preset=$1 log; shift
+  log=$(mktemp)
+  echo "metricmq: building ($preset)" >&2
+  if ! { cmake --preset "$preset" && cmake --build --preset "$preset" ${1:+--target "$1"}; } >"$log" 2>&1; then
     tail -60 "$log" >&2; rm -f "$log"
-    echo "metricmq: the build ($1) failed" >&2
+    echo "metricmq: the build ($preset) failed" >&2
     return 1
   fi
   rm -f "$log"
