@@ -38,8 +38,8 @@ typedef struct field_table {
 
 /* One value as it stands in the body. */
 typedef struct packed_value {
-    mmq_value value; /* of a map or array its head */
-    mmq_slice bytes; /* all of it */
+    mmq_value value;  /* of a map or array its head */
+    mmq_reader whole; /* all of it */
 } packed_value;
 
 /* A peer's name for a sentence: printable and cut. */
@@ -57,15 +57,9 @@ static shown_name show_name(const mmq_value *name)
     return shown;
 }
 
-static bool read_packed(mmq_reader *reader, packed_value *out)
+bool mmq_slice_is(const mmq_slice *slice, const char *text)
 {
-    mmq_reader ahead = *reader;
-    out->bytes.data = (const char *)reader->at;
-    if (mmq_unpack(&ahead, &out->value) != MMQ_OK || mmq_unpack_skip(reader) != MMQ_OK) {
-        return false;
-    }
-    out->bytes.size = (size_t)((const char *)reader->at - out->bytes.data);
-    return true;
+    return slice->size == strlen(text) && memcmp(slice->data, text, slice->size) == 0;
 }
 
 static bool convert_integer(const mmq_value *value, int64_t *out)
@@ -153,7 +147,7 @@ static bool store_value(const packed_value *packed, mmq_kind kind, char *out)
         break;
     case MMQ_KIND_MAP:
         good = value->type == MMQ_MAP;
-        made.slice = packed->bytes;
+        made.slice = (mmq_slice){(const char *)packed->whole.at, mmq_reader_left(&packed->whole)};
         size = sizeof made.slice;
         break;
     }
@@ -214,7 +208,7 @@ static mmq_err read_pair(mmq_reader *reader, mmq_value *name, packed_value *pack
     if (mmq_unpack(reader, name) != MMQ_OK || name->type != MMQ_STR) {
         return mmq_fail(why, MMQ_EINVAL, "the request's argument names must be strings");
     }
-    if (!read_packed(reader, packed)) {
+    if (mmq_unpack_whole(reader, &packed->value, &packed->whole) != MMQ_OK) {
         return mmq_fail(why, MMQ_EINVAL, "argument \"%s\" is not well-formed msgpack",
                         show_name(name).text);
     }

@@ -35,6 +35,9 @@ typedef struct mmq_field_spec {
     size_t given;  /* of a bool that is set when the argument was there; MMQ_NO_GIVEN: none */
 } mmq_field_spec;
 
+/* True if the slice holds exactly that text. */
+bool mmq_slice_is(const mmq_slice *slice, const char *text);
+
 #define MMQ_NO_GIVEN ((size_t)-1)
 
 /* The op's name, borrowed from body; MMQ_EINVAL if there is none or the body is no map. */

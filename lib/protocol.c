@@ -197,38 +197,23 @@ static bool is_scalar(mmq_type type)
     return type != MMQ_ARRAY && type != MMQ_MAP && type != MMQ_EXT;
 }
 
-/* Skips one value and tells where it lies and what it begins with. */
-static mmq_err read_packed(mmq_reader *reader, mmq_value *value, const void **data, size_t *size)
-{
-    mmq_reader ahead = *reader;
-    mmq_err err = mmq_unpack(&ahead, value);
-    if (err != MMQ_OK) {
-        return err;
-    }
-    *data = reader->at;
-    err = mmq_unpack_skip(reader);
-    *size = (size_t)(reader->at - (const uint8_t *)*data);
-    return err;
-}
-
 /* Reads one pair. The first `id` and `timeout` count; of later ones the worker complains. */
 static mmq_err scan_pair(mmq_reader *reader, mmq_routing *out, bool *has_id, bool *has_timeout)
 {
     mmq_value key, value;
-    const void *data;
-    size_t size;
-    mmq_err err = read_packed(reader, &key, &data, &size);
+    mmq_reader whole;
+    mmq_err err = mmq_unpack_whole(reader, &key, &whole);
     if (err == MMQ_OK) {
-        err = read_packed(reader, &value, &data, &size);
+        err = mmq_unpack_whole(reader, &value, &whole);
     }
     if (err != MMQ_OK) {
         return err;
     }
     if (!*has_id && mmq_value_is(&key, "id")) {
         *has_id = true;
-        if (is_scalar(value.type) && size <= MMQ_ID_MAX) {
-            out->id = data;
-            out->id_size = size;
+        if (is_scalar(value.type) && mmq_reader_left(&whole) <= MMQ_ID_MAX) {
+            out->id = whole.at;
+            out->id_size = mmq_reader_left(&whole);
         }
     } else if (!*has_timeout && mmq_value_is(&key, "timeout")) {
         *has_timeout = true;
@@ -301,15 +286,14 @@ static bool take_header_value(const mmq_value *key, const mmq_value *value, mmq_
 static mmq_err parse_header_pair(mmq_reader *reader, mmq_header *out)
 {
     mmq_value key, value;
-    const void *data;
-    size_t size;
+    mmq_reader whole;
     if (mmq_unpack(reader, &key) != MMQ_OK || key.type != MMQ_STR ||
-        read_packed(reader, &value, &data, &size) != MMQ_OK) {
+        mmq_unpack_whole(reader, &value, &whole) != MMQ_OK) {
         return MMQ_EPROTO;
     }
     if (mmq_value_is(&key, "id")) {
-        out->id = data;
-        out->id_size = size;
+        out->id = whole.at;
+        out->id_size = mmq_reader_left(&whole);
         return is_scalar(value.type) ? MMQ_OK : MMQ_EPROTO;
     }
     return take_header_value(&key, &value, out) ? MMQ_OK : MMQ_EPROTO;

@@ -16,7 +16,7 @@ bool mmq_reader_done(const mmq_reader *reader)
     return reader->at == reader->end;
 }
 
-static size_t bytes_left(const mmq_reader *reader)
+size_t mmq_reader_left(const mmq_reader *reader)
 {
     return (size_t)(reader->end - reader->at);
 }
@@ -24,7 +24,7 @@ static size_t bytes_left(const mmq_reader *reader)
 /* A big-endian number of 1, 2, 4 or 8 bytes. */
 static bool read_number(mmq_reader *reader, size_t size, uint64_t *out)
 {
-    if (bytes_left(reader) < size) {
+    if (mmq_reader_left(reader) < size) {
         return false;
     }
     uint64_t number = 0;
@@ -81,7 +81,7 @@ static bool read_float(mmq_reader *reader, size_t size, mmq_value *out)
 
 static bool take_text(mmq_reader *reader, mmq_type type, uint64_t size, mmq_value *out)
 {
-    if (size > bytes_left(reader)) {
+    if (size > mmq_reader_left(reader)) {
         return false;
     }
     *out = (mmq_value){.type = type, .text = {(const char *)reader->at, (size_t)size}};
@@ -116,7 +116,7 @@ static bool read_ext(mmq_reader *reader, size_t size_size, mmq_value *out)
 static bool take_count(const mmq_reader *reader, mmq_type type, uint64_t count, mmq_value *out)
 {
     *out = (mmq_value){.type = type, .count = (uint32_t)count};
-    return count * (type == MMQ_MAP ? 2 : 1) <= bytes_left(reader);
+    return count * (type == MMQ_MAP ? 2 : 1) <= mmq_reader_left(reader);
 }
 
 static bool read_count(mmq_reader *reader, mmq_type type, size_t count_size, mmq_value *out)
@@ -248,6 +248,36 @@ mmq_err mmq_unpack_skip(mmq_reader *reader)
     }
     *reader = ahead;
     return MMQ_OK;
+}
+
+mmq_err mmq_unpack_whole(mmq_reader *reader, mmq_value *head, mmq_reader *whole)
+{
+    mmq_reader ahead = *reader;
+    *whole = *reader;
+    mmq_err err = mmq_unpack(&ahead, head);
+    if (err == MMQ_OK) {
+        err = mmq_unpack_skip(reader);
+        whole->end = reader->at;
+    }
+    return err;
+}
+
+bool mmq_map_find(mmq_reader map, const char *key, mmq_value *head, mmq_reader *whole)
+{
+    mmq_value object, name;
+    if (mmq_unpack(&map, &object) != MMQ_OK || object.type != MMQ_MAP) {
+        return false;
+    }
+    for (uint32_t left = object.count; left > 0; left--) {
+        if (mmq_unpack(&map, &name) != MMQ_OK || name.type != MMQ_STR ||
+            mmq_unpack_whole(&map, head, whole) != MMQ_OK) {
+            return false;
+        }
+        if (mmq_value_is(&name, key)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 bool mmq_value_is(const mmq_value *value, const char *text)

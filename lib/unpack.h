@@ -46,11 +46,19 @@ typedef struct mmq_value {
 
 void mmq_reader_init(mmq_reader *reader, const void *data, size_t size);
 bool mmq_reader_done(const mmq_reader *reader);
+/* Bytes not read yet. */
+size_t mmq_reader_left(const mmq_reader *reader);
 /* Reads a scalar or text whole; of an array or map only the head. MMQ_EEND at the end of the data,
  * MMQ_EPROTO if it is cut off, claims more values than bytes left, or is no msgpack. */
 mmq_err mmq_unpack(mmq_reader *reader, mmq_value *out) MMQ_MUST_USE;
 /* Skips one value with all that it holds; MMQ_EPROTO also beyond MMQ_UNPACK_DEPTH. */
 mmq_err mmq_unpack_skip(mmq_reader *reader) MMQ_MUST_USE;
+/* Reads one value with all that it holds: *head is its beginning, as mmq_unpack gives it, *whole a
+ * reader of that value alone. On failure the reader stays where it was. */
+mmq_err mmq_unpack_whole(mmq_reader *reader, mmq_value *head, mmq_reader *whole) MMQ_MUST_USE;
+/* The value under `key` of the map that the reader stands at, as mmq_unpack_whole gives it. False
+ * if there is no map, or no such key before its end or its first fault. */
+bool mmq_map_find(mmq_reader map, const char *key, mmq_value *head, mmq_reader *whole);
 /* True if value is a STR equal to text. */
 bool mmq_value_is(const mmq_value *value, const char *text);
 

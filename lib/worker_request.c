@@ -10,13 +10,6 @@
 
 enum { TRACE_PAIRS_MAX = 64 }; /* how far into a body we look for the trace */
 
-/* Moves past one value; tells what it begins with. */
-static bool read_value(mmq_reader *reader, mmq_value *value)
-{
-    mmq_reader ahead = *reader;
-    return mmq_unpack(&ahead, value) == MMQ_OK && mmq_unpack_skip(reader) == MMQ_OK;
-}
-
 /* A trace that is too long or no text counts as none. NULL also if there is no memory: an answer
  * without its trace is better than none. */
 static char *copy_trace(const mmq_value *value)
@@ -29,14 +22,15 @@ static char *copy_trace(const mmq_value *value)
 
 static char *find_trace(const void *body, size_t size)
 {
-    mmq_reader reader;
+    mmq_reader reader, whole;
     mmq_value map, key, value;
     mmq_reader_init(&reader, body, size);
     if (mmq_unpack(&reader, &map) != MMQ_OK || map.type != MMQ_MAP) {
         return NULL;
     }
     for (uint32_t i = 0; i < map.count && i < TRACE_PAIRS_MAX; i++) {
-        if (!read_value(&reader, &key) || !read_value(&reader, &value)) {
+        if (mmq_unpack_whole(&reader, &key, &whole) != MMQ_OK ||
+            mmq_unpack_whole(&reader, &value, &whole) != MMQ_OK) {
             return NULL;
         }
         if (mmq_value_is(&key, "trace")) {

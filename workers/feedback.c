@@ -339,11 +339,6 @@ static mmq_err answer_spool(struct call *call, const void *body, size_t size)
     return err;
 }
 
-static bool is_op(const mmq_slice *op, const char *name)
-{
-    return op->size == strlen(name) && memcmp(op->data, name, op->size) == 0;
-}
-
 static mmq_err answer(struct call *call)
 {
     size_t size;
@@ -358,11 +353,12 @@ static mmq_err answer(struct call *call)
     if (err != MMQ_OK) {
         return err;
     }
-    if (is_op(&op, "dump")) {
+    if (mmq_slice_is(&op, "dump")) {
         return answer_dump(call, body, size);
     }
-    return is_op(&op, "spool") ? answer_spool(call, body, size)
-                               : mmq_fail(&call->why, MMQ_EINVAL, "op must be dump or spool");
+    return mmq_slice_is(&op, "spool")
+               ? answer_spool(call, body, size)
+               : mmq_fail(&call->why, MMQ_EINVAL, "op must be dump or spool");
 }
 
 /* What failed here is not the request's fault: 503, so that it is tried again. */

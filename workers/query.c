@@ -203,7 +203,7 @@ static mmq_err answer(struct job *job)
         return err;
     }
     for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
-        if (strlen(ops[i].name) == op.size && memcmp(ops[i].name, op.data, op.size) == 0) {
+        if (mmq_slice_is(&op, ops[i].name)) {
             return ops[i].answer(job);
         }
     }

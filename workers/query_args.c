@@ -60,15 +60,10 @@ static mmq_err read_uid(const mmq_slice *text, char out[MMQ_UID_MAX + 1], mmq_wh
     return MMQ_OK;
 }
 
-static bool text_is(const mmq_slice *text, const char *word)
-{
-    return text->size == strlen(word) && memcmp(text->data, word, text->size) == 0;
-}
-
 static mmq_err read_order(const struct raw *raw, mmq_selection *out, mmq_why *why)
 {
-    out->by_metric = raw->has_order && text_is(&raw->order, "metric");
-    if (raw->has_order && !out->by_metric && !text_is(&raw->order, "time")) {
+    out->by_metric = raw->has_order && mmq_slice_is(&raw->order, "metric");
+    if (raw->has_order && !out->by_metric && !mmq_slice_is(&raw->order, "time")) {
         return mmq_fail(why, MMQ_EINVAL, "order must be \"time\" or \"metric\"");
     }
     return MMQ_OK;

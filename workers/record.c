@@ -155,12 +155,12 @@ static mmq_err read_uid(const mmq_value *value, mmq_metric *out, mmq_why *why)
 }
 
 /* Keeps the map as JSON; checked as such, since msgpack may repeat keys. */
-static mmq_err read_parameters(const uint8_t *data, size_t size, char **out, mmq_why *why)
+static mmq_err read_parameters(const mmq_reader *map, char **out, mmq_why *why)
 {
     mmq_buffer json;
     mmq_buffer_init(&json, PARAMETERS_BYTES_MAX);
     mmq_why reason = {""};
-    mmq_err err = mmq_json_from_msgpack(data, size, &json, &reason);
+    mmq_err err = mmq_json_from_msgpack(map->at, mmq_reader_left(map), &json, &reason);
     if (err == MMQ_OK && json.failed) {
         err = mmq_fail(&reason, MMQ_EINVAL, "more than %d bytes", PARAMETERS_BYTES_MAX);
     }
@@ -176,9 +176,9 @@ static mmq_err read_parameters(const uint8_t *data, size_t size, char **out, mmq
     return err;
 }
 
-/* The value behind a key; the reader has moved past it. */
+/* The value behind a key. */
 static mmq_err read_value(const struct record_key *key, const mmq_value *value,
-                          const uint8_t *begin, const uint8_t *end, mmq_metric *out, mmq_why *why)
+                          const mmq_reader *whole, mmq_metric *out, mmq_why *why)
 {
     if (value->type == MMQ_NIL) {
         return MMQ_OK;
@@ -191,7 +191,7 @@ static mmq_err read_value(const struct record_key *key, const mmq_value *value,
         return read_text(key, value, field, why);
     case KIND_MAP:
         return value->type == MMQ_MAP
-                   ? read_parameters(begin, (size_t)(end - begin), field, why)
+                   ? read_parameters(whole, field, why)
                    : mmq_fail(why, MMQ_EINVAL, "\"%s\" must be a map", key->name);
     case KIND_INT:
         if (value->type != MMQ_INT) {
@@ -230,12 +230,11 @@ static mmq_err read_pair(mmq_reader *reader, unsigned *seen, mmq_metric *out, mm
         return mmq_fail(why, MMQ_EINVAL, "\"%s\" is there twice", key->name);
     }
     *seen |= bit;
-    mmq_reader ahead = *reader;
-    const uint8_t *begin = reader->at;
-    if (mmq_unpack(&ahead, &value) != MMQ_OK || mmq_unpack_skip(reader) != MMQ_OK) {
+    mmq_reader whole;
+    if (mmq_unpack_whole(reader, &value, &whole) != MMQ_OK) {
         return mmq_fail(why, MMQ_EINVAL, "\"%s\" is not well-formed msgpack", key->name);
     }
-    return read_value(key, &value, begin, reader->at, out, why);
+    return read_value(key, &value, &whole, out, why);
 }
 
 static mmq_err fill_identity(mmq_metric *metric, mmq_why *why)

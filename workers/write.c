@@ -181,7 +181,7 @@ static const struct write_op *find_op(const mmq_slice *name)
 {
     for (size_t i = 0; i < sizeof write_ops / sizeof *write_ops; i++) {
         const struct write_op *op = &write_ops[i];
-        if (strlen(op->name) == name->size && memcmp(op->name, name->data, name->size) == 0) {
+        if (mmq_slice_is(name, op->name)) {
             return op;
         }
     }

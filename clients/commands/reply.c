@@ -1,3 +1,4 @@
+/* Calls of commands: each may be sent again, and an answer that is an error becomes a sentence. */
 #include "clients/commands/reply.h"
 
 mmq_err mmq_reply_call(mmq_client *client, const char *service, const mmq_args *args,
@@ -21,30 +22,9 @@ mmq_err mmq_reply_call(mmq_client *client, const char *service, const mmq_args *
     return err ? err : mmq_fail(why, MMQ_EPROTO, "%s answered an unknown status", service);
 }
 
-bool mmq_map_find(mmq_reader map, const char *key, mmq_value *out, mmq_reader *at)
-{
-    mmq_value head, name;
-    if (mmq_unpack(&map, &head) || head.type != MMQ_MAP) {
-        return false;
-    }
-    for (uint32_t i = 0; i < head.count; i++) {
-        if (mmq_unpack(&map, &name)) {
-            return false;
-        }
-        if (mmq_value_is(&name, key)) {
-            *at = map;
-            return mmq_unpack(&map, out) == MMQ_OK;
-        }
-        if (mmq_unpack_skip(&map)) {
-            return false;
-        }
-    }
-    return false;
-}
-
 bool mmq_reply_find(const mmq_frame *map, const char *key, mmq_value *out)
 {
-    mmq_reader reader, at;
+    mmq_reader reader, whole;
     mmq_reader_init(&reader, mmq_frame_data(map), mmq_frame_size(map));
-    return mmq_map_find(reader, key, out, &at);
+    return mmq_map_find(reader, key, out, &whole);
 }

@@ -12,10 +12,7 @@
  * result is the caller's to clear; else why holds the service's sentence. */
 mmq_err mmq_reply_call(mmq_client *client, const char *service, const mmq_args *args,
                        unsigned timeout_ms, mmq_result *result, mmq_why *why) MMQ_MUST_USE;
-/* The value under `key` of the map that the reader stands at; false if it is not there. Of an array
- * or map only the head is read; *at is set to where the value begins. */
-bool mmq_map_find(mmq_reader map, const char *key, mmq_value *out, mmq_reader *at);
-/* As mmq_map_find, in a payload. */
+/* The value under a key of a payload that is one map; of an array or map its head. */
 bool mmq_reply_find(const mmq_frame *map, const char *key, mmq_value *out);
 
 #endif

@@ -41,14 +41,23 @@ static void free_exchange(mmq_exchange *exchange)
     free(exchange);
 }
 
+static mmq_seat *find_seat(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info != NULL ? info->socket_context : NULL;
+}
+
 void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection *connection)
 {
     mmq_adapter *adapter = context;
-    mmq_exchange *exchange = calloc(1, sizeof *exchange);
+    mmq_seat *seat = find_seat(connection);
+    mmq_exchange *exchange = seat != NULL ? calloc(1, sizeof *exchange) : NULL;
     if (exchange == NULL) {
         return NULL;
     }
     exchange->adapter = adapter;
+    exchange->seat = seat;
     exchange->connection = connection;
     exchange->started_ns = mmq_now_ns();
     mmq_frame_init(&exchange->page);
@@ -64,6 +73,7 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
              ++adapter->trace_count);
     TAILQ_INSERT_TAIL(&adapter->live, exchange, live);
     adapter->live_count++;
+    seat->exchange = exchange;
     return exchange;
 }
 
@@ -250,20 +260,10 @@ enum MHD_Result mmq_exchange_handle(void *adapter, struct MHD_Connection *connec
     return MHD_NO;
 }
 
-void mmq_exchange_completed(void *context, struct MHD_Connection *connection, void **slot,
-                            enum MHD_RequestTerminationCode how)
+/* Logs and frees. */
+static void end_exchange(mmq_exchange *exchange, bool done)
 {
-    mmq_exchange *exchange = *slot;
-    mmq_adapter *adapter = context;
-    (void)connection;
-    if (exchange == NULL) {
-        return;
-    }
-    *slot = NULL;
-    bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
-        reset_connection(exchange);
-    }
+    mmq_adapter *adapter = exchange->adapter;
     int64_t elapsed_ns = mmq_now_ns() - exchange->started_ns;
     mmq_log(MMQ_INFO, "request", MMQ_S("method", exchange->method), MMQ_S("path", exchange->shown),
             MMQ_I("status", exchange->status), MMQ_I("bytes", exchange->bytes),
@@ -272,7 +272,40 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     CHECK(!exchange->suspended);
     TAILQ_REMOVE(&adapter->live, exchange, live);
     adapter->live_count--;
+    exchange->seat->exchange = NULL;
     free_exchange(exchange);
+}
+
+void mmq_exchange_completed(void *context, struct MHD_Connection *connection, void **slot,
+                            enum MHD_RequestTerminationCode how)
+{
+    mmq_exchange *exchange = *slot;
+    (void)context, (void)connection;
+    if (exchange == NULL) {
+        return;
+    }
+    *slot = NULL;
+    bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
+        reset_connection(exchange);
+    }
+    end_exchange(exchange, done);
+}
+
+void mmq_exchange_connection(void *context, struct MHD_Connection *connection, void **slot,
+                             enum MHD_ConnectionNotificationCode what)
+{
+    (void)context, (void)connection;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = calloc(1, sizeof(mmq_seat)); /* without one, its requests are refused */
+        return;
+    }
+    mmq_seat *seat = *slot;
+    if (seat != NULL && seat->exchange != NULL) {
+        end_exchange(seat->exchange, false);
+    }
+    free(seat);
+    *slot = NULL;
 }
 
 int64_t mmq_exchange_tick(mmq_adapter *adapter)

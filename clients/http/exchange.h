@@ -30,6 +30,11 @@ typedef struct mmq_exchange mmq_exchange;
 typedef struct mmq_adapter mmq_adapter;
 typedef struct mmq_route mmq_route;
 
+/* A connection's; freed when it is closed. */
+typedef struct mmq_seat {
+    mmq_exchange *exchange; /* under way on it; may be NULL */
+} mmq_seat;
+
 TAILQ_HEAD(mmq_exchange_list, mmq_exchange);
 
 /* What all exchanges share. */
@@ -67,6 +72,7 @@ struct mmq_exchange {
     TAILQ_ENTRY(mmq_exchange) waiting;
     mmq_adapter *adapter;
     struct MHD_Connection *connection;
+    mmq_seat *seat;
     mmq_exchange_state state;
     bool suspended;      /* it is on the list `waiting` */
     int64_t deadline_ns; /* suspended: when we give up; LINGERING: when we close */
@@ -102,6 +108,11 @@ struct mmq_exchange {
 
 /* ---- for libmicrohttpd ------------------------------------------------------------------ */
 
+/* MHD_OPTION_NOTIFY_CONNECTION. libmicrohttpd closes some connections without a word about the
+ * request that it had shown us (query arguments that overflow its pool): their exchange ends here.
+ */
+void mmq_exchange_connection(void *adapter, struct MHD_Connection *connection, void **seat,
+                             enum MHD_ConnectionNotificationCode what);
 /* MHD_OPTION_URI_LOG_CALLBACK: makes the exchange (NULL without memory). */
 void *mmq_exchange_new(void *adapter, const char *target, struct MHD_Connection *connection);
 /* The access handler. */

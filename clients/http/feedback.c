@@ -25,12 +25,9 @@ static bool is_ours(const mmq_value *key)
 static mmq_err read_pair(mmq_reader *reader, dump_request *out)
 {
     const uint8_t *start = reader->at;
-    mmq_value key;
-    if (mmq_unpack(reader, &key) != MMQ_OK) {
-        return MMQ_EINVAL;
-    }
-    mmq_reader value_reader = *reader;
-    if (mmq_unpack_skip(reader) != MMQ_OK) {
+    mmq_value key, value;
+    mmq_reader whole;
+    if (mmq_unpack(reader, &key) != MMQ_OK || mmq_unpack_whole(reader, &value, &whole) != MMQ_OK) {
         return MMQ_EINVAL;
     }
     if (!is_ours(&key)) {
@@ -38,9 +35,7 @@ static mmq_err read_pair(mmq_reader *reader, dump_request *out)
         mmq_buffer_add(&out->extra, start, (size_t)(reader->at - start));
         return MMQ_OK;
     }
-    mmq_value value;
-    if (mmq_value_is(&key, "uid") && mmq_unpack(&value_reader, &value) == MMQ_OK &&
-        value.type == MMQ_STR) {
+    if (mmq_value_is(&key, "uid") && value.type == MMQ_STR) {
         out->uid = (mmq_slice){value.text.data, value.text.size};
     }
     return MMQ_OK;
@@ -69,30 +64,16 @@ static mmq_err read_object(const mmq_buffer *packed, dump_request *out, mmq_why 
 }
 
 /* The key of a {key: ...} payload. */
-static bool find_key(mmq_frame *payload, mmq_slice *key)
+static bool find_key(const mmq_frame *payload, mmq_slice *key)
 {
-    mmq_reader reader;
-    mmq_value map, name, value;
-    mmq_reader_init(&reader, mmq_frame_data(payload), mmq_frame_size(payload));
-    if (mmq_unpack(&reader, &map) != MMQ_OK || map.type != MMQ_MAP) {
+    mmq_reader map, whole;
+    mmq_value value;
+    mmq_reader_init(&map, mmq_frame_data(payload), mmq_frame_size(payload));
+    if (!mmq_map_find(map, "key", &value, &whole) || value.type != MMQ_STR) {
         return false;
     }
-    for (uint32_t left = map.count; left > 0; left--) {
-        mmq_reader at;
-        if (mmq_unpack(&reader, &name) != MMQ_OK) {
-            return false;
-        }
-        at = reader;
-        if (mmq_unpack_skip(&reader) != MMQ_OK) {
-            return false;
-        }
-        if (mmq_value_is(&name, "key") && mmq_unpack(&at, &value) == MMQ_OK &&
-            value.type == MMQ_STR) {
-            *key = (mmq_slice){value.text.data, value.text.size};
-            return true;
-        }
-    }
-    return false;
+    *key = (mmq_slice){value.text.data, value.text.size};
+    return true;
 }
 
 static void take_answer(void *context, const mmq_answer *answer)

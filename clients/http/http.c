@@ -58,7 +58,7 @@ static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, m
         settings->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, (settings->idle_ms + 999) / 1000,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_URI_LOG_CALLBACK,
         mmq_exchange_new, adapter, MHD_OPTION_NOTIFY_COMPLETED, mmq_exchange_completed, adapter,
-        MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_CONNECTION, mmq_exchange_connection, adapter, MHD_OPTION_END);
     if (http->daemon == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "cannot start the HTTP server on %s", settings->listen);
     }

@@ -36,53 +36,29 @@ const char mmq_record_table_head[] =
     "UID                               NAME                                      "
     "SERVER                            STATUS        ROWS  LAST TIMESTAMP\n";
 
-/* The packed value of a key; false if the map does not have it. */
-static bool find_value(const void *packed, size_t size, const char *key, mmq_reader *out)
+/* The value of a key; false if the record does not have it. */
+static bool find_value(const void *packed, size_t size, const char *key, mmq_value *head,
+                       mmq_reader *whole)
 {
-    mmq_reader reader;
-    mmq_value value;
-    mmq_reader_init(&reader, packed, size);
-    if (mmq_unpack(&reader, &value) != MMQ_OK || value.type != MMQ_MAP) {
-        return false;
-    }
-    for (uint32_t left = value.count; left > 0; left--) {
-        mmq_value name;
-        if (mmq_unpack(&reader, &name) != MMQ_OK || name.type != MMQ_STR) {
-            return false;
-        }
-        const uint8_t *start = reader.at;
-        if (mmq_unpack_skip(&reader) != MMQ_OK) {
-            return false;
-        }
-        if (mmq_value_is(&name, key)) {
-            mmq_reader_init(out, start, (size_t)(reader.at - start));
-            return true;
-        }
-    }
-    return false;
+    mmq_reader record;
+    mmq_reader_init(&record, packed, size);
+    return mmq_map_find(record, key, head, whole);
 }
 
 /* Appends the plain text of a key's value: nothing if it is nil or not there. False if it has no
  * text. */
 static bool add_value(mmq_buffer *text, const void *packed, size_t size, const char *key)
 {
-    mmq_reader reader;
-    if (!find_value(packed, size, key, &reader)) {
-        return true;
-    }
-    const mmq_reader whole = reader;
+    mmq_reader whole;
     mmq_value value;
-    if (mmq_unpack(&reader, &value) != MMQ_OK) {
-        return false;
-    }
-    if (value.type == MMQ_NIL) {
+    if (!find_value(packed, size, key, &value, &whole) || value.type == MMQ_NIL) {
         return true;
     }
     if (value.type == MMQ_STR) {
         mmq_buffer_add(text, value.text.data, value.text.size);
         return mmq_utf8_valid(value.text.data, value.text.size);
     }
-    return mmq_json_from_msgpack(whole.at, (size_t)(whole.end - whole.at), text, NULL) == MMQ_OK;
+    return mmq_json_from_msgpack(whole.at, mmq_reader_left(&whole), text, NULL) == MMQ_OK;
 }
 
 static bool is_map(const void *packed, size_t size)
@@ -95,10 +71,10 @@ static bool is_map(const void *packed, size_t size)
 
 bool mmq_record_monitored(const void *packed, size_t size)
 {
-    mmq_reader reader;
+    mmq_reader whole;
     mmq_value value;
-    return find_value(packed, size, "status", &reader) && mmq_unpack(&reader, &value) == MMQ_OK &&
-           value.type == MMQ_INT && value.integer != 0;
+    return find_value(packed, size, "status", &value, &whole) && value.type == MMQ_INT &&
+           value.integer != 0;
 }
 
 bool mmq_record_json(mmq_buffer *text, const void *packed, size_t size)

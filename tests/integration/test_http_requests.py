@@ -2,6 +2,7 @@
 import base64
 import json
 import socket
+import time
 
 import harness
 
@@ -113,6 +114,18 @@ class Paths(Requests):
             answer = self.raw(junk)
             self.assertIn(answer[9:12], (b"400", b"413", b"414", b"431", b"505", b""), junk[:40])
         self.assertEqual(self.get("/health/live")[0], 200)
+
+    def test_more_arguments_than_the_pool_holds(self):
+        """F37: libmicrohttpd closes such a connection without a word; its exchange must go with it."""
+        before = self.program.rss()
+        for _ in range(300):
+            self.raw(b"GET /_models/data?" + b"a=&" * 6000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.assertEqual(self.get("/health/live")[0], 200)
+        began = time.monotonic()
+        if not harness.SLOW:
+            self.assertLess(self.program.rss() - before, 4 << 20)
+        self.program.stop()
+        self.assertLess(time.monotonic() - began, 5, "exchanges held up the drain")
 
     def test_pipelined(self):
         """F36"""

@@ -197,6 +197,31 @@ static void test_value_is(void **state)
     assert_false(mmq_value_is(&value, "id"));
 }
 
+static void test_whole_and_map(void **state)
+{
+    (void)state;
+    static const char map[] = "\x83\xa1"
+                              "a\x01\xa1"
+                              "b\x92\x02\x03\xa1"
+                              "c\xa2xy";
+    mmq_reader reader, whole;
+    mmq_value value;
+    mmq_reader_init(&reader, map, sizeof map - 1);
+    assert_true(mmq_map_find(reader, "b", &value, &whole));
+    assert_int_equal(value.type, MMQ_ARRAY);
+    assert_int_equal(mmq_reader_left(&whole), 3);
+    assert_false(mmq_map_find(reader, "d", &value, &whole));
+    assert_int_equal(mmq_unpack_whole(&reader, &value, &whole), MMQ_OK);
+    assert_int_equal(value.count, 3);
+    assert_int_equal(mmq_reader_left(&whole), sizeof map - 1);
+    assert_true(mmq_reader_done(&reader));
+    mmq_reader_init(&reader, map, sizeof map - 2); /* cut off in the value of c */
+    assert_true(mmq_map_find(reader, "a", &value, &whole));
+    assert_false(mmq_map_find(reader, "c", &value, &whole));
+    assert_int_equal(mmq_unpack_whole(&reader, &value, &whole), MMQ_EPROTO);
+    assert_int_equal(mmq_reader_left(&reader), sizeof map - 2);
+}
+
 static void test_utf8(void **state)
 {
     (void)state;
@@ -230,7 +255,7 @@ int main(void)
         cmocka_unit_test(test_texts),        cmocka_unit_test(test_claims_beyond_the_data),
         cmocka_unit_test(test_skip),         cmocka_unit_test(test_skip_depth),
         cmocka_unit_test(test_random_bytes), cmocka_unit_test(test_value_is),
-        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_utf8),         cmocka_unit_test(test_whole_and_map),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
