@@ -30,7 +30,7 @@ static const struct command commands[] = {
     {"up", "", "everything in one process, on one data directory", mmq_command_up,
      NAMES("data", "http", "bind", "bind-workers", "store", "upload", "server-id", "import",
            "threads", "queue-max", "queue-bytes", "connections-max", "idle-timeout", "timeout",
-           "drain-timeout", "api-key", METRIC_NAMES)},
+           "drain-timeout", "api-key")},
     {"broker", "", "the broker alone", mmq_command_broker,
      NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "drain-timeout")},
     {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
@@ -97,6 +97,10 @@ static void print_command(const struct command *command)
     printf("usage: metricmq %s%s%s [OPTION]...\n\n%s\n\noptions:\n", command->name,
            command->operands[0] ? " " : "", command->operands, command->help);
     mmq_config_help(mmq_options, mmq_options_count, command->options, stdout);
+    fputs("\nEach option is also an environment variable (--log-level: METRICMQ_LOG_LEVEL) and a "
+          "key of\n"
+          "the file; flags win over the environment, the environment over the file.\n",
+          stdout);
 }
 
 static const struct command *find_command(const char *name)
