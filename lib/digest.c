@@ -6,9 +6,14 @@
 
 #include <errno.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <sys/random.h>
 
 #include "lib/check.h"
+
+struct mmq_checksum {
+    SHA256_CTX state;
+};
 
 static void finish_hex(SHA256_CTX *state, char out[MMQ_DIGEST_HEX + 1])
 {
@@ -43,6 +48,31 @@ void mmq_digest(const void *data, size_t size, char out[MMQ_DIGEST_HEX + 1])
     CHECK(SHA256_Init(&state) == 1);
     SHA256_Update(&state, data, size);
     finish_hex(&state, out);
+}
+
+mmq_checksum *mmq_checksum_new(void)
+{
+    mmq_checksum *checksum = calloc(1, sizeof *checksum);
+    if (checksum != NULL) {
+        CHECK(SHA256_Init(&checksum->state) == 1);
+    }
+    return checksum;
+}
+
+void mmq_checksum_destroy(mmq_checksum **checksum)
+{
+    free(*checksum);
+    *checksum = NULL;
+}
+
+void mmq_checksum_add(mmq_checksum *checksum, const void *data, size_t size)
+{
+    CHECK(SHA256_Update(&checksum->state, data, size) == 1);
+}
+
+void mmq_checksum_hex(mmq_checksum *checksum, char out[MMQ_DIGEST_HEX + 1])
+{
+    finish_hex(&checksum->state, out);
 }
 
 void mmq_random(void *out, size_t size)

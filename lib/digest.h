@@ -1,4 +1,5 @@
-/* SHA-256 (libcrypto), as lower-case hex, and random bytes. */
+/* SHA-256 (libcrypto), as lower-case hex, at once or of bytes that come piece by piece; and random
+ * bytes. */
 #ifndef MMQ_DIGEST_H
 #define MMQ_DIGEST_H
 
@@ -19,6 +20,16 @@ typedef struct mmq_part {
 void mmq_digest_parts(const mmq_part *parts, size_t count, char out[MMQ_DIGEST_HEX + 1]);
 /* Digest of the bytes as they are. */
 void mmq_digest(const void *data, size_t size, char out[MMQ_DIGEST_HEX + 1]);
+
+typedef struct mmq_checksum mmq_checksum;
+
+/* NULL: no memory. */
+mmq_checksum *mmq_checksum_new(void);
+void mmq_checksum_destroy(mmq_checksum **checksum);
+void mmq_checksum_add(mmq_checksum *checksum, const void *data, size_t size);
+/* The digest of all that was added; nothing may be added after it. */
+void mmq_checksum_hex(mmq_checksum *checksum, char out[MMQ_DIGEST_HEX + 1]);
+
 /* Bytes from the kernel's generator. */
 void mmq_random(void *out, size_t size);
 

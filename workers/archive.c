@@ -12,11 +12,11 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/digest.h"
 #include "lib/json.h"
 #include "lib/pack.h"
 #include "lib/unpack.h"
 #include "metricmq/protocol.h"
-#include "workers/checksum.h"
 #include "workers/files.h"
 #include "workers/metric_csv.h"
 #include "workers/record.h"

@@ -14,7 +14,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "workers/checksum.h"
+#include "lib/digest.h"
 #include "workers/dump.h"
 #include "workers/files.h"
 
