@@ -34,11 +34,11 @@ static inline void replay_corpus(fuzz_fn *fuzz, const char *name)
     assert_non_null(dir);
     int files = 0;
     for (struct dirent *entry = readdir(dir); entry; entry = readdir(dir)) {
-        if (entry->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
-        replay_file(fuzz, path);
-        files++;
+        if (entry->d_name[0] != '.') {
+            snprintf(path, sizeof path, "%s/%s", folder, entry->d_name);
+            replay_file(fuzz, path);
+            files++;
+        }
     }
     closedir(dir);
     assert_true(files > 0);
