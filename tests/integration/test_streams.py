@@ -114,20 +114,6 @@ class Streams(harness.Case):
             with self.subTest(query=query):
                 self.check_as_of_first_page(self.body_of(query), query)
 
-    def test_resume_from_every_partial(self):
-        uid = self.create()
-        self.append(uid, 40000)
-        body = {"op": "data", "uid": uid, "from": 0, "anomaly": -1}
-        parts = list(self.reader.parts("metric.query", body))
-        self.assertGreater(len(parts), 2, "the answer was to come in PARTIALs")
-        whole = self.reader.stream(body)
-        start = 0
-        for final, header, payload in parts:
-            start += len(payload)
-            cursor = header["next"] if final else header["cursor"]
-            if cursor:
-                self.assertEqual(whole[start:], self.reader.stream({**body, "cursor": cursor}))
-
     def test_deleted_and_made_again_is_another_metric(self):
         uid = self.create()
         self.append(uid, 500)
