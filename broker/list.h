@@ -3,15 +3,11 @@
 #define MMQ_BROKER_LIST_H
 
 #include <stdbool.h>
-#include <stddef.h>
 
 typedef struct mmq_link {
     struct mmq_link *next;
     struct mmq_link *prev;
 } mmq_link;
-
-/* The object that a link is a member of. */
-#define MMQ_OF(link_, type_, member_) ((type_ *)(void *)((char *)(link_)-offsetof(type_, member_)))
 
 /* Visits each link; the visited one may be removed meanwhile, others may not. */
 #define MMQ_LIST_EACH(at_, list_)                                                                  \

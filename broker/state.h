@@ -12,10 +12,11 @@
 #define MMQ_BROKER_STATE_H
 
 #include "broker/core.h"
-#include "broker/heap.h"
 #include "broker/list.h"
 #include "broker/table.h"
 #include "lib/clock.h"
+#include "lib/heap.h"
+#include "lib/intrusive.h"
 #include "metricmq/protocol.h"
 
 enum {

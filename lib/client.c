@@ -318,7 +318,7 @@ static bool take_messages(mmq_client *client)
 /* Nobody will answer what was sent. Callbacks may send meanwhile: that is not sent yet. */
 static void fail_sent_calls(mmq_client *client)
 {
-    for (size_t i = 0; i < MMQ_CALLS_SLOTS && client->calls.count > 0; i++) {
+    for (size_t i = 0; i < MMQ_CALLS_SLOTS && client->calls.timers.count > 0; i++) {
         mmq_pending *pending = client->calls.slots[i];
         if (pending == NULL || pending->state != MMQ_CALL_SENT || try_again(client, pending)) {
             continue;
@@ -361,7 +361,7 @@ static bool run_timers(mmq_client *client)
     bool any = false;
     for (;;) {
         mmq_pending *pending = mmq_calls_first(&client->calls);
-        if (pending == NULL || pending->due_ns > now_ns) {
+        if (pending == NULL || pending->timer.key > now_ns) {
             return any;
         }
         run_timer(client, pending);
@@ -461,7 +461,7 @@ int64_t mmq_client_step(mmq_client *client)
             continue;
         }
         const mmq_pending *first = mmq_calls_first(&client->calls);
-        int64_t left_ns = first != NULL ? first->due_ns - mmq_now_ns() : -1;
+        int64_t left_ns = first != NULL ? first->timer.key - mmq_now_ns() : -1;
         return first != NULL && left_ns < 0 ? 0 : left_ns;
     }
     return 0;

@@ -1,59 +1,28 @@
 /* An id is a serial number, which makes it unique in the client's life, and a slot. A call keeps
- * its slot from try to try, so one table serves both ids and handles. Timers are a binary heap
- * whose elements know their index; every call is in it. */
+ * its slot from try to try, so one table serves both ids and handles. */
 #include "lib/client_calls.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/intrusive.h"
 
 void mmq_calls_init(mmq_calls *calls)
 {
     memset(calls, 0, sizeof *calls);
     TAILQ_INIT(&calls->unsent);
     TAILQ_INIT(&calls->mmi);
+    mmq_heap_init(&calls->timers);
 }
 
 void mmq_calls_clear(mmq_calls *calls)
 {
-    while (calls->count > 0) {
-        mmq_calls_remove(calls, calls->heap[0]);
+    mmq_pending *pending;
+    while ((pending = mmq_calls_first(calls)) != NULL) {
+        mmq_calls_remove(calls, pending);
     }
-}
-
-static void place(mmq_calls *calls, mmq_pending *pending, size_t index)
-{
-    calls->heap[index] = pending;
-    pending->heap_index = index;
-}
-
-static void sift_up(mmq_calls *calls, mmq_pending *pending)
-{
-    size_t index = pending->heap_index;
-    while (index > 0 && pending->due_ns < calls->heap[(index - 1) / 2]->due_ns) {
-        place(calls, calls->heap[(index - 1) / 2], index);
-        index = (index - 1) / 2;
-    }
-    place(calls, pending, index);
-}
-
-static void sift_down(mmq_calls *calls, mmq_pending *pending)
-{
-    size_t index = pending->heap_index;
-    for (;;) {
-        size_t child = 2 * index + 1;
-        if (child + 1 < calls->count &&
-            calls->heap[child + 1]->due_ns < calls->heap[child]->due_ns) {
-            child++;
-        }
-        if (child >= calls->count || pending->due_ns <= calls->heap[child]->due_ns) {
-            break;
-        }
-        place(calls, calls->heap[child], index);
-        index = child;
-    }
-    place(calls, pending, index);
+    mmq_heap_clear(&calls->timers);
 }
 
 /* Finds a slot that is free; there are more slots than calls. */
@@ -76,6 +45,7 @@ static mmq_pending *copy_call(const mmq_call *call)
     if (call->args_size > 0) {
         memcpy(pending->bytes + service_size, call->args, call->args_size);
     }
+    mmq_heap_item_init(&pending->timer);
     pending->service = (const char *)pending->bytes;
     pending->args = pending->bytes + service_size;
     pending->args_size = call->args_size;
@@ -88,19 +58,20 @@ static mmq_pending *copy_call(const mmq_call *call)
 
 mmq_pending *mmq_calls_add(mmq_calls *calls, const mmq_call *call, mmq_why *why)
 {
-    if (calls->count == MMQ_CALLS_MAX || call->args_size > MMQ_CALLS_BYTES_MAX - calls->bytes) {
+    const size_t count = calls->timers.count;
+    if (count == MMQ_CALLS_MAX || call->args_size > MMQ_CALLS_BYTES_MAX - calls->bytes) {
         (void)mmq_fail(why, MMQ_EBUSY, "too many requests are under way");
         return NULL;
     }
     mmq_pending *pending = copy_call(call);
-    if (pending == NULL) {
+    if (pending == NULL || mmq_heap_reserve(&calls->timers, count + 1) != MMQ_OK) {
+        free(pending);
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the request");
         return NULL;
     }
     pending->handle = pending->id = make_id(calls);
     calls->slots[pending->id % MMQ_CALLS_SLOTS] = pending;
-    pending->heap_index = calls->count++;
-    sift_up(calls, pending);
+    mmq_heap_put(&calls->timers, &pending->timer, 0);
     calls->bytes += pending->args_size;
     return pending;
 }
@@ -127,12 +98,7 @@ void mmq_calls_remove(mmq_calls *calls, mmq_pending *pending)
     leave_list(calls, pending);
     calls->slots[pending->id % MMQ_CALLS_SLOTS] = NULL;
     calls->bytes -= pending->args_size;
-    mmq_pending *last = calls->heap[--calls->count];
-    if (last != pending) {
-        last->heap_index = pending->heap_index;
-        sift_up(calls, last);
-        sift_down(calls, last);
-    }
+    mmq_heap_remove(&calls->timers, &pending->timer);
     free(pending);
 }
 
@@ -148,9 +114,7 @@ void mmq_calls_set_state(mmq_calls *calls, mmq_pending *pending, mmq_call_state 
 
 void mmq_calls_set_due(mmq_calls *calls, mmq_pending *pending, int64_t due_ns)
 {
-    pending->due_ns = due_ns;
-    sift_up(calls, pending);
-    sift_down(calls, pending);
+    mmq_heap_put(&calls->timers, &pending->timer, due_ns);
 }
 
 void mmq_calls_renew(mmq_calls *calls, mmq_pending *pending)
@@ -184,5 +148,6 @@ mmq_pending *mmq_calls_by_mmi(const mmq_calls *calls, const char *service, size_
 
 mmq_pending *mmq_calls_first(const mmq_calls *calls)
 {
-    return calls->count > 0 ? calls->heap[0] : NULL;
+    mmq_heap_item *first = mmq_heap_first(&calls->timers);
+    return first != NULL ? MMQ_OF(first, mmq_pending, timer) : NULL;
 }

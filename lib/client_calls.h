@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "lib/heap.h"
 #include "metricmq/client.h"
 
 enum {
@@ -27,8 +28,7 @@ typedef struct mmq_pending {
     uint64_t handle;     /* what its owner knows it by */
     uint64_t id;         /* of this try; the low bits, as those of the handle, are its slot */
     int64_t deadline_ns; /* no try begins after it */
-    int64_t due_ns;      /* when a timer wants it */
-    size_t heap_index;
+    mmq_heap_item timer; /* in calls->timers, always; its key is when something is due */
     unsigned tries;
     bool retry;
     bool mmi;
@@ -47,14 +47,14 @@ TAILQ_HEAD(mmq_pending_list, mmq_pending);
 typedef struct mmq_calls {
     struct mmq_pending_list unsent; /* oldest first */
     struct mmq_pending_list mmi;    /* SENT ones, in order of sending */
-    size_t count;
+    mmq_heap timers;                /* all of them */
     size_t bytes;
     uint64_t serial; /* of the last id */
     mmq_pending *slots[MMQ_CALLS_SLOTS];
-    mmq_pending *heap[MMQ_CALLS_MAX]; /* the one that is due first is heap[0] */
 } mmq_calls;
 
 void mmq_calls_init(mmq_calls *calls);
+/* Frees all; to be initialised again before its next use. */
 void mmq_calls_clear(mmq_calls *calls);
 /* A copy of call, WAITING and due at once, with its first id as handle. NULL with a sentence in why
  * if there are too many or too big ones. */

@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "broker/heap.h"
 #include "broker/table.h"
+#include "lib/heap.h"
 
 enum { ITEMS = 500, STEPS = 20000 };
 

@@ -1,5 +1,5 @@
 /* Invariant: items[i]->index == i, and no item's key is less than its parent's. */
-#include "broker/heap.h"
+#include "lib/heap.h"
 
 #include <stdlib.h>
 

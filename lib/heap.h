@@ -1,6 +1,6 @@
 /* A binary min-heap of intrusive items that know their index, so that any of them can leave. */
-#ifndef MMQ_BROKER_HEAP_H
-#define MMQ_BROKER_HEAP_H
+#ifndef MMQ_HEAP_H
+#define MMQ_HEAP_H
 
 #include <stdbool.h>
 #include <stddef.h>
