@@ -12,8 +12,7 @@
 /* A tick so late means that we, not our workers, stood still. */
 #define STALL_NS MMQ_NS_PER_S
 
-/* Frames of a body, at most: in front of them a worker's message has a frame more than a client's.
- */
+/* Frames of a body: before them a worker's message has one more than a client's. */
 enum { BODY_FRAMES_MAX = MMQ_FRAMES_MAX - 5 };
 
 const char *const mmq_drop_names[MMQ_DROP_COUNT] = {"malformed", "too_big", "late", "foreign",
@@ -156,10 +155,7 @@ static void take_request(mmq_core *core, mmq_caller *caller, mmq_message *messag
     const mmq_frame *frame = &message->frames[envelope->body];
     mmq_routing routing;
     mmq_routing_scan(mmq_frame_data(frame), mmq_frame_size(frame), &routing);
-    size_t bytes = 0;
-    for (size_t i = envelope->body; i < message->count; i++) {
-        bytes += mmq_frame_size(&message->frames[i]);
-    }
+    size_t bytes = mmq_job_body_bytes(message, envelope->body);
     int status;
     const char *reason = refuse_reason(core, message, envelope->body, bytes, &status);
     mmq_service *service = NULL;

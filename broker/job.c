@@ -25,6 +25,15 @@ static const unsigned next_states[MMQ_JOB_STATES] = {
     [MMQ_JOB_FORGOTTEN] = BIT(MMQ_JOB_DONE),
 };
 
+size_t mmq_job_body_bytes(const mmq_message *message, size_t body)
+{
+    size_t bytes = 0;
+    for (size_t i = body; i < message->count; i++) {
+        bytes += mmq_frame_size(&message->frames[i]);
+    }
+    return bytes;
+}
+
 static bool take_body(mmq_job *job, mmq_message *message, size_t body)
 {
     for (size_t i = body; i < message->count; i++) {
@@ -243,15 +252,6 @@ void mmq_job_expire(mmq_job *job)
     }
 }
 
-static size_t body_bytes(const mmq_message *message, size_t body)
-{
-    size_t bytes = 0;
-    for (size_t i = body; i < message->count; i++) {
-        bytes += mmq_frame_size(&message->frames[i]);
-    }
-    return bytes;
-}
-
 static void count_latency(mmq_job *job)
 {
     int64_t took_ns = job->core->now_ns - job->received_ns;
@@ -299,7 +299,7 @@ static void forward_final(mmq_job *job, mmq_message *answer)
 void mmq_job_answer(mmq_job *job, mmq_message *message, const mmq_envelope *envelope)
 {
     bool final = envelope->command == MMQ_WORKER_FINAL;
-    size_t bytes = body_bytes(message, envelope->body);
+    size_t bytes = mmq_job_body_bytes(message, envelope->body);
     job->partial_bytes += final ? 0 : bytes;
     if (job->partial_bytes > MMQ_FRAME_LIMIT) {
         if (job->state == MMQ_JOB_HELD) {

@@ -263,6 +263,8 @@ void mmq_hand_send_disconnect(mmq_core *core, const mmq_peer *peer);
 void mmq_hand_free(mmq_hand *hand);
 
 /* ---- job.c ---- */
+/* Bytes of the frames of a message from index `body` on. */
+size_t mmq_job_body_bytes(const mmq_message *message, size_t body);
 /* Takes the body's frames from the message. NULL without memory. */
 mmq_job *mmq_job_new(mmq_service *service, mmq_caller *caller, mmq_message *message, size_t body,
                      const mmq_routing *routing);

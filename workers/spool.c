@@ -302,10 +302,11 @@ static mmq_err check_room(mmq_spool *spool, int64_t *bytes_left, mmq_why *why)
         return err;
     }
     *bytes_left = spool->limits.bytes - counts.bytes;
-    return counts.jobs<spool->limits.jobs && * bytes_left> 0
-               ? MMQ_OK
-               : mmq_fail(why, MMQ_EBUSY, "the spool is full: %lld dumps wait for their upload",
-                          (long long)counts.jobs);
+    if (counts.jobs >= spool->limits.jobs || *bytes_left <= 0) {
+        return mmq_fail(why, MMQ_EBUSY, "the spool is full: %lld dumps wait for their upload",
+                        (long long)counts.jobs);
+    }
+    return MMQ_OK;
 }
 
 static mmq_job *job_new(mmq_spool *spool, mmq_why *why)

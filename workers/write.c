@@ -20,6 +20,7 @@
 #include "lib/fields.h"
 #include "lib/log.h"
 #include "lib/pack.h"
+#include "lib/uid.h"
 #include "lib/unpack.h"
 #include "metricmq/protocol.h"
 #include "workers/record.h"
@@ -87,16 +88,25 @@ static const mmq_field_spec append_fields[] = {
 static const mmq_field_spec score_fields[] = {UID_FIELD, ROWS_FIELD};
 static const mmq_field_spec delete_fields[] = {UID_FIELD};
 
-/* A uid as the store takes it; one that is too long is no metric's, and stays so when it is cut. */
+/* A uid as the store takes it. */
 typedef struct uid_text {
-    char text[MMQ_UID_MAX + 2];
+    char text[MMQ_UID_MAX + 1];
 } uid_text;
+
+static mmq_err check_uid(const mmq_slice *uid, mmq_why *why)
+{
+    return mmq_uid_valid(uid->data, uid->size)
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EINVAL,
+                          "\"uid\" must be 1 to %d of A-Z, a-z, 0-9, \"-\", \"_\", \".\" and no"
+                          " reserved name",
+                          MMQ_UID_MAX);
+}
 
 static uid_text copy_uid(const write_args *args)
 {
     uid_text uid = {""};
-    size_t room = sizeof uid.text - 1;
-    memcpy(uid.text, args->uid.data, args->uid.size < room ? args->uid.size : room);
+    memcpy(uid.text, args->uid.data, args->uid.size);
     return uid;
 }
 
@@ -207,6 +217,9 @@ static mmq_err run_request(mmq_store *store, const mmq_request *request, mmq_buf
     }
     write_args args = {0};
     err = mmq_fields_read(body, size, op->fields, op->field_count, &args, why);
+    if (err == MMQ_OK && args.uid.data != NULL) {
+        err = check_uid(&args.uid, why);
+    }
     return err == MMQ_OK ? op->run(store, &args, answer, why) : err;
 }
 

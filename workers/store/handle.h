@@ -72,8 +72,7 @@ struct mmq_store {
     sqlite3 *db;
     mmq_store_mode mode;
     mmq_phase phase;
-    int64_t commit; /* of the last begin: number of the last commit; in a write transaction, the
-                     * number that this one will have */
+    int64_t commit; /* in a write transaction: the number that it will have */
     bool dirty;     /* the write transaction changed something that readers see */
     sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader */
     mmq_columns *existing;                 /* rows that an append repeats; writer only */
@@ -90,6 +89,10 @@ sqlite3_stmt *mmq_statement(mmq_store *store, mmq_query query);
 mmq_err mmq_step(mmq_store *store, sqlite3_stmt *statement, bool *row, mmq_why *why) MMQ_MUST_USE;
 /* Steps a statement that gives no row. */
 mmq_err mmq_run(mmq_store *store, sqlite3_stmt *statement, mmq_why *why) MMQ_MUST_USE;
+/* The first column of the first row, a number >= 0; *found says whether there is a row. `what` is
+ * damaged if it is anything else. */
+mmq_err mmq_read_int(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
+                     const char *what, mmq_why *why) MMQ_MUST_USE;
 /* Resets, so that it holds no lock. */
 void mmq_done(sqlite3_stmt *statement);
 

@@ -119,10 +119,6 @@ mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why)
     CHECK(store->phase != MMQ_PHASE_IDLE);
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNSCORED);
     bool found;
-    mmq_err err = mmq_step(store, statement, &found, why);
-    if (err == MMQ_OK && (!found || !mmq_column_int(statement, 0, 0, INT64_MAX, rows))) {
-        err = mmq_damaged(store, "a count of rows", why);
-    }
-    mmq_done(statement);
-    return err;
+    mmq_err err = mmq_read_int(store, statement, &found, rows, "a count of rows", why);
+    return err == MMQ_OK && !found ? mmq_damaged(store, "a count of rows", why) : err;
 }

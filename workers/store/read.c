@@ -110,18 +110,6 @@ mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *ou
     return err;
 }
 
-/* One integer of a metric; *found says whether there is such a row. */
-static mmq_err read_number(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
-                           mmq_why *why)
-{
-    mmq_err err = mmq_step(store, statement, found, why);
-    if (err == MMQ_OK && *found && !mmq_column_int(statement, 0, 0, INT64_MAX, out)) {
-        err = mmq_damaged(store, "a count of rows", why);
-    }
-    mmq_done(statement);
-    return err;
-}
-
 mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int64_t commit,
                             int64_t *last_rowid, mmq_why *why)
 {
@@ -134,7 +122,7 @@ mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int
     bool found;
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_FORGOTTEN);
     mmq_bind_int(statement, 1, metric->key);
-    mmq_err err = read_number(store, statement, &found, &forgotten, why);
+    mmq_err err = mmq_read_int(store, statement, &found, &forgotten, "a count of rows", why);
     if (err != MMQ_OK) {
         return err;
     }
@@ -144,7 +132,7 @@ mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int
     statement = mmq_statement(store, MMQ_Q_LENGTH_AT);
     mmq_bind_int(statement, 1, metric->key);
     mmq_bind_int(statement, 2, commit);
-    err = read_number(store, statement, &found, &length, why);
+    err = mmq_read_int(store, statement, &found, &length, "a count of rows", why);
     if (err == MMQ_OK && found) {
         *last_rowid = length;
         if (length > metric->last_rowid) {

@@ -144,6 +144,17 @@ void mmq_done(sqlite3_stmt *statement)
     (void)sqlite3_reset(statement);
 }
 
+mmq_err mmq_read_int(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
+                     const char *what, mmq_why *why)
+{
+    mmq_err err = mmq_step(store, statement, found, why);
+    if (err == MMQ_OK && *found && !mmq_column_int(statement, 0, 0, INT64_MAX, out)) {
+        err = mmq_damaged(store, what, why);
+    }
+    mmq_done(statement);
+    return err;
+}
+
 mmq_err mmq_sqlite_error(sqlite3 *db, int code, const char *doing, mmq_why *why)
 {
     const char *text = db != NULL ? sqlite3_errmsg(db) : sqlite3_errstr(code);

@@ -11,16 +11,10 @@ enum {
     PAGES_KEPT = 512, /* free pages kept for the rows to come */
 };
 
-/* First column of the first row, if there is one. */
 static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
                           mmq_why *why)
 {
-    mmq_err err = mmq_step(store, statement, found, why);
-    if (err == MMQ_OK && *found && !mmq_column_int(statement, 0, 0, INT64_MAX, out)) {
-        err = mmq_damaged(store, "a list of work to do", why);
-    }
-    mmq_done(statement);
-    return err;
+    return mmq_read_int(store, statement, found, out, "a list of work to do", why);
 }
 
 static mmq_err delete_rows(mmq_store *store, mmq_why *why)
