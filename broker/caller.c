@@ -104,7 +104,8 @@ void mmq_caller_free(mmq_caller *caller)
     free(caller);
 }
 
-void mmq_caller_kill(mmq_caller *caller)
+/* The client is gone: forgets all that it wanted. */
+static void kill_caller(mmq_caller *caller)
 {
     set_state(caller, MMQ_CALLER_DEAD);
     clear_outbox(caller);
@@ -120,7 +121,7 @@ static mmq_err send_to(mmq_caller *caller, mmq_message *message)
     mmq_err err = settings->send(settings->context, MMQ_SIDE_CLIENTS, message);
     if (err != MMQ_OK && err != MMQ_EAGAIN) {
         caller->core->dropped[MMQ_DROP_GONE]++;
-        mmq_caller_kill(caller);
+        kill_caller(caller);
     }
     return err;
 }

@@ -83,7 +83,8 @@ static void settle_core(mmq_core *core)
     }
 }
 
-void mmq_core_complain(mmq_core *core, mmq_drop drop, const char *fault)
+/* Counts a peer's fault; logs at most one a second. */
+static void complain(mmq_core *core, mmq_drop drop, const char *fault)
 {
     core->dropped[drop]++;
     core->complaints++;
@@ -112,7 +113,7 @@ static void take_job(mmq_service *service, mmq_caller *caller, mmq_message *mess
 {
     mmq_job *job = mmq_job_new(service, caller, message, envelope->body, routing);
     if (job == NULL) {
-        mmq_core_complain(service->core, MMQ_DROP_GONE, "the broker has no memory left");
+        complain(service->core, MMQ_DROP_GONE, "the broker has no memory left");
         return;
     }
     service->requests++;
@@ -182,16 +183,16 @@ static void from_client(mmq_core *core, mmq_message *message)
     mmq_why why = {""};
     if (!take_peer(message, &peer) ||
         mmq_envelope_parse_client(message, 1, &envelope, &why) != MMQ_OK) {
-        mmq_core_complain(core, MMQ_DROP_MALFORMED, why.text);
+        complain(core, MMQ_DROP_MALFORMED, why.text);
         return;
     }
     if (envelope.command != (int)MMQ_CLIENT_REQUEST) {
-        mmq_core_complain(core, MMQ_DROP_MALFORMED, "a client's command that is no REQUEST");
+        complain(core, MMQ_DROP_MALFORMED, "a client's command that is no REQUEST");
         return;
     }
     mmq_caller *caller = mmq_caller_get(core, &peer);
     if (caller == NULL) {
-        mmq_core_complain(core, MMQ_DROP_GONE, "the broker has no memory left");
+        complain(core, MMQ_DROP_GONE, "the broker has no memory left");
     } else if (mmq_mmi_is(envelope.service, envelope.service_size)) {
         mmq_mmi_answer(caller, message, &envelope);
     } else {
@@ -211,7 +212,7 @@ void mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns)
 static void send_away(mmq_core *core, mmq_hand *hand, const mmq_peer *peer, mmq_drop drop,
                       const char *fault)
 {
-    mmq_core_complain(core, drop, fault);
+    complain(core, drop, fault);
     if (hand != NULL) {
         mmq_hand_dismiss(hand, fault);
     } else {
@@ -260,7 +261,7 @@ static void from_worker(mmq_core *core, mmq_message *message)
 {
     mmq_peer peer;
     if (!take_peer(message, &peer)) {
-        mmq_core_complain(core, MMQ_DROP_PROTOCOL, "no peer");
+        complain(core, MMQ_DROP_PROTOCOL, "no peer");
         return;
     }
     mmq_hand *hand = mmq_hand_find(core, &peer);
@@ -305,7 +306,7 @@ void mmq_core_too_big(mmq_core *core, mmq_side side, mmq_message *message, int64
     if (side == MMQ_SIDE_WORKERS && take_peer(message, &peer)) {
         send_away(core, mmq_hand_find(core, &peer), &peer, MMQ_DROP_TOO_BIG, "over the bounds");
     } else {
-        mmq_core_complain(core, MMQ_DROP_TOO_BIG, "over the bounds");
+        complain(core, MMQ_DROP_TOO_BIG, "over the bounds");
     }
     mmq_message_clear(message);
     settle_core(core);

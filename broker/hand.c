@@ -36,7 +36,7 @@ static void put_ready(mmq_hand *hand)
     mmq_service_mark(hand->service);
 }
 
-void mmq_hand_set_state(mmq_hand *hand, mmq_hand_state to)
+static void set_state(mmq_hand *hand, mmq_hand_state to)
 {
     CHECK((next_states[hand->state] & BIT(to)) != 0);
     hand->state = to;
@@ -56,13 +56,13 @@ void mmq_hand_set_state(mmq_hand *hand, mmq_hand_state to)
 void mmq_hand_update(mmq_hand *hand)
 {
     if (hand->state == MMQ_HAND_FREE || hand->state == MMQ_HAND_FULL) {
-        mmq_hand_set_state(hand, hand->held < hand->capacity ? MMQ_HAND_FREE : MMQ_HAND_FULL);
+        set_state(hand, hand->held < hand->capacity ? MMQ_HAND_FREE : MMQ_HAND_FULL);
     }
 }
 
 void mmq_hand_unblock(mmq_hand *hand)
 {
-    mmq_hand_set_state(hand, MMQ_HAND_FREE);
+    set_state(hand, MMQ_HAND_FREE);
 }
 
 static int64_t beat_interval(const mmq_hand *hand)
@@ -126,7 +126,7 @@ mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelo
     service->capacity += hand->capacity;
     mmq_list_push_back(&service->hands, &hand->all);
     mmq_table_add(&core->hands, &hand->item, hand->peer.id, hand->peer.size);
-    mmq_hand_set_state(hand, MMQ_HAND_FREE);
+    set_state(hand, MMQ_HAND_FREE);
     set_timer(hand);
     mmq_log(MMQ_INFO, "worker ready", MMQ_S("service", service->name),
             MMQ_I("capacity", hand->capacity), MMQ_I("workers", service->hand_count));
@@ -179,7 +179,7 @@ mmq_err mmq_hand_give(mmq_hand *hand, mmq_job *job)
     if (err == MMQ_OK) {
         err = core->settings.send(core->settings.context, MMQ_SIDE_WORKERS, &request);
         if (err == MMQ_EAGAIN) {
-            mmq_hand_set_state(hand, MMQ_HAND_BLOCKED);
+            set_state(hand, MMQ_HAND_BLOCKED);
         } else if (err != MMQ_OK) {
             err = MMQ_EUNREACHABLE;
             mmq_hand_kill(hand, "it cannot be reached");
@@ -252,7 +252,7 @@ void mmq_hand_kill(mmq_hand *hand, const char *reason)
 {
     mmq_core *core = hand->core;
     mmq_service *service = hand->service;
-    mmq_hand_set_state(hand, MMQ_HAND_DEAD);
+    set_state(hand, MMQ_HAND_DEAD);
     mmq_table_remove(&core->hands, &hand->item);
     mmq_list_remove(&hand->all);
     mmq_heap_remove(&core->timers, &hand->timer);

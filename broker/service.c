@@ -42,7 +42,7 @@ mmq_service *mmq_service_get(mmq_core *core, const char *name, size_t size)
     return service;
 }
 
-void mmq_service_free(mmq_service *service)
+static void free_service(mmq_service *service)
 {
     CHECK(service->hand_count == 0 && service->queued == 0);
     mmq_table_remove(&service->core->services, &service->item);
@@ -208,6 +208,6 @@ void mmq_service_serve(mmq_service *service)
     }
     mmq_list_remove(&service->dirty);
     if (service->hand_count == 0 && service->queued == 0) {
-        mmq_service_free(service);
+        free_service(service);
     }
 }

@@ -3,11 +3,11 @@
  * `mmq_client`, `mmq_worker` and `mmq_request` are types of the library; the broker's view of them
  * is a caller, a hand and a job. A caller's jobs that wait for one service stand in a lane.
  *
- * An object's state is the list it is on; one setter an object (mmq_X_set_state) checks the
- * transition and moves it. Handlers may bring about any object's end while others hold pointers to
- * it, so ended objects go to `dead` lists and are freed when the entry point is through
- * (mmq_core_settle). Services that may have something to hand out are marked dirty and served at
- * the same place, so no handler calls another in circles. */
+ * An object's state is the list it is on; one setter an object checks the transition and moves it.
+ * Handlers may bring about any object's end while others hold pointers to it, so ended objects go
+ * to `dead` lists and are freed when the entry point is through (settle_core). Services that
+ * may have something to hand out are marked dirty and served at the same place, so no handler calls
+ * another in circles. */
 #ifndef MMQ_BROKER_STATE_H
 #define MMQ_BROKER_STATE_H
 
@@ -191,10 +191,6 @@ struct mmq_core {
     uint64_t complaints;   /* faults not logged since then */
 };
 
-/* ---- core.c ---- */
-/* Counts a peer's fault; logs at most one a second. */
-void mmq_core_complain(mmq_core *core, mmq_drop drop, const char *fault);
-
 /* ---- caller.c ---- */
 typedef enum mmq_answer_kind {
     MMQ_ANSWER_PART,  /* thrown away if the client does not read */
@@ -215,8 +211,6 @@ void mmq_caller_refuse(mmq_caller *caller, const mmq_envelope *envelope, const m
                        int status, const char *error);
 /* Sends what waits, as far as it goes; drops what has waited too long. */
 void mmq_caller_retry(mmq_caller *caller);
-/* The client is gone: forgets all that it wanted. */
-void mmq_caller_kill(mmq_caller *caller);
 void mmq_caller_free(mmq_caller *caller);
 
 /* ---- service.c ---- */
@@ -228,7 +222,6 @@ void mmq_service_mark(mmq_service *service);
 bool mmq_service_admit(mmq_service *service, const mmq_caller *caller, size_t bytes);
 /* Hands out jobs while there are both; frees the service if nothing is left of it. */
 void mmq_service_serve(mmq_service *service);
-void mmq_service_free(mmq_service *service);
 /* Finds or makes the lane; NULL without memory. */
 mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller);
 /* Puts the job in, at the back or the front. */
@@ -243,7 +236,6 @@ mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer);
 /* A new worker; the service is marked. MMQ_EBUSY, MMQ_ENOMEM. */
 mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelope *ready,
                           mmq_why *why) MMQ_MUST_USE;
-void mmq_hand_set_state(mmq_hand *hand, mmq_hand_state state);
 /* FREE or FULL, as it holds. */
 void mmq_hand_update(mmq_hand *hand);
 /* A HEARTBEAT came: a stock worker that says so is back from what it was given up on. */
