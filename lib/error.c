@@ -46,10 +46,10 @@ static void trim_partial_character(char *text, size_t size)
     }
 }
 
-mmq_err mmq_fail(mmq_why *why, mmq_err err, const char *format, ...)
+void mmq_why_set(mmq_why *why, const char *format, ...)
 {
     if (why == NULL) {
-        return err;
+        return;
     }
     va_list args;
     va_start(args, format);
@@ -58,7 +58,6 @@ mmq_err mmq_fail(mmq_why *why, mmq_err err, const char *format, ...)
     if (size >= (int)sizeof why->text) {
         trim_partial_character(why->text, sizeof why->text - 1);
     }
-    return err;
 }
 
 const char *mmq_err_name(mmq_err err)

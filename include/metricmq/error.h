@@ -33,10 +33,11 @@ typedef struct mmq_why {
     char text[256];
 } mmq_why;
 
-/* Writes the sentence (cut to fit) and returns err, so that `return mmq_fail(why, ...)` serves.
- * why may be NULL. */
-mmq_err mmq_fail(mmq_why *why, mmq_err err, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
+/* Writes the sentence, cut to fit. why may be NULL. */
+void mmq_why_set(mmq_why *why, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* mmq_fail(why, err, format, ...) does so and is err, so that `return mmq_fail(why, ...)` serves. A
+ * macro: compilers and analysers shall see that what fails does not return MMQ_OK. */
+#define mmq_fail(why_, err_, ...) (mmq_why_set(why_, __VA_ARGS__), (mmq_err)(err_))
 
 /* The error's name, e.g. "MMQ_EBUSY"; static storage. */
 const char *mmq_err_name(mmq_err err);
