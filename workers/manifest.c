@@ -113,7 +113,7 @@ mmq_err mmq_manifest_parse(const char *text, size_t size, mmq_manifest *out, mmq
                               &fields, &reason);
     }
     if (err == MMQ_ENOMEM) {
-        mmq_fail(why, err, "no memory for a manifest");
+        (void)mmq_fail(why, err, "no memory for a manifest");
     } else if (err != MMQ_OK) {
         err = mmq_fail(why, MMQ_ECORRUPT, "a manifest cannot be read: %.180s", reason.text);
     } else if (!take_fields(&fields, out)) {
