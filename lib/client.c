@@ -1,8 +1,8 @@
 /* Requests over one DEALER.
  *
  * All sockets are touched, and all callbacks come, from mmq_client_step; sending only puts a call
- * on the list `unsent`. A call is freed before its last callback and never looked at after one that
- * was not the last, so that a callback may send, cancel or step.
+ * among those to be sent. A call is freed before its last callback and never looked at after one
+ * that was not the last, so that a callback may send, cancel or step.
  *
  * Each try has a new id; an answer that bears any other is late and dropped. Answers of `mmi.*`
  * bear none: they come in the order of the requests, so a call whose owner has left stays in the
@@ -69,6 +69,11 @@ void mmq_client_destroy(mmq_client **client_p)
     mmq_dealer_destroy(&client->dealer, 0);
     free(client);
     *client_p = NULL;
+}
+
+void mmq_client_set_window(mmq_client *client, size_t window)
+{
+    client->calls.window = window > 0 ? window : SIZE_MAX;
 }
 
 static int socket_descriptor(void *zmq_socket)
@@ -349,7 +354,10 @@ static void run_timer(mmq_client *client, mmq_pending *pending)
         mmq_calls_set_state(&client->calls, pending, MMQ_CALL_UNSENT);
         mmq_calls_set_due(&client->calls, pending, pending->deadline_ns + GRACE_NS);
     } else if (pending->state == MMQ_CALL_UNSENT) {
-        fail_call(client, pending, 504, "the broker could not be reached within the timeout");
+        fail_call(client, pending, 504,
+                  mmq_dealer_connected(client->dealer)
+                      ? "the request did not get its turn within the timeout"
+                      : "the broker could not be reached within the timeout");
     } else {
         fail_call(client, pending, 504, "no answer within the timeout");
     }
@@ -437,7 +445,7 @@ static bool send_calls(mmq_client *client)
 {
     bool any = false;
     mmq_pending *pending = NULL;
-    while ((pending = TAILQ_FIRST(&client->calls.unsent)) != NULL && can_send(client)) {
+    while ((pending = mmq_calls_next(&client->calls)) != NULL && can_send(client)) {
         mmq_err err = send_call(client, pending);
         if (err == MMQ_EAGAIN || err == MMQ_ECLOSED) {
             break;

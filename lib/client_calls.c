@@ -11,7 +11,11 @@
 void mmq_calls_init(mmq_calls *calls)
 {
     memset(calls, 0, sizeof *calls);
-    TAILQ_INIT(&calls->unsent);
+    for (size_t i = 0; i < MMQ_CALLS_LANES; i++) {
+        TAILQ_INIT(&calls->lanes[i].calls);
+    }
+    TAILQ_INIT(&calls->turns);
+    calls->window = SIZE_MAX;
     TAILQ_INIT(&calls->mmi);
     mmq_heap_init(&calls->timers);
 }
@@ -51,6 +55,7 @@ static mmq_pending *copy_call(const mmq_call *call)
     pending->args_size = call->args_size;
     pending->args_count = call->args_count;
     pending->retry = call->retry;
+    pending->party = call->party;
     pending->answer = call->answer;
     pending->context = call->context;
     return pending;
@@ -76,26 +81,62 @@ mmq_pending *mmq_calls_add(mmq_calls *calls, const mmq_call *call, mmq_why *why)
     return pending;
 }
 
-static struct mmq_pending_list *list_of(mmq_calls *calls, const mmq_pending *pending)
+static mmq_calls_lane *lane_of(mmq_calls *calls, const mmq_pending *pending)
 {
-    if (pending->state == MMQ_CALL_UNSENT) {
-        return &calls->unsent;
-    }
-    return pending->state == MMQ_CALL_SENT && pending->mmi ? &calls->mmi : NULL;
+    return &calls->lanes[pending->party == 0 ? 0 : 1 + pending->party % (MMQ_CALLS_LANES - 1)];
 }
 
-static void leave_list(mmq_calls *calls, mmq_pending *pending)
+static void enter_lane(mmq_calls *calls, mmq_pending *pending)
 {
-    struct mmq_pending_list *list = list_of(calls, pending);
-    if (list != NULL) {
-        TAILQ_REMOVE(list, pending, link);
+    mmq_calls_lane *lane = lane_of(calls, pending);
+    if (TAILQ_EMPTY(&lane->calls) && pending->party != 0) {
+        TAILQ_INSERT_TAIL(&calls->turns, lane, turn);
+    }
+    TAILQ_INSERT_TAIL(&lane->calls, pending, link);
+}
+
+/* The lane has had its turn. */
+static void leave_lane(mmq_calls *calls, mmq_pending *pending)
+{
+    mmq_calls_lane *lane = lane_of(calls, pending);
+    TAILQ_REMOVE(&lane->calls, pending, link);
+    if (pending->party == 0) {
+        return;
+    }
+    TAILQ_REMOVE(&calls->turns, lane, turn);
+    if (!TAILQ_EMPTY(&lane->calls)) {
+        TAILQ_INSERT_TAIL(&calls->turns, lane, turn);
+    }
+}
+
+static void leave_state(mmq_calls *calls, mmq_pending *pending)
+{
+    if (pending->state == MMQ_CALL_UNSENT) {
+        leave_lane(calls, pending);
+    } else if (pending->state == MMQ_CALL_SENT) {
+        calls->sent -= pending->party != 0;
+        if (pending->mmi) {
+            TAILQ_REMOVE(&calls->mmi, pending, link);
+        }
+    }
+}
+
+static void enter_state(mmq_calls *calls, mmq_pending *pending)
+{
+    if (pending->state == MMQ_CALL_UNSENT) {
+        enter_lane(calls, pending);
+    } else if (pending->state == MMQ_CALL_SENT) {
+        calls->sent += pending->party != 0;
+        if (pending->mmi) {
+            TAILQ_INSERT_TAIL(&calls->mmi, pending, link);
+        }
     }
 }
 
 void mmq_calls_remove(mmq_calls *calls, mmq_pending *pending)
 {
     CHECK(calls->slots[pending->id % MMQ_CALLS_SLOTS] == pending);
-    leave_list(calls, pending);
+    leave_state(calls, pending);
     calls->slots[pending->id % MMQ_CALLS_SLOTS] = NULL;
     calls->bytes -= pending->args_size;
     mmq_heap_remove(&calls->timers, &pending->timer);
@@ -104,12 +145,18 @@ void mmq_calls_remove(mmq_calls *calls, mmq_pending *pending)
 
 void mmq_calls_set_state(mmq_calls *calls, mmq_pending *pending, mmq_call_state state)
 {
-    leave_list(calls, pending);
+    leave_state(calls, pending);
     pending->state = state;
-    struct mmq_pending_list *list = list_of(calls, pending);
-    if (list != NULL) {
-        TAILQ_INSERT_TAIL(list, pending, link);
+    enter_state(calls, pending);
+}
+
+mmq_pending *mmq_calls_next(const mmq_calls *calls)
+{
+    mmq_pending *pending = TAILQ_FIRST(&calls->lanes[0].calls);
+    if (pending != NULL || TAILQ_EMPTY(&calls->turns) || calls->sent >= calls->window) {
+        return pending;
     }
+    return TAILQ_FIRST(&TAILQ_FIRST(&calls->turns)->calls);
 }
 
 void mmq_calls_set_due(mmq_calls *calls, mmq_pending *pending, int64_t due_ns)

@@ -13,12 +13,13 @@
 enum {
     MMQ_CALLS_MAX = 10000,
     MMQ_CALLS_SLOTS = 16384, /* a power of two above MMQ_CALLS_MAX */
+    MMQ_CALLS_LANES = 256,
     MMQ_CALLS_BYTES_MAX = 64 * 1024 * 1024,
 };
 
 typedef enum mmq_call_state {
     MMQ_CALL_WAITING, /* for its next try */
-    MMQ_CALL_UNSENT,  /* on the list `unsent` */
+    MMQ_CALL_UNSENT,  /* in its lane */
     MMQ_CALL_SENT,    /* mmi.*: on the list `mmi` */
 } mmq_call_state;
 
@@ -32,6 +33,7 @@ typedef struct mmq_pending {
     unsigned tries;
     bool retry;
     bool mmi;
+    uint64_t party; /* 0: none */
     bool forgotten; /* SENT mmi.* only: its answer will come, and nobody wants it */
     mmq_answer_fn *answer;
     void *context;
@@ -44,10 +46,24 @@ typedef struct mmq_pending {
 
 TAILQ_HEAD(mmq_pending_list, mmq_pending);
 
+/* UNSENT calls of the parties whose number falls into this lane, oldest first. */
+typedef struct mmq_calls_lane {
+    TAILQ_ENTRY(mmq_calls_lane) turn;
+    struct mmq_pending_list calls;
+} mmq_calls_lane;
+
+TAILQ_HEAD(mmq_calls_turns, mmq_calls_lane);
+
 typedef struct mmq_calls {
-    struct mmq_pending_list unsent; /* oldest first */
-    struct mmq_pending_list mmi;    /* SENT ones, in order of sending */
-    mmq_heap timers;                /* all of them */
+    /* UNSENT ones. Those without a party are in lane 0, which takes no turn. Parties share the
+     * other lanes by chance (stochastic fairness queueing, McKenney 1990): bounded, whoever comes.
+     */
+    mmq_calls_lane lanes[MMQ_CALLS_LANES];
+    struct mmq_calls_turns turns; /* lanes with calls in them, in the order of service */
+    size_t window;                /* SENT calls with a party, at most */
+    size_t sent;                  /* their number */
+    struct mmq_pending_list mmi;  /* SENT ones, in order of sending */
+    mmq_heap timers;              /* all of them */
     size_t bytes;
     uint64_t serial; /* of the last id */
     mmq_pending *slots[MMQ_CALLS_SLOTS];
@@ -69,6 +85,8 @@ void mmq_calls_renew(mmq_calls *calls, mmq_pending *pending);
 mmq_pending *mmq_calls_by_id(const mmq_calls *calls, uint64_t id);
 mmq_pending *mmq_calls_by_handle(const mmq_calls *calls, uint64_t handle);
 mmq_pending *mmq_calls_by_mmi(const mmq_calls *calls, const char *service, size_t size);
+/* The one that is to be sent next; NULL if there is none or the window is full. */
+mmq_pending *mmq_calls_next(const mmq_calls *calls);
 /* The one that is due first; NULL if there is none. */
 mmq_pending *mmq_calls_first(const mmq_calls *calls);
 

@@ -10,6 +10,7 @@
 #include "clients/http/exchange.h"
 
 #include <inttypes.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,26 @@ static mmq_seat *find_seat(struct MHD_Connection *connection)
     return info != NULL ? info->socket_context : NULL;
 }
 
+/* The address that a connection comes from, as a number that is not 0. Hosts of one IPv6 network
+ * (/64) are one party: each can have as many addresses there as it likes. */
+static uint64_t find_party(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    const struct sockaddr *address = info ? info->client_addr : NULL;
+    uint64_t party = 0;
+    if (address && address->sa_family == AF_INET) {
+        const struct sockaddr_in *ip4 = (const struct sockaddr_in *)(const void *)address;
+        party = ntohl(ip4->sin_addr.s_addr);
+    } else if (address && address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)(const void *)address;
+        const uint8_t *bytes = ip6->sin6_addr.s6_addr;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&ip6->sin6_addr);
+        memcpy(&party, mapped ? bytes + 8 : bytes, sizeof party);
+    }
+    return party != 0 ? party : 1;
+}
+
 void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection *connection)
 {
     mmq_adapter *adapter = context;
@@ -59,6 +80,7 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     exchange->adapter = adapter;
     exchange->seat = seat;
     exchange->connection = connection;
+    exchange->party = find_party(connection);
     exchange->started_ns = mmq_now_ns();
     mmq_frame_init(&exchange->page);
     mmq_buffer_init(&exchange->body, MMQ_BODY_KEPT);

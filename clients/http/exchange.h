@@ -72,6 +72,7 @@ struct mmq_exchange {
     TAILQ_ENTRY(mmq_exchange) waiting;
     mmq_adapter *adapter;
     struct MHD_Connection *connection;
+    uint64_t party; /* the address it comes from */
     mmq_seat *seat;
     mmq_exchange_state state;
     bool suspended;      /* it is on the list `waiting` */

@@ -24,6 +24,7 @@
 enum {
     POOL = 32 * 1024, /* of a connection: its request's headers and the block under way */
     WAIT_MAX_MS = 1000,
+    PAGES_MAX = 32, /* asked for at once: an address waits for so many pages of others at most */
 };
 
 struct mmq_http {
@@ -155,6 +156,7 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     if (adapter->client == NULL) {
         return MMQ_EINVAL;
     }
+    mmq_client_set_window(adapter->client, PAGES_MAX);
     return start_daemon(http, settings, why);
 }
 

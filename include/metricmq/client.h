@@ -26,6 +26,11 @@ mmq_client *mmq_client_new(const char *endpoint, mmq_why *why);
  * streams first. */
 void mmq_client_destroy(mmq_client **client);
 
+/* For a client that asks on behalf of many: of the calls that name a party, at most `window` are at
+ * the broker at once; the others wait here, and parties are served in turn, so that one with many
+ * requests does not hold up the others. 0, the default: no bound. */
+void mmq_client_set_window(mmq_client *client, size_t window);
+
 /* ---- on an event loop ------------------------------------------------------------------- */
 
 /* Descriptors to poll for input (at most 2); edge-triggered as ZMQ_FD is: after any of them became
@@ -53,6 +58,7 @@ typedef struct mmq_call {
     uint32_t args_count; /* pairs */
     unsigned timeout_ms; /* 0: the default */
     bool retry;          /* may be sent again */
+    uint64_t party;      /* whom it is for: see mmq_client_set_window; 0: nobody in particular */
     mmq_answer_fn *answer;
     void *context;
 } mmq_call;

@@ -297,6 +297,52 @@ static void test_many(void **state)
     free(all);
 }
 
+static void ask_for(fixture *f, const char *service, uint64_t party)
+{
+    mmq_call call = {.service = service, .party = party, .answer = note, .context = &f->seen};
+    assert_true(mmq_client_send(f->client, &call, NULL) != 0);
+}
+
+static bool is_for(const fixture *f, const char *service)
+{
+    return f->broker.envelope.service_size == strlen(service) &&
+           memcmp(f->broker.envelope.service, service, strlen(service)) == 0;
+}
+
+/* Parties are served in turn: one with many requests does not hold up one with few. */
+static void test_parties(void **state)
+{
+    enum { MANY = 200, FEW = 3, WINDOW = 4 };
+    fixture *f = *state;
+    mmq_client_set_window(f->client, WINDOW);
+    for (int i = 0; i < MANY; i++) {
+        ask_for(f, "many", 1);
+    }
+    for (int i = 0; i < FEW; i++) {
+        ask_for(f, "few", 2);
+    }
+    ask_for(f, "nobody", 0);
+    await_request(&f->broker, f->client);
+    assert_true(is_for(f, "nobody")); /* takes no turn and no room */
+    int few = 0;
+    for (int i = 0; i < WINDOW; i++) {
+        await_request(&f->broker, f->client);
+        few += is_for(f, "few");
+    }
+    assert_int_equal(few, WINDOW / 2);
+    (void)mmq_client_step(f->client);
+    zmq_pollitem_t item = {.socket = zsock_resolve(f->broker.router), .events = ZMQ_POLLIN};
+    assert_int_equal(zmq_poll(&item, 1, 50), 0); /* the window is full */
+    for (int i = WINDOW; i < MANY + FEW; i++) { /* one answer lets one more through */
+        fake_final(&f->broker, 200, 0, NULL, NULL);
+        await_request(&f->broker, f->client);
+        few += is_for(f, "few");
+        assert_true(few == FEW || i < 2 * FEW);
+    }
+    fake_final(&f->broker, 200, 0, NULL, NULL);
+    AWAIT(f->client, f->seen.finals == MANY + FEW - WINDOW + 1);
+}
+
 static void test_bounds(void **state)
 {
     fixture *f = *state;
@@ -395,6 +441,7 @@ int main(void)
         TEST(test_mmi_in_order),
         TEST(test_malformed_answers),
         TEST(test_many),
+        TEST(test_parties),
         TEST(test_bounds),
         TEST(test_callbacks_send_and_cancel),
         TEST(test_send_during_loss),
