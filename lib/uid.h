@@ -7,7 +7,8 @@
 
 #include "metricmq/rows.h"
 
-/* [-A-Za-z0-9_.]{1,100} and none of the reserved names. */
+/* [-A-Za-z0-9_.]{1,100} and none of the reserved names: MMQ_UID_RULE tells people. */
+#define MMQ_UID_RULE "uid must be 1 to 100 of [-A-Za-z0-9_.] and no reserved name"
 bool mmq_uid_valid(const char *uid, size_t size);
 /* The uid of a custom metric that was given none: first 32 hex digits of SHA-256 over datasource
  * and name. */

@@ -52,7 +52,7 @@ mmq_err mmq_dump_read(const void *body, size_t size, mmq_dump *out, mmq_why *why
         return err;
     }
     if (!mmq_uid_valid(arguments.uid.data, arguments.uid.size)) {
-        return mmq_fail(why, MMQ_EINVAL, "uid is not one that a metric can have");
+        return mmq_fail(why, MMQ_EINVAL, MMQ_UID_RULE);
     }
     if (arguments.created < 0 || arguments.created > MMQ_TIME_MAX) {
         return mmq_fail(why, MMQ_EINVAL, "created must be seconds since 1970, up to the year 9999");

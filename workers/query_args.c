@@ -50,10 +50,7 @@ static const mmq_field_spec model_fields[] = {
 static mmq_err read_uid(const mmq_slice *text, char out[MMQ_UID_MAX + 1], mmq_why *why)
 {
     if (!mmq_uid_valid(text->data, text->size)) {
-        return mmq_fail(why, MMQ_EINVAL,
-                        "uid must be 1 to %d letters, digits, '-', '_' or '.', "
-                        "and no reserved name",
-                        (int)MMQ_UID_MAX);
+        return mmq_fail(why, MMQ_EINVAL, MMQ_UID_RULE);
     }
     memcpy(out, text->data, text->size);
     out[text->size] = '\0';

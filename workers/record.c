@@ -144,10 +144,7 @@ static mmq_err read_text(const struct record_key *key, const mmq_value *value, c
 static mmq_err read_uid(const mmq_value *value, mmq_metric *out, mmq_why *why)
 {
     if (value->type != MMQ_STR || !mmq_uid_valid(value->text.data, value->text.size)) {
-        return mmq_fail(why, MMQ_EINVAL,
-                        "\"uid\" must be 1 to %d of A-Z, a-z, 0-9, \"-\", \"_\", \".\" and no"
-                        " reserved name",
-                        MMQ_UID_MAX);
+        return mmq_fail(why, MMQ_EINVAL, MMQ_UID_RULE);
     }
     memcpy(out->head.uid, value->text.data, value->text.size);
     out->head.uid[value->text.size] = '\0';

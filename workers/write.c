@@ -95,12 +95,7 @@ typedef struct uid_text {
 
 static mmq_err check_uid(const mmq_slice *uid, mmq_why *why)
 {
-    return mmq_uid_valid(uid->data, uid->size)
-               ? MMQ_OK
-               : mmq_fail(why, MMQ_EINVAL,
-                          "\"uid\" must be 1 to %d of A-Z, a-z, 0-9, \"-\", \"_\", \".\" and no"
-                          " reserved name",
-                          MMQ_UID_MAX);
+    return mmq_uid_valid(uid->data, uid->size) ? MMQ_OK : mmq_fail(why, MMQ_EINVAL, MMQ_UID_RULE);
 }
 
 static uid_text copy_uid(const write_args *args)

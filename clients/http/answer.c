@@ -114,9 +114,7 @@ bool mmq_exchange_uid(mmq_exchange *exchange, mmq_slice *uid)
 {
     *uid = exchange->url.segments[1];
     if (!mmq_uid_valid(uid->data, uid->size)) {
-        mmq_exchange_refuse(exchange, 400,
-                            "uid must be 1 to %d of [-A-Za-z0-9_.] and no reserved name",
-                            MMQ_UID_MAX);
+        mmq_exchange_refuse(exchange, 400, MMQ_UID_RULE);
         return false;
     }
     return true;

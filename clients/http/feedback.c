@@ -58,7 +58,7 @@ static mmq_err read_object(const mmq_buffer *packed, dump_request *out, mmq_why 
         return mmq_fail(why, MMQ_EINVAL, "the body must have a string uid");
     }
     if (!mmq_uid_valid(out->uid.data, out->uid.size)) {
-        return mmq_fail(why, MMQ_EINVAL, "uid is not a valid uid");
+        return mmq_fail(why, MMQ_EINVAL, MMQ_UID_RULE);
     }
     return MMQ_OK;
 }

@@ -216,6 +216,10 @@ static void test_ops(void **state)
     expect(400, "first_rowid");
     send_rows("append", "none", 0, TWO_ROWS);
     expect(404, "none");
+    send_rows("append", "data", 0, TWO_ROWS);
+    expect(400, "reserved");
+    send_rows("score", "a/b", 0, "\x93\x01\x01\x01", 4);
+    expect(400, "uid");
     send_rows("append", "u", 0, "\x94\x05\x07\xc0\xc0\x05", 6);
     expect(400, "row 2");
     send_rows("score", "u", 0, "\x93\x01\x01\x01", 4);
