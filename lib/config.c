@@ -6,6 +6,7 @@
  * so that they stay one line, and a secret's value is never quoted. */
 #include "lib/config.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,16 +163,17 @@ static const char *nearest_name(const char *const *names, const char *name, size
     return nearest;
 }
 
-static mmq_err refuse_flag(const mmq_config *config, const char *name, size_t size, mmq_why *why)
+/* option: NULL if there is none of that name. */
+static mmq_err refuse_flag(const mmq_config *config, const mmq_option *option, const char *name,
+                           size_t size, mmq_why *why)
 {
     int shown = size < NAME_MAX_BYTES ? (int)size : NAME_MAX_BYTES;
-    size_t index = find_option(config, name, size);
-    if (index < config->count && config->table[index].secret) {
+    if (option && option->secret) {
         return mmq_fail(why, MMQ_EINVAL,
                         "--%.*s: a secret has no flag: give it by environment or file", shown,
                         name);
     }
-    if (index < config->count) {
+    if (option) {
         return mmq_fail(why, MMQ_EINVAL, "--%.*s: this command has no such option", shown, name);
     }
     const char *nearest = nearest_name(config->names, name, size);
@@ -194,7 +196,7 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
     const size_t index = find_option(config, name, size);
     const mmq_option *option = index < config->count ? &config->table[index] : NULL;
     if (!is_config && (!option || option->secret || !is_taken(config->names, option->name))) {
-        return refuse_flag(config, name, size, why);
+        return refuse_flag(config, option, name, size, why);
     }
     if (!value && option && option->kind == MMQ_OPTION_FLAG) {
         value = "true";
@@ -249,7 +251,7 @@ static void name_variable(const char *name, char out[ENVIRONMENT_NAME_MAX])
 {
     snprintf(out, ENVIRONMENT_NAME_MAX, "METRICMQ_%s", name);
     for (char *at = out; *at; at++) {
-        *at = *at == '-' ? '_' : (char)(*at >= 'a' && *at <= 'z' ? *at - 'a' + 'A' : *at);
+        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
     }
 }
 

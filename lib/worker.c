@@ -10,8 +10,6 @@
 #include "lib/check.h"
 #include "lib/worker_parts.h"
 
-enum { THREADS_MAX = 64 };
-
 void mmq_pipe_signal(struct _zsock_t *pipe)
 {
     mmq_message message;
@@ -26,8 +24,8 @@ static void free_worker(mmq_worker *worker)
 {
     zsock_destroy(&worker->control);
     zsock_destroy(&worker->loop_control);
-    free((void *)(uintptr_t)worker->options.endpoint);
-    free((void *)(uintptr_t)worker->options.service);
+    free(worker->endpoint);
+    free(worker->service);
     free(worker);
 }
 
@@ -44,14 +42,13 @@ static mmq_worker *make_worker(const mmq_worker_options *options)
         return NULL;
     }
     worker->options = *options;
-    worker->options.endpoint = strdup(options->endpoint);
-    worker->options.service = strdup(options->service);
-    worker->options.threads = clamp(options->threads, THREADS_MAX);
+    worker->options.endpoint = worker->endpoint = strdup(options->endpoint);
+    worker->options.service = worker->service = strdup(options->service);
+    worker->options.threads = clamp(options->threads, MMQ_WORK_THREADS_MAX);
     worker->options.capacity = clamp(options->capacity, MMQ_CAPACITY_MAX);
     worker->options.batch_max = clamp(options->batch_max, worker->options.capacity);
     worker->control = zsys_create_pipe(&worker->loop_control);
-    if (worker->options.endpoint == NULL || worker->options.service == NULL ||
-        worker->control == NULL) {
+    if (worker->endpoint == NULL || worker->service == NULL || worker->control == NULL) {
         free_worker(worker);
         return NULL;
     }

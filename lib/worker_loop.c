@@ -33,7 +33,6 @@ enum {
     BACKOFF_MOST_MS = 1000,
     LINGER_MS = 1000,
     FIXED_ITEMS = 3, /* of zmq_poll: control, DEALER, its monitor */
-    THREADS_MAX = 64,
 };
 
 typedef enum loop_state { STARTING, SERVING, DRAINING, STOPPING } loop_state;
@@ -59,7 +58,7 @@ struct loop {
     int64_t heartbeat_ns; /* when we say something next */
     int64_t open_ns;      /* when to connect again */
     unsigned failures;    /* connections in a row over which the broker said nothing */
-    zmq_pollitem_t items[FIXED_ITEMS + THREADS_MAX];
+    zmq_pollitem_t items[FIXED_ITEMS + MMQ_WORK_THREADS_MAX];
 };
 
 /* ---- the connection ----------------------------------------------------------------------- */

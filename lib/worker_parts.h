@@ -14,9 +14,12 @@
 #include "metricmq/protocol.h"
 #include "metricmq/worker.h"
 
+enum { MMQ_WORK_THREADS_MAX = 64 };
+
 struct mmq_worker {
-    mmq_worker_options options; /* endpoint and service are our copies */
-    struct _zsock_t *control;   /* the owner's end: wakes the loop; hears whether it started */
+    mmq_worker_options options; /* with the strings below */
+    char *endpoint, *service;
+    struct _zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
     struct _zsock_t *loop_control;
     pthread_t loop;
     atomic_bool stopping;

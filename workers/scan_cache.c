@@ -43,6 +43,7 @@ mmq_scan_cache *mmq_scan_cache_new(void)
 /* The caller has the mutex, here and below. */
 static mmq_scan *take_entry(mmq_scan_cache *cache, struct entry *entry)
 {
+    CHECK(entry != NULL);
     mmq_scan *scan = entry->scan;
     cache->bytes -= entry->bytes;
     entry->scan = NULL;

@@ -242,11 +242,9 @@ static int import_file(mmq_client *client, const mmq_config *config, const char 
     file->path = path;
     mmq_err err = open_file(file, &why);
     int status = MMQ_EXIT_DONE;
-    if (err) {
-        status = mmq_failed("%s: %s", path, why.text);
-    } else if (check_file(file, &why)) {
+    if (!err && check_file(file, &why)) {
         status = mmq_failed("%s: line %" PRId64 ": %s", path, file->csv.line, why.text);
-    } else if (load_file(file, client, config, quiet, &why)) {
+    } else if (err || load_file(file, client, config, quiet, &why)) {
         status = mmq_failed("%s: %s", path, why.text);
     }
     if (file->stream) {

@@ -62,7 +62,7 @@ static int bind_socket(const struct addrinfo *info)
 
 static bool print_url(int fd, char url[MMQ_HTTP_URL_MAX])
 {
-    struct sockaddr_storage bound;
+    struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
     char host[64], port[PORT_MAX];
     if (getsockname(fd, (struct sockaddr *)&bound, &size) ||

@@ -267,7 +267,7 @@ static mmq_err note_growth(mmq_store *store, const mmq_metric_head *metric, mmq_
 static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const mmq_write_rows *rows,
                         size_t from, mmq_why *why)
 {
-    metric_state state;
+    metric_state state = {0};
     mmq_err err = read_state(store, metric->key, &state, why);
     if (err == MMQ_OK) {
         err = note_growth(store, metric, why);
@@ -374,7 +374,7 @@ static mmq_err find_row(mmq_store *store, int64_t metric, int64_t rowid, int64_t
 static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t i,
                          int64_t *unscored, mmq_why *why)
 {
-    int64_t timestamp;
+    int64_t timestamp = 0;
     bool scored = false;
     mmq_err err = find_row(store, metric, rows->rowid[i], &timestamp, &scored, why);
     if (err != MMQ_OK) {
@@ -401,7 +401,7 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
     if (err != MMQ_OK || rows->count == 0) {
         return err;
     }
-    metric_state state;
+    metric_state state = {0};
     err = read_state(store, metric.key, &state, why);
     for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
         err = set_score(store, metric.key, rows, i, &state.unscored, why);
