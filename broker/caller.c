@@ -129,6 +129,7 @@ static mmq_err send_to(mmq_caller *caller, mmq_message *message)
 /* Makes the 503 that stays if the FINAL has to go. */
 static bool make_instead(mmq_caller *caller, const mmq_job *job, mmq_message *out)
 {
+    CHECK(job != NULL);
     const mmq_header header = {.id = job->id,
                                .id_size = job->id_size,
                                .status = 503,

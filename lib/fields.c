@@ -69,7 +69,8 @@ static bool convert_integer(const mmq_value *value, int64_t *out)
         return true;
     }
     /* -2^63 is a double, 2^63 - 1 is not; NaN fails the first comparison. */
-    if (value->type == MMQ_FLOAT && value->number >= -0x1p63 && value->number < 0x1p63 &&
+    const double bound = 9223372036854775808.0;
+    if (value->type == MMQ_FLOAT && value->number >= -bound && value->number < bound &&
         value->number == trunc(value->number)) {
         *out = (int64_t)value->number;
         return true;

@@ -121,7 +121,7 @@ enum MHD_Result mmq_exchange_handle(void *adapter, struct MHD_Connection *connec
                                     const char *url, const char *method, const char *version,
                                     const char *data, size_t *size, void **context);
 /* MHD_OPTION_NOTIFY_COMPLETED: logs and frees. */
-void mmq_exchange_completed(void *adapter, struct MHD_Connection *connection, void **context,
+void mmq_exchange_completed(void *context, struct MHD_Connection *connection, void **slot,
                             enum MHD_RequestTerminationCode how);
 
 /* ---- for the loop ----------------------------------------------------------------------- */
