@@ -333,7 +333,7 @@ static void test_parties(void **state)
     (void)mmq_client_step(f->client);
     zmq_pollitem_t item = {.socket = zsock_resolve(f->broker.router), .events = ZMQ_POLLIN};
     assert_int_equal(zmq_poll(&item, 1, 50), 0); /* the window is full */
-    for (int i = WINDOW; i < MANY + FEW; i++) { /* one answer lets one more through */
+    for (int i = WINDOW; i < MANY + FEW; i++) {  /* one answer lets one more through */
         fake_final(&f->broker, 200, 0, NULL, NULL);
         await_request(&f->broker, f->client);
         few += is_for(f, "few");
