@@ -60,6 +60,27 @@ static bool start_monitor(mmq_dealer *dealer)
     return zsock_connect(dealer->monitor, "%s", name) == 0;
 }
 
+static mmq_err connect_socket(zsock_t *socket, const char *endpoint, mmq_why *why)
+{
+    return zsock_connect(socket, "%s", endpoint) == 0
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EINVAL, "%s is not an endpoint that can be connected to",
+                          endpoint);
+}
+
+/* Only libzmq knows what it takes; the attempt that begins ends with the socket. */
+mmq_err mmq_endpoint_check(const char *endpoint, mmq_why *why)
+{
+    zsock_t *socket = zsock_new(ZMQ_DEALER);
+    if (socket == NULL) {
+        return MMQ_OK; /* no descriptors left: nothing can be said against the endpoint */
+    }
+    zsock_set_linger(socket, 0);
+    mmq_err err = connect_socket(socket, endpoint, why);
+    zsock_destroy(&socket);
+    return err;
+}
+
 mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm, mmq_why *why)
 {
     mmq_dealer *dealer = calloc(1, sizeof *dealer);
@@ -76,8 +97,7 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm,
         return NULL;
     }
     set_options(dealer->socket, endpoint, frame_max, send_hwm);
-    if (zsock_connect(dealer->socket, "%s", endpoint) != 0) {
-        (void)mmq_fail(why, MMQ_EINVAL, "%s is not an endpoint that can be connected to", endpoint);
+    if (connect_socket(dealer->socket, endpoint, why) != MMQ_OK) {
         mmq_dealer_destroy(&dealer, 0);
     }
     return dealer;

@@ -19,6 +19,9 @@ typedef struct mmq_worker_settings {
     const char *server_id; /* NULL: made once at random and kept in the data directory */
 } mmq_worker_settings;
 
+/* MMQ_EINVAL for settings that are wrong whatever the machine is like, so that a mistake of the
+ * user's is told apart from a fault. The upload may be NULL: the role has no use for it. */
+mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *why) MMQ_MUST_USE;
 /* Each starts and returns; the settings' strings are copied. NULL with a sentence in why.
  * Query: refuses to start on a store that is missing, empty, foreign, newer or damaged.
  * Write: makes a store that is missing; waits in the background for the writer's lock if another

@@ -33,8 +33,9 @@ int mmq_import_files(mmq_client *client, const mmq_config *config, const char *c
 int mmq_usage(const char *format, ...) __attribute__((format(printf, 1, 2)));
 int mmq_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* A client of --connect whose broker answers (asked within 5 s); NULL after printing why not. */
-mmq_client *mmq_connect(const mmq_config *config);
+/* A client of --connect whose broker answers (asked within 5 s); NULL after printing why not, with
+ * the exit status in *status. */
+mmq_client *mmq_connect(const mmq_config *config, int *status);
 /* Waits until the broker has a worker for the service. MMQ_ETIMEOUT after timeout_ms. */
 mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeout_ms,
                          mmq_why *why) MMQ_MUST_USE;

@@ -45,19 +45,19 @@ mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeo
     }
 }
 
-mmq_client *mmq_connect(const mmq_config *config)
+mmq_client *mmq_connect(const mmq_config *config, int *status)
 {
     const char *endpoint = mmq_config_text(config, "connect");
     endpoint = endpoint ? endpoint : MMQ_DEFAULT_CLIENTS;
     mmq_why why = {""};
     mmq_client *client = mmq_client_new(endpoint, &why);
     if (!client) {
-        mmq_usage("--connect %s: %s", endpoint, why.text);
+        *status = mmq_usage("--connect: %s", why.text);
         return NULL;
     }
     mmq_err err = ask_service(client, MMQ_SERVICE_QUERY, PING_MS, &why);
     if (err && err != MMQ_ENOTFOUND) {
-        mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
+        *status = mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
         mmq_client_destroy(&client);
     }
     return client;

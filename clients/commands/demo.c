@@ -113,9 +113,10 @@ int mmq_command_demo(const mmq_config *config)
 {
     int64_t metrics = mmq_config_int(config, "metrics");
     int64_t rows = mmq_config_int(config, "rows");
-    mmq_client *client = mmq_connect(config);
+    int status = MMQ_EXIT_FAILED;
+    mmq_client *client = mmq_connect(config, &status);
     if (!client) {
-        return MMQ_EXIT_FAILED;
+        return status;
     }
     mmq_why why = {""};
     mmq_progress progress;

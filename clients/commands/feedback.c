@@ -72,8 +72,8 @@ int mmq_command_feedback(const mmq_config *config)
     mmq_buffer_init(&extra, EXTRA_BYTES);
     int status = MMQ_EXIT_USAGE;
     if (pack_extra(&extra, config)) {
-        mmq_client *client = mmq_connect(config);
-        status = client ? call_dump(client, config, operands[0], &extra) : MMQ_EXIT_FAILED;
+        mmq_client *client = mmq_connect(config, &status);
+        status = client ? call_dump(client, config, operands[0], &extra) : status;
         mmq_client_destroy(&client);
     }
     mmq_buffer_clear(&extra);

@@ -275,11 +275,12 @@ int mmq_command_import(const mmq_config *config)
     if (count == 0) {
         return mmq_usage("`import` wants at least one file");
     }
-    mmq_client *client = mmq_connect(config);
+    int status = MMQ_EXIT_FAILED;
+    mmq_client *client = mmq_connect(config, &status);
     if (!client) {
-        return MMQ_EXIT_FAILED;
+        return status;
     }
-    int status = mmq_import_files(client, config, files, count, false);
+    status = mmq_import_files(client, config, files, count, false);
     mmq_client_destroy(&client);
     return status;
 }

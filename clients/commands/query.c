@@ -44,12 +44,13 @@ static void add_filters(mmq_args *args, const mmq_config *config)
 
 static int run_stream(const mmq_config *config, mmq_args *args, mmq_form form)
 {
-    mmq_client *client = mmq_connect(config);
+    int status = MMQ_EXIT_FAILED;
+    mmq_client *client = mmq_connect(config, &status);
     if (!client) {
         mmq_args_clear(args);
-        return MMQ_EXIT_FAILED;
+        return status;
     }
-    int status = mmq_output_stream(client, args, (unsigned)mmq_config_int(config, "timeout"), form);
+    status = mmq_output_stream(client, args, (unsigned)mmq_config_int(config, "timeout"), form);
     mmq_client_destroy(&client);
     return status;
 }

@@ -152,7 +152,7 @@ int mmq_command_http(const mmq_config *config)
     return status;
 }
 
-static mmq_role *start_worker(const char *kind, const mmq_worker_settings *settings, mmq_why *why)
+static mmq_role *new_worker(const char *kind, const mmq_worker_settings *settings, mmq_why *why)
 {
     if (strcmp(kind, "query") == 0) {
         return mmq_query_worker_new(settings, why);
@@ -161,6 +161,21 @@ static mmq_role *start_worker(const char *kind, const mmq_worker_settings *setti
         return mmq_write_worker_new(settings, true, why);
     }
     return mmq_feedback_worker_new(settings, why);
+}
+
+/* NULL after printing why, with the exit status in *status. */
+static mmq_role *start_worker(const char *kind, const mmq_worker_settings *settings, int *status)
+{
+    mmq_why why = {""};
+    if (mmq_worker_settings_check(settings, &why)) {
+        *status = mmq_usage("%s", why.text);
+        return NULL;
+    }
+    mmq_role *role = new_worker(kind, settings, &why);
+    if (!role) {
+        *status = mmq_failed("%s", why.text);
+    }
+    return role;
 }
 
 int mmq_command_worker(const mmq_config *config)
@@ -184,15 +199,16 @@ int mmq_command_worker(const mmq_config *config)
     mmq_worker_settings settings =
         worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
     settings.capacity = (unsigned)mmq_config_int(config, "capacity");
-    mmq_role *role = start_worker(kinds[0], &settings, &why);
+    int status = MMQ_EXIT_FAILED;
+    mmq_role *role = start_worker(kinds[0], &settings, &status);
     free(store);
     free(upload);
     if (!role) {
-        return mmq_failed("%s", why.text);
+        return status;
     }
     printf("metricmq worker ready: service=metric.%s", kinds[0]);
     say_ready();
-    int status = wait_for_end(&signals, &role, 1);
+    status = wait_for_end(&signals, &role, 1);
     mmq_role_destroy(&role);
     return status;
 }
@@ -205,6 +221,9 @@ static mmq_err start_roles(struct house *house, const mmq_config *config, mmq_wh
     const mmq_worker_settings worker =
         worker_settings(config, MMQ_INPROC_WORKERS, house->store, house->upload);
     const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS);
+    if (mmq_worker_settings_check(&worker, why)) {
+        return MMQ_EINVAL;
+    }
     /* The adapter listens last: what it lets in is served. */
     if (!(house->broker = mmq_broker_new(&broker, why))) {
         return MMQ_EINVAL;

@@ -140,11 +140,12 @@ int mmq_command_status(const mmq_config *config)
     if (strcmp(format, "table") != 0 && strcmp(format, "json") != 0) {
         return mmq_usage("`status` has no --format %s; it has table and json", format);
     }
-    mmq_client *client = mmq_connect(config);
+    int status = MMQ_EXIT_FAILED;
+    mmq_client *client = mmq_connect(config, &status);
     if (!client) {
-        return MMQ_EXIT_FAILED;
+        return status;
     }
-    int status = show(client, config);
+    status = show(client, config);
     while (mmq_config_flag(config, "watch") && isatty(STDOUT_FILENO) && status == MMQ_EXIT_DONE) {
         (void)poll(NULL, 0, WATCH_MS);
         fputs("\033[H\033[J", stdout);

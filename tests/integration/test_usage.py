@@ -54,6 +54,20 @@ class Usage(harness.Case):
             self.assertIn(str(port), self.refused("up", *data, "--http", f"127.0.0.1:{port}"))
             self.assertIn(str(port), self.refused("up", *data, "--bind", f"tcp://127.0.0.1:{port}"))
 
+    def test_settings_that_can_never_work_are_2(self):
+        """A mistake in the configuration is told apart from a fault of the machine."""
+        data = ["--data", self.folder / "data"]
+        for settings in (["--store", "mysql:x"], ["--upload", "ftp:x"], ["--server-id", "a/b"]):
+            named = settings[0].removeprefix("--")
+            self.assertIn(named, self.refused("worker", "feedback", *data, *settings))
+            line = self.refused("up", *data, "--http", "127.0.0.1:0", "--bind", harness.LOCAL, "--bind-workers",
+                                harness.LOCAL, *settings)
+            self.assertEqual((named in line, line.count("\n")), (True, 1), line)
+        for command in (["worker", "query", *data], ["models"], ["query"], ["status"], ["demo"], ["feedback", "x"],
+                        ["import", __file__], ["http", "--http", "127.0.0.1:0"]):
+            for endpoint in ("nowhere", "tcp://127.0.0.1:x"):
+                self.assertIn(endpoint, self.refused(*command, "--connect", endpoint, timeout=20))
+
     def test_flags_win_over_environment_over_file(self):
         file = self.folder / "metricmq.conf"
         for number, (name, flag, env) in enumerate(((1, [], {}), (2, [], {"METRICMQ_DATA": "env"}),

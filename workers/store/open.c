@@ -47,6 +47,13 @@ char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why)
     return copy;
 }
 
+mmq_err mmq_store_url_check(const char *url, mmq_why *why)
+{
+    mmq_err err;
+    free(mmq_store_path(url, &err, why));
+    return err;
+}
+
 /* True if the log holds pages that the file may be waiting for. */
 static bool has_log(const char *path)
 {

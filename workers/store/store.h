@@ -33,6 +33,8 @@ typedef enum mmq_store_mode {
  * version or damaged; MMQ_EINVAL: a url that is not understood. NULL in *out on failure. */
 mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out,
                        mmq_why *why) MMQ_MUST_USE;
+/* MMQ_EINVAL: a url that is not understood; the disk is not looked at. */
+mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_close(mmq_store **store);
 
 /* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.
