@@ -1,3 +1,4 @@
+/* The door alone, so that tests can link all that is behind it. */
 #include "clients/commands/commands.h"
 
 int main(int argc, char **argv)

@@ -12,7 +12,7 @@
 
 typedef struct mmq_cursor {
     uint64_t binding; /* digest of the arguments that the cursor is bound to */
-    uint64_t store;   /* the store's random id: a restored store has another */
+    uint64_t store;   /* the store's random id */
     int64_t commit;   /* the stream shows what this commit showed */
     int64_t metric;   /* key of the one metric, or of the current one (order "metric"); 0: none */
     int64_t bound;    /* its last rowid at `commit`; 0 with metric 0 */

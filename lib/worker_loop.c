@@ -363,7 +363,6 @@ static void take_note(struct loop *loop, mmq_work_thread *thread, mmq_message *m
         take_answer(loop, thread, note, message);
         break;
     case MMQ_NOTE_ENDED:
-        thread->ended = true;
         loop->ended_count++;
         break;
     }

@@ -48,8 +48,7 @@ typedef struct mmq_work_thread {
     pthread_t pthread;
     struct _zsock_t *loop_pipe;
     size_t outstanding; /* requests handed over and not ended */
-    bool ended;
-    mmq_message stuck; /* waits until the broker takes it; the pipe is not read meanwhile */
+    mmq_message stuck;  /* waits until the broker takes it; the pipe is not read meanwhile */
     /* the work thread's */
     struct _zsock_t *pipe;
     size_t open; /* requests of the batch that have not ended */

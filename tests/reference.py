@@ -22,7 +22,7 @@ def read_csv(path):
 
 
 def select(metrics, uid=None, begin=None, end=None, anomaly=None, limit=None, rowid=None, order="time"):
-    """Rows (uid, timestamp, value, anomaly_score, rowid) of design section 4.3.
+    """Rows (uid, timestamp, value, anomaly_score, rowid) as docs/protocol.md has them.
 
     metrics: {uid: rows as read_csv makes them}.
     """

@@ -18,9 +18,8 @@ enum {
 
 typedef struct mmq_dump {
     char uid[MMQ_UID_MAX + 1];
-    int64_t created; /* epoch seconds */
-    mmq_buffer
-        extra; /* packed map; keys sorted at every level, so that their order means nothing */
+    int64_t created;  /* epoch seconds */
+    mmq_buffer extra; /* packed map; keys sorted at every level: their order means nothing */
     char digest[MMQ_DIGEST_HEX + 1]; /* of uid, created and extra */
     char name[MMQ_DUMP_NAME + 1];    /* of its job: the digest's beginning */
     bool progress;                   /* PARTIALs are wanted */

@@ -96,10 +96,7 @@ static uint64_t digest_parts(const mmq_part *parts, size_t count)
     return digest;
 }
 
-#define PART(value_)                                                                               \
-    {                                                                                              \
-        &(value_), sizeof(value_)                                                                  \
-    }
+#define PART(value_) ((mmq_part){&(value_), sizeof(value_)})
 
 static uint64_t bind_data(const mmq_selection *s)
 {

@@ -1,6 +1,6 @@
-/* A metric's record on the wire: a msgpack map with the keys of design section 5 in this order:
- * uid, datasource, name, description, server, location, parameters (a map), status, message,
- * last_timestamp (text or nil), poll_interval, tag_name, last_rowid, display_name. */
+/* A metric's record on the wire: a msgpack map with these keys in this order: uid, datasource,
+ * name, description, server, location, parameters (a map), status, message, last_timestamp (text or
+ * nil), poll_interval, tag_name, last_rowid, display_name. */
 #ifndef MMQ_RECORD_H
 #define MMQ_RECORD_H
 

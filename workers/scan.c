@@ -420,12 +420,11 @@ static void mark_place(mmq_scan *scan)
 
 mmq_err mmq_scan_next(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_why *why)
 {
-    mmq_err err = MMQ_OK;
     *run = (mmq_scan_run){.prefix = &scan->prefix, .columns = &scan->columns};
     settle_top(scan);
     if (scan->heap_count > 0 && !has_rows(top_lane(scan))) {
         run->read = true;
-        err = fill_lane(scan, top_lane(scan), store, why);
+        mmq_err err = fill_lane(scan, top_lane(scan), store, why);
         if (err != MMQ_OK) {
             return err;
         }

@@ -67,26 +67,20 @@ typedef struct write_args {
     bool has_first_rowid;
 } write_args;
 
-#define UID_FIELD                                                                                  \
-    {                                                                                              \
-        "uid", MMQ_KIND_TEXT, true, offsetof(write_args, uid), MMQ_NO_GIVEN                        \
-    }
-#define ROWS_FIELD                                                                                 \
-    {                                                                                              \
-        "rows", MMQ_KIND_BYTES, true, offsetof(write_args, rows), MMQ_NO_GIVEN                     \
-    }
+#define UID_FIELD  "uid", MMQ_KIND_TEXT, true, offsetof(write_args, uid), MMQ_NO_GIVEN
+#define ROWS_FIELD "rows", MMQ_KIND_BYTES, true, offsetof(write_args, rows), MMQ_NO_GIVEN
 
 static const mmq_field_spec create_fields[] = {
     {"metric", MMQ_KIND_MAP, true, offsetof(write_args, metric), MMQ_NO_GIVEN},
 };
 static const mmq_field_spec append_fields[] = {
-    UID_FIELD,
-    ROWS_FIELD,
+    {UID_FIELD},
+    {ROWS_FIELD},
     {"first_rowid", MMQ_KIND_INT, false, offsetof(write_args, first_rowid),
      offsetof(write_args, has_first_rowid)},
 };
-static const mmq_field_spec score_fields[] = {UID_FIELD, ROWS_FIELD};
-static const mmq_field_spec delete_fields[] = {UID_FIELD};
+static const mmq_field_spec score_fields[] = {{UID_FIELD}, {ROWS_FIELD}};
+static const mmq_field_spec delete_fields[] = {{UID_FIELD}};
 
 /* A uid as the store takes it. */
 typedef struct uid_text {

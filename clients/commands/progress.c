@@ -1,3 +1,4 @@
+/* The line is drawn over itself; nothing is drawn where stderr goes to a file or a pipe. */
 #include "clients/commands/progress.h"
 
 #include <inttypes.h>

@@ -1,3 +1,4 @@
+/* Which version of metricmq this is. */
 #ifndef METRICMQ_VERSION_H
 #define METRICMQ_VERSION_H
 

@@ -36,8 +36,7 @@ typedef struct mmq_worker_options {
     void *shared;       /* borrowed; handed to thread_new */
     /* Called in each work thread before its first request; the result is the handler's context.
      * NULL: the worker does not start (or, later, stops) and `failed` tells why. May block, e.g. on
-     * a lock: the worker says READY only when every thread has its context. `stopping` may be
-     * polled by what blocks. Optional. */
+     * a lock: the worker says READY only when every thread has its context. Optional. */
     void *(*thread_new)(void *shared, mmq_why *why);
     void (*thread_destroy)(void **context);
     /* Called in a work thread with 1..batch_max requests; each must end in mmq_request_final. */

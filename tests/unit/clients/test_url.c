@@ -1,3 +1,4 @@
+/* Request targets and routes: what is decoded, what is refused, which handler takes which path. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
