@@ -9,7 +9,7 @@
  * Commits are numbered. The store remembers for at least an hour how long each metric was at which
  * commit, so that a stream may go on as of its first page.
  *
- * Errors: MMQ_EBUSY (locked for longer than busy_ms), MMQ_EIO, MMQ_ENOSPC, MMQ_ECORRUPT (damaged),
+ * Errors: MMQ_EBUSY (locked for longer than 5 s), MMQ_EIO, MMQ_ENOSPC, MMQ_ECORRUPT (damaged),
  * MMQ_ENOMEM, each with a sentence in why. After an error in a transaction only end/rollback is
  * allowed. */
 #ifndef MMQ_STORE_H
@@ -26,7 +26,7 @@ typedef struct mmq_store mmq_store;
 
 typedef enum mmq_store_mode {
     MMQ_STORE_READ,  /* must exist; never written */
-    MMQ_STORE_WRITE, /* made if there is none; needs the writer's lock (store_lock.h) */
+    MMQ_STORE_WRITE, /* made if there is none; needs the writer's lock */
 } mmq_store_mode;
 
 /* url: "sqlite:PATH". MMQ_ENOTFOUND: no such file (READ); MMQ_ECORRUPT: empty, foreign, of a newer
@@ -46,7 +46,7 @@ void mmq_store_unlock(mmq_store_lock **lock);
 /* ---- reading ---------------------------------------------------------------------------- */
 
 typedef struct mmq_snapshot {
-    uint64_t store; /* random, per store and per restore */
+    uint64_t store; /* random, drawn when the store was made */
     int64_t commit; /* number of the last commit */
 } mmq_snapshot;
 
@@ -120,10 +120,9 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_store_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_rollback(mmq_store *store);
 
-/* Makes a metric of metric's fields (head.uid, "" -> the caller has derived one before; the rest of
- * head is filled in). Exists under the same uid and identity: *metric is replaced by the existing
- * record. MMQ_ECONFLICT: the identity exists under another uid, or the uid with another identity.
- */
+/* Makes a metric of metric's fields; of head only the uid is given, the rest is filled in. If it
+ * exists under the same uid and identity, *metric is replaced by the existing record.
+ * MMQ_ECONFLICT: the identity exists under another uid, or the uid with another identity. */
 mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why) MMQ_MUST_USE;
 
 typedef struct mmq_appended {
