@@ -5,6 +5,7 @@
 
 #include "lib/check.h"
 #include "lib/clock.h"
+#include "lib/log.h"
 #include "lib/unpack.h"
 #include "lib/worker_parts.h"
 
@@ -180,11 +181,23 @@ static bool send_final(mmq_request *request, const mmq_final *final, mmq_frame *
     return sent;
 }
 
+/* Only those who asked for a trace are logged: a line for each request would cost as much as the
+ * request does. */
+static void log_traced(const mmq_request *request, const mmq_final *final)
+{
+    if (request->trace != NULL) {
+        mmq_log(MMQ_INFO, "request answered",
+                MMQ_S("service", request->thread->worker->options.service),
+                MMQ_I("status", final->status), MMQ_S("trace", request->trace));
+    }
+}
+
 void mmq_request_final(mmq_request **request_p, const mmq_final *final, mmq_frame *payload)
 {
     mmq_request *request = *request_p;
     mmq_work_thread *thread = request->thread;
     CHECK(thread->open > 0);
+    log_traced(request, final);
     const mmq_final poor = {.status = 503, .rows = -1, .error = "no memory for the answer"};
     if (!send_final(request, final, payload) && !send_final(request, &poor, NULL)) {
         /* a note alone fits into its frame without memory of its own */

@@ -1,7 +1,9 @@
 """The adapter, broker and workers as processes of their own: the bus dies in the middle of an answer (F44)."""
 import json
+import re
 import socket
 
+import bus
 import harness
 
 
@@ -12,14 +14,29 @@ class Roles(harness.Case):
         self.broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
         self.addCleanup(self.broker.kill)
         workers = self.broker.ready["workers"]
+        self.workers = {}
         for kind in ("write", "query"):
-            worker = harness.Program("worker", kind, "--connect", workers, "--store", self.store,
+            self.workers[kind] = worker = harness.Program("worker", kind, "--connect", workers, "--store", self.store,
                                      "--data", self.folder)
             self.addCleanup(worker.stop)
         self.clients = self.broker.ready["clients"]
         self.http = harness.Program("http", "--connect", self.clients, "--http", "127.0.0.1:0", "--timeout", "3s")
         self.addCleanup(self.http.stop)
         harness.run("demo", "--connect", self.clients, "--metrics", "10", "--rows", "20000")
+
+    def test_traces(self):
+        """Both ends of the bus log a request under one name; who sends no trace is not logged by a worker."""
+        self.assertEqual(harness.http_get(self.http, "/_models/nobody")[0], 404)
+        line = harness.wait_until(lambda: re.search(r"path=/_models/nobody .* trace=(\S+)", self.http.errors()),
+                                  what="the adapter's line")
+        with bus.Bus(self.clients) as client:
+            client.call("metric.query", {"op": "stats", "trace": "t-query"})
+            with self.assertRaises(bus.Refused):
+                client.call("metric.write", {"op": "delete", "uid": "nobody", "trace": "t-write"})
+        for kind, trace, status in (("query", line.group(1), 404), ("query", "t-query", 200),
+                                    ("write", "t-write", 404)):
+            self.assertIn(f"service=metric.{kind} status={status} trace={trace}\n", self.workers[kind].errors())
+        self.assertEqual(self.workers["write"].errors().count("request answered"), 1)
 
     def test_broker_dies(self):
         status, _, body = harness.http_get(self.http, "/health/ready")
