@@ -5,8 +5,19 @@
 #include <stdbool.h>
 #include <string.h>
 
+/* Spreadsheets put one before UTF-8. */
+static void skip_mark(FILE *file)
+{
+    static const char mark[3] = "\xef\xbb\xbf";
+    char start[sizeof mark];
+    if (fread(start, 1, sizeof start, file) != sizeof start || memcmp(start, mark, sizeof mark)) {
+        rewind(file);
+    }
+}
+
 void mmq_csv_init(mmq_csv *csv, FILE *file)
 {
+    skip_mark(file);
     csv->file = file;
     csv->line = 0;
     csv->next_line = 1;

@@ -24,6 +24,7 @@ typedef struct mmq_csv {
     char text[MMQ_CSV_RECORD];
 } mmq_csv;
 
+/* file: at its start, rewindable. A byte order mark there is passed over. */
 void mmq_csv_init(mmq_csv *csv, FILE *file);
 /* Reads the next record into csv->fields, which last until the next call. MMQ_EEND at the end of
  * the file (an empty last line is none); MMQ_EINVAL: bad quoting, too many fields, too long;

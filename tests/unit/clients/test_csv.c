@@ -83,6 +83,14 @@ static void test_lines_are_counted_over_quoted_breaks(void **state)
     expect_bad("\"a\nb\nc\",d\nx\"y\n", 4);
 }
 
+static void test_byte_order_mark(void **state)
+{
+    (void)state;
+    expect("\xef\xbb\xbf\"a\",b\n\xef\xbb\xbf", "|a|b||\xef\xbb\xbf|");
+    expect("\xef\xbb\xbf", "");
+    expect("\xef\xbb\n", "|\xef\xbb|");
+}
+
 static void test_bounds(void **state)
 {
     (void)state;
@@ -106,6 +114,7 @@ int main(void)
         cmocka_unit_test(test_records),
         cmocka_unit_test(test_quotes),
         cmocka_unit_test(test_lines_are_counted_over_quoted_breaks),
+        cmocka_unit_test(test_byte_order_mark),
         cmocka_unit_test(test_bounds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
