@@ -1,15 +1,12 @@
 /* The feedback worker behind a stand-in for the broker: answers, refusals, 202. F67, F69, F76. */
 #include "spool_world.h"
+#include "stand_in.h"
 
 #include "lib/clock.h"
 #include "lib/unpack.h"
 #include "workers/workers.h"
 
-enum { WAIT_MS = 20000 };
-
-static void *context, *router;
-static char endpoint[128], upload[128];
-static mmq_frame peer; /* the worker's routing id */
+static char upload[128];
 static mmq_role *role;
 static mmq_store *writer;
 
@@ -33,80 +30,30 @@ static void start_worker(const char *store)
     role = mmq_feedback_worker_new(&settings, &why);
 }
 
-/* The next message that is no heartbeat. */
-static mmq_envelope receive(mmq_message *message)
-{
-    mmq_envelope envelope;
-    do {
-        zmq_pollitem_t item = {.socket = router, .events = ZMQ_POLLIN};
-        assert_int_equal(zmq_poll(&item, 1, WAIT_MS), 1);
-        assert_ok(mmq_message_receive(message, router, MMQ_MESSAGE_MAX));
-        assert_ok(mmq_envelope_parse_worker(message, 1, &envelope, &why));
-    } while (envelope.command == MMQ_WORKER_HEARTBEAT);
-    return envelope;
-}
-
 static int begin(void **state)
 {
     (void)state;
     world_begin();
-    (void)snprintf(endpoint, sizeof endpoint, "ipc://%s/bus", world_folder);
     (void)snprintf(upload, sizeof upload, "file:%s/uploads", world_folder);
     writer = world_open(MMQ_STORE_WRITE);
     assert_ok(mmq_store_begin_write(writer, &why));
     assert_ok(world_create(writer, "a", "a"));
     assert_ok(mmq_store_commit(writer, &why));
-    context = zmq_ctx_new();
-    router = zmq_socket(context, ZMQ_ROUTER);
-    assert_int_equal(zmq_bind(router, endpoint), 0);
-    mmq_frame_init(&peer);
+    stand_in_begin();
     start_worker(world_url);
     assert_non_null(role);
-    mmq_message message;
-    mmq_message_init(&message);
-    assert_int_equal(receive(&message).command, MMQ_WORKER_READY);
-    mmq_frame_move(&peer, &message.frames[0]);
-    mmq_message_clear(&message);
+    await_ready();
     return 0;
 }
 
 static int end(void **state)
 {
     (void)state;
-    const int linger = 0;
     mmq_role_destroy(&role);
-    mmq_frame_close(&peer);
-    (void)zmq_setsockopt(router, ZMQ_LINGER, &linger, sizeof linger);
-    (void)zmq_close(router);
-    (void)zmq_ctx_term(context);
+    stand_in_end();
     mmq_store_close(&writer);
     world_end();
     return 0;
-}
-
-/* Sends op with args, which it clears. */
-static void send_request(const char *op, mmq_args *args)
-{
-    mmq_message message, envelope;
-    mmq_buffer body;
-    mmq_frame copy;
-    mmq_args_cstr(args, "op", op);
-    mmq_buffer_init(&body, MMQ_BODY_MAX);
-    mmq_pack_map(&body, args->count);
-    mmq_buffer_add(&body, args->pairs.data, args->pairs.size);
-    mmq_message_init(&message);
-    mmq_message_init(&envelope);
-    assert_ok(mmq_frame_share(&copy, &peer));
-    assert_ok(mmq_message_append(&message, &copy));
-    assert_ok(mmq_envelope_begin_worker(&envelope, MMQ_WORKER_REQUEST, "t", 1));
-    for (size_t i = 0; i < envelope.count; i++) {
-        assert_ok(mmq_message_append(&message, &envelope.frames[i]));
-    }
-    assert_ok(mmq_message_append_copy(&message, body.data, body.size));
-    assert_ok(mmq_message_send_wait(&message, router));
-    mmq_message_clear(&envelope);
-    mmq_buffer_clear(&body);
-    mmq_args_clear(args);
 }
 
 /* {note: text} for extra. */

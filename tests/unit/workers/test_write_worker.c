@@ -1,20 +1,14 @@
 /* The write worker behind a stand-in for the broker: a ROUTER that sends requests and reads FINALs.
  * Covers the four ops, their refusals, group commit and the standby. */
 #include "store_world.h"
+#include "stand_in.h"
 
 #include <time.h>
 
 #include "lib/buffer.h"
-#include "lib/pack.h"
 #include "lib/unpack.h"
-#include "metricmq/protocol.h"
 #include "workers/workers.h"
 
-enum { WAIT_MS = 20000 };
-
-static void *context, *router;
-static char endpoint[128];
-static mmq_frame peer; /* the worker's routing id */
 static mmq_role *role;
 
 /* What a FINAL said. */
@@ -23,30 +17,6 @@ typedef struct answer {
     char error[256];
     mmq_frame payload;
 } answer;
-
-/* The next message that is no heartbeat. */
-static mmq_worker_command receive(mmq_message *message)
-{
-    for (;;) {
-        zmq_pollitem_t item = {.socket = router, .events = ZMQ_POLLIN};
-        assert_int_equal(zmq_poll(&item, 1, WAIT_MS), 1);
-        mmq_envelope envelope;
-        assert_ok(mmq_message_receive(message, router, MMQ_MESSAGE_MAX));
-        assert_ok(mmq_envelope_parse_worker(message, 1, &envelope, &why));
-        if (envelope.command != MMQ_WORKER_HEARTBEAT) {
-            return (mmq_worker_command)envelope.command;
-        }
-    }
-}
-
-static void await_ready(void)
-{
-    mmq_message message;
-    mmq_message_init(&message);
-    assert_int_equal(receive(&message), MMQ_WORKER_READY);
-    mmq_frame_move(&peer, &message.frames[0]);
-    mmq_message_clear(&message);
-}
 
 static void start_worker(bool wait)
 {
@@ -58,11 +28,7 @@ static int begin(void **state)
 {
     (void)state;
     world_begin();
-    (void)snprintf(endpoint, sizeof endpoint, "ipc://%s/bus", world_folder);
-    context = zmq_ctx_new();
-    router = zmq_socket(context, ZMQ_ROUTER);
-    assert_int_equal(zmq_bind(router, endpoint), 0);
-    mmq_frame_init(&peer);
+    stand_in_begin();
     return 0;
 }
 
@@ -70,48 +36,18 @@ static int end(void **state)
 {
     (void)state;
     mmq_role_destroy(&role);
-    mmq_frame_close(&peer);
-    int linger = 0;
-    (void)zmq_setsockopt(router, ZMQ_LINGER, &linger, sizeof linger);
-    (void)zmq_close(router);
-    (void)zmq_ctx_term(context);
+    stand_in_end();
     world_end();
     return 0;
-}
-
-/* Sends op with args, which it clears. */
-static void send_request(const char *op, mmq_args *args)
-{
-    mmq_message message, envelope;
-    mmq_buffer body;
-    mmq_frame copy;
-    mmq_args_cstr(args, "op", op);
-    mmq_buffer_init(&body, MMQ_BODY_MAX);
-    mmq_pack_map(&body, args->count);
-    mmq_buffer_add(&body, args->pairs.data, args->pairs.size);
-    mmq_message_init(&message);
-    mmq_message_init(&envelope);
-    assert_ok(mmq_frame_share(&copy, &peer));
-    assert_ok(mmq_message_append(&message, &copy));
-    assert_ok(mmq_envelope_begin_worker(&envelope, MMQ_WORKER_REQUEST, "t", 1));
-    for (size_t i = 0; i < envelope.count; i++) {
-        assert_ok(mmq_message_append(&message, &envelope.frames[i]));
-    }
-    assert_ok(mmq_message_append_copy(&message, body.data, body.size));
-    assert_ok(mmq_message_send_wait(&message, router));
-    mmq_message_clear(&envelope);
-    mmq_buffer_clear(&body);
-    mmq_args_clear(args);
 }
 
 static void receive_answer(answer *out)
 {
     mmq_message message;
-    mmq_envelope envelope;
     mmq_header header;
     mmq_message_init(&message);
-    assert_int_equal(receive(&message), MMQ_WORKER_FINAL);
-    assert_ok(mmq_envelope_parse_worker(&message, 1, &envelope, &why));
+    const mmq_envelope envelope = receive(&message);
+    assert_int_equal(envelope.command, MMQ_WORKER_FINAL);
     mmq_frame *frame = &message.frames[envelope.body];
     assert_ok(mmq_header_parse(mmq_frame_data(frame), mmq_frame_size(frame), &header));
     out->status = header.status;
