@@ -5,6 +5,7 @@
 #include "clients/commands/commands.h"
 #include "clients/commands/reply.h"
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "lib/pack.h"
 
 enum { EXTRA_BYTES = 1024 * 1024 };
@@ -27,13 +28,48 @@ static bool pack_extra(mmq_buffer *out, const mmq_config *config)
     return true;
 }
 
-static int print_key(const mmq_result *result)
+/* {"key": ...}, whatever bytes the answer's key has. */
+static bool print_json(const mmq_frame *payload)
+{
+    mmq_buffer text;
+    mmq_why why;
+    mmq_buffer_init(&text, EXTRA_BYTES);
+    bool good = mmq_json_from_msgpack(mmq_frame_data(payload), mmq_frame_size(payload), &text,
+                                      &why) == MMQ_OK &&
+                !text.failed;
+    if (good) {
+        printf("%.*s\n", (int)text.size, (const char *)text.data);
+    }
+    mmq_buffer_clear(&text);
+    return good;
+}
+
+static bool print_key(const char *format, const mmq_frame *payload)
 {
     mmq_value key;
-    if (!mmq_reply_find(&result->payload, "key", &key) || key.type != MMQ_STR) {
+    if (!mmq_reply_find(payload, "key", &key) || key.type != MMQ_STR) {
+        return false;
+    }
+    switch (format[0]) {
+    case 'j':
+        return print_json(payload);
+    case 'm':
+        fwrite(mmq_frame_data(payload), 1, mmq_frame_size(payload), stdout);
+        return true;
+    case 'c':
+        printf("key\r\n%.*s\r\n", (int)key.text.size, key.text.data);
+        return true;
+    default:
+        printf("%.*s\n", (int)key.text.size, key.text.data);
+        return true;
+    }
+}
+
+static int print_result(const char *format, const mmq_result *result)
+{
+    if (!print_key(format, &result->payload)) {
         return mmq_failed("the answer holds no key");
     }
-    printf("%.*s\n", (int)key.text.size, key.text.data);
     if (result->status == 202) {
         fputs("metricmq: not uploaded yet: it is kept and tried again in the background\n", stderr);
     }
@@ -57,7 +93,7 @@ static int call_dump(mmq_client *client, const mmq_config *config, const char *u
     if (err) {
         return mmq_failed("%s", why.text);
     }
-    int status = print_key(&result);
+    int status = print_result(mmq_config_text(config, "format"), &result);
     mmq_result_clear(&result);
     return status;
 }

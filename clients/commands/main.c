@@ -47,7 +47,7 @@ static const struct command commands[] = {
     {"query", "[UID]", "rows of one metric or of all", mmq_command_query,
      NAMES("connect", "timeout", "format", "from", "to", "anomaly", "limit", "rowid", "order")},
     {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
-     NAMES("connect", "timeout", "extra")},
+     NAMES("connect", "timeout", "format", "extra")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", "timeout", "format", "watch")},
 };

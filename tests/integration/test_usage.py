@@ -1,5 +1,6 @@
 """Commands, options and configuration as users meet them (F25, F31)."""
 import json
+import re
 import socket
 
 import bus
@@ -53,6 +54,8 @@ class Usage(harness.Case):
             port = taken.getsockname()[1]
             self.assertIn(str(port), self.refused("up", *data, "--http", f"127.0.0.1:{port}"))
             self.assertIn(str(port), self.refused("up", *data, "--bind", f"tcp://127.0.0.1:{port}"))
+        for flag in ("--bind", "--bind-workers"):  # libzmq would take the port modulo 65536
+            self.assertIn("65535", self.refused("up", *data, flag, "tcp://127.0.0.1:99999"))
 
     def test_settings_that_can_never_work_are_2(self):
         """A mistake in the configuration is told apart from a fault of the machine."""
@@ -65,7 +68,7 @@ class Usage(harness.Case):
             self.assertEqual((named in line, line.count("\n")), (True, 1), line)
         for command in (["worker", "query", *data], ["models"], ["query"], ["status"], ["demo"], ["feedback", "x"],
                         ["import", __file__], ["http", "--http", "127.0.0.1:0"]):
-            for endpoint in ("nowhere", "tcp://127.0.0.1:x"):
+            for endpoint in ("nowhere", "tcp://127.0.0.1:x", "tcp://127.0.0.1:99999"):
                 self.assertIn(endpoint, self.refused(*command, "--connect", endpoint, timeout=20))
 
     def test_flags_win_over_environment_over_file(self):
@@ -112,6 +115,11 @@ class Usage(harness.Case):
                 self.assertEqual(len(table.out.splitlines()), 51)
                 key = harness.run("feedback", uid, *client, "--extra", "note=hello").out.strip()
                 self.assertTrue((data / "uploads" / key).is_file(), key)
+                for form, wanted in (("json", r'\{"key":"(.+)"\}\n'), ("csv", "key\r\n(.+)\r\n"), ("table", "(.+)\n")):
+                    text = harness.run("feedback", uid, *client, "--format", form).stdout.decode()
+                    self.assertTrue((data / "uploads" / re.fullmatch(wanted, text).group(1)).is_file(), text)
+                packed = harness.run("feedback", uid, *client, "--format", "msgpack").stdout
+                self.assertTrue((data / "uploads" / bus.unpack_all(packed)[0]["key"]).is_file(), packed)
                 self.assertEqual(harness.run("feedback", "nobody", *client, check=False).returncode, 1)
                 status = json.loads(harness.run("status", *client, "--format", "json").out)
                 self.assertIn("metric.query", status["broker"]["services"])
