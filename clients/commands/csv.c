@@ -10,7 +10,8 @@ static void skip_mark(FILE *file)
 {
     static const char mark[3] = "\xef\xbb\xbf";
     char start[sizeof mark];
-    if (fread(start, 1, sizeof start, file) != sizeof start || memcmp(start, mark, sizeof mark)) {
+    if (fread(start, 1, sizeof start, file) != sizeof start ||
+        memcmp(start, mark, sizeof mark) != 0) {
         rewind(file);
     }
 }
