@@ -13,6 +13,7 @@
 
 #include "broker/core.h"
 #include "lib/clock.h"
+#include "lib/dealer.h"
 #include "lib/log.h"
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
@@ -90,6 +91,9 @@ static mmq_err set_options(zsock_t *socket, const socket_option *options, size_t
 
 static mmq_err bind_endpoint(zsock_t *socket, const char *endpoint, mmq_why *why)
 {
+    if (!mmq_endpoint_port_fits(endpoint)) {
+        return mmq_fail(why, MMQ_EINVAL, "cannot bind %s: the port is over 65535", endpoint);
+    }
     if (zmq_bind(zsock_resolve(socket), endpoint) != 0) {
         return mmq_fail(why, MMQ_EBUSY, "cannot bind %s: %s", endpoint, zmq_strerror(errno));
     }

@@ -11,6 +11,7 @@
 
 #include <czmq.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,9 +61,16 @@ static bool start_monitor(mmq_dealer *dealer)
     return zsock_connect(dealer->monitor, "%s", name) == 0;
 }
 
+bool mmq_endpoint_port_fits(const char *endpoint)
+{
+    const char *colon = strrchr(endpoint, ':');
+    bool tcp = strncmp(endpoint, "tcp://", 6) == 0;
+    return !tcp || colon == NULL || strtoul(colon + 1, NULL, 10) <= UINT16_MAX;
+}
+
 static mmq_err connect_socket(zsock_t *socket, const char *endpoint, mmq_why *why)
 {
-    return zsock_connect(socket, "%s", endpoint) == 0
+    return mmq_endpoint_port_fits(endpoint) && zsock_connect(socket, "%s", endpoint) == 0
                ? MMQ_OK
                : mmq_fail(why, MMQ_EINVAL, "%s is not an endpoint that can be connected to",
                           endpoint);

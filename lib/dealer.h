@@ -16,7 +16,10 @@ typedef struct mmq_dealer mmq_dealer;
 /* send_hwm: messages that wait for the network at most. NULL on a bad endpoint or when there are no
  * descriptors left. */
 mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm, mmq_why *why);
-/* MMQ_EINVAL: nothing that could ever be connected to. Whether anybody is there is not looked at. */
+/* False for a TCP port over 65535, of which libzmq would silently take the low 16 bits. */
+bool mmq_endpoint_port_fits(const char *endpoint);
+/* MMQ_EINVAL: nothing that could ever be connected to. Whether anybody is there is not looked at.
+ */
 mmq_err mmq_endpoint_check(const char *endpoint, mmq_why *why) MMQ_MUST_USE;
 /* linger_ms: how long what was sent may still leave in the background. */
 void mmq_dealer_destroy(mmq_dealer **dealer, int linger_ms);
