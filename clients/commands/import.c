@@ -69,6 +69,9 @@ static mmq_err open_file(struct file *file, mmq_why *why)
     if (S_ISDIR(status.st_mode)) {
         return mmq_fail(why, MMQ_EINVAL, "is a folder, not a file");
     }
+    if (S_ISCHR(status.st_mode) || S_ISBLK(status.st_mode)) { /* may never end */
+        return mmq_fail(why, MMQ_EINVAL, "is a device, not a file");
+    }
     return S_ISREG(status.st_mode) ? MMQ_OK : keep_copy(file, why);
 }
 

@@ -140,6 +140,8 @@ class Queries(harness.Case):
                 self.assertIn(name, done.err)
                 if text and text.startswith(good):
                     self.assertIn("line 3", done.err)
+        done = harness.run("import", *self.connect, "--name", "zero", "/dev/zero", check=False, timeout=20)
+        self.assertEqual((done.returncode, "device" in done.err), (1, True), done.err)
         _, _, body = harness.http_get(self.program, "/_models")
         self.assertEqual(body, b"[]")
 
