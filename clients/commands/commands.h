@@ -24,9 +24,9 @@ int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
 
 /* Imports CSV files over the client with the options of `import`; prints a line a file to stdout
- * unless quiet. */
+ * unless quiet. stopped (may be NULL): asked now and then, true breaks off. */
 int mmq_import_files(mmq_client *client, const mmq_config *config, const char *const *files,
-                     size_t count, bool quiet);
+                     size_t count, bool (*stopped)(void), bool quiet);
 
 /* Prints "metricmq: ..." on stderr and returns the exit status, so that `return mmq_usage(...)`
  * serves. */

@@ -27,7 +27,8 @@ static const char *const column_names[COLUMNS] = {"timestamp", "value", "anomaly
 struct file {
     const char *path;
     FILE *stream;
-    int64_t size; /* bytes */
+    int64_t size;          /* bytes */
+    bool (*stopped)(void); /* NULL: never */
     mmq_csv csv;
     size_t column[COLUMNS]; /* index in the record; SIZE_MAX: the file has none */
 };
@@ -152,10 +153,20 @@ static mmq_err read_number(const struct file *file, int column, bool needed, dou
     return MMQ_OK;
 }
 
+/* Asked only now and then: it may be a system call. */
+static bool is_stopped(const struct file *file)
+{
+    enum { LINES_BETWEEN = 1024 };
+    return file->stopped && file->csv.line % LINES_BETWEEN == 0 && file->stopped();
+}
+
 /* MMQ_EEND behind the last row. Blank lines are no rows. */
 static mmq_err read_sample(struct file *file, struct sample *out, mmq_why *why)
 {
     mmq_err err;
+    if (is_stopped(file)) {
+        return mmq_fail(why, MMQ_ECLOSED, "stopped before its end");
+    }
     do {
         err = mmq_csv_next(&file->csv, why);
     } while (!err && file->csv.count == 1 && file->csv.fields[0].size == 0);
@@ -235,7 +246,8 @@ static mmq_err load_file(struct file *file, mmq_client *client, const mmq_config
     return err;
 }
 
-static int import_file(mmq_client *client, const mmq_config *config, const char *path, bool quiet)
+static int import_file(mmq_client *client, const mmq_config *config, const char *path,
+                       bool (*stopped)(void), bool quiet)
 {
     mmq_why why = {""};
     struct file *file = calloc(1, sizeof *file);
@@ -243,6 +255,7 @@ static int import_file(mmq_client *client, const mmq_config *config, const char 
         return mmq_failed("%s: out of memory", path);
     }
     file->path = path;
+    file->stopped = stopped;
     mmq_err err = open_file(file, &why);
     int status = MMQ_EXIT_DONE;
     if (!err && check_file(file, &why)) {
@@ -258,14 +271,14 @@ static int import_file(mmq_client *client, const mmq_config *config, const char 
 }
 
 int mmq_import_files(mmq_client *client, const mmq_config *config, const char *const *files,
-                     size_t count, bool quiet)
+                     size_t count, bool (*stopped)(void), bool quiet)
 {
     if (count > 1 && (mmq_config_text(config, "name") || mmq_config_text(config, "uid"))) {
         return mmq_usage("--name and --uid go with one file only");
     }
     int worst = MMQ_EXIT_DONE;
-    for (size_t i = 0; i < count; i++) {
-        int status = import_file(client, config, files[i], quiet);
+    for (size_t i = 0; i < count && !(stopped && stopped()); i++) {
+        int status = import_file(client, config, files[i], stopped, quiet);
         worst = status > worst ? status : worst;
     }
     return worst;
@@ -283,7 +296,7 @@ int mmq_command_import(const mmq_config *config)
     if (!client) {
         return status;
     }
-    status = mmq_import_files(client, config, files, count, false);
+    status = mmq_import_files(client, config, files, count, NULL, false);
     mmq_client_destroy(&client);
     return status;
 }

@@ -37,6 +37,14 @@ static void block_signals(sigset_t *signals)
     pthread_sigmask(SIG_BLOCK, signals, NULL);
 }
 
+/* True once a signal waits to be taken by wait_for_end. */
+static bool is_told_to_stop(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0);
+}
+
 /* Waits for a signal, looking at the roles once a second: one that gave up ends the process. */
 static int wait_for_end(const sigset_t *signals, mmq_role *const *roles, size_t count)
 {
@@ -260,7 +268,7 @@ static int settle_in(const mmq_config *config)
     } else {
         const char *const *files;
         size_t count = mmq_config_list(config, "import", &files);
-        status = mmq_import_files(client, config, files, count, true);
+        status = mmq_import_files(client, config, files, count, is_told_to_stop, true);
     }
     mmq_client_destroy(&client);
     return status;
@@ -283,6 +291,9 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
         return err == MMQ_EINVAL ? mmq_usage("%s", why.text) : mmq_failed("%s", why.text);
     }
     int status = settle_in(config);
+    if (is_told_to_stop()) {
+        return MMQ_EXIT_DONE;
+    }
     if (status != MMQ_EXIT_DONE) {
         return status;
     }

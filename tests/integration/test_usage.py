@@ -1,6 +1,7 @@
 """Commands, options and configuration as users meet them (F25, F31)."""
 import json
 import re
+import signal
 import socket
 
 import bus
@@ -127,6 +128,22 @@ class Usage(harness.Case):
                 standby = harness.Program("worker", "write", *connect, wait=False)
                 harness.wait_until(lambda: "standby" in standby.errors(), what="the standby's word")
                 standby.kill()
+
+    def test_stop_during_import(self):
+        """F28: SIGTERM does not wait for the end of --import; the same files again complete it."""
+        file = self.folder / "big.csv"
+        file.write_text("timestamp,value\n" + "".join(f"{1400000000 + i},{i}\n" for i in range(300000)))
+        data = self.folder / "data"
+        program = harness.Program("up", "--data", data, "--http", "127.0.0.1:0", "--bind", harness.LOCAL,
+                                  "--bind-workers", harness.LOCAL, "--import", file, wait=False)
+        harness.wait_until(lambda: "listening" in program.errors(), what="the adapter")
+        program.process.send_signal(signal.SIGTERM)
+        self.assertEqual(program.process.wait(30), 0)
+        self.assertEqual(program.process.stdout.read(), b"", "it was never ready")
+        program.stop()
+        with harness.up(data, "--import", file) as program:
+            records = json.loads(harness.http_get(program, "/_models")[2])
+            self.assertEqual([record["last_rowid"] for record in records], [300000])
 
     def test_two_on_one_data_directory(self):
         with harness.up(self.folder / "data"):
