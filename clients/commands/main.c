@@ -52,7 +52,8 @@ static const struct command commands[] = {
      NAMES("connect", "timeout", "format", "watch")},
 };
 
-static int complain(int status, const char *format, va_list list)
+__attribute__((format(printf, 2, 0))) static int complain(int status, const char *format,
+                                                          va_list list)
 {
     fputs("metricmq: ", stderr);
     vfprintf(stderr, format, list);
