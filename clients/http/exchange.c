@@ -42,6 +42,24 @@ static void free_exchange(mmq_exchange *exchange)
     free(exchange);
 }
 
+static void stop_reading(mmq_adapter *adapter, mmq_seat *seat)
+{
+    if (seat->is_reading) {
+        TAILQ_REMOVE(&adapter->reading, seat, reading);
+        seat->is_reading = false;
+    }
+}
+
+/* libmicrohttpd's timeout begins anew with each byte: a request that trickles in has a deadline of
+ * ours. */
+static void start_reading(mmq_adapter *adapter, mmq_seat *seat)
+{
+    stop_reading(adapter, seat);
+    seat->is_reading = true;
+    seat->since_ns = mmq_now_ns();
+    TAILQ_INSERT_TAIL(&adapter->reading, seat, reading);
+}
+
 static mmq_seat *find_seat(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
@@ -119,25 +137,25 @@ void mmq_exchange_wake(mmq_exchange *exchange)
     }
 }
 
-static int connection_fd(const mmq_exchange *exchange)
+static int connection_fd(struct MHD_Connection *connection)
 {
     const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
     return info ? info->connect_fd : -1;
 }
 
 /* Sends RST at once. SO_LINGER would not do: libmicrohttpd shuts the connection down before it
  * closes it, and the FIN, which a reader of HTTP/1.0 takes for the end, would come first. */
-static void reset_connection(const mmq_exchange *exchange)
+static void reset_connection(struct MHD_Connection *connection)
 {
     const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    (void)connect(connection_fd(exchange), &nobody, sizeof nobody);
+    (void)connect(connection_fd(connection), &nobody, sizeof nobody);
 }
 
 void mmq_exchange_break(mmq_exchange *exchange)
 {
     exchange->broken = true;
-    reset_connection(exchange);
+    reset_connection(exchange->connection);
     mmq_stream_destroy(&exchange->stream);
     mmq_exchange_wake(exchange);
 }
@@ -235,7 +253,7 @@ static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_
         exchange->state = MMQ_EXCHANGE_LINGERING;
         exchange->deadline_ns = mmq_now_ns() + LINGER_MS * MMQ_NS_PER_MS;
         mmq_exchange_answer_raw(exchange, 413, "Content Too Large", "the body is too big");
-        shutdown(connection_fd(exchange), SHUT_WR);
+        shutdown(connection_fd(exchange->connection), SHUT_WR);
     }
     return MHD_YES;
 }
@@ -244,6 +262,7 @@ static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_
 static enum MHD_Result work_on(mmq_exchange *exchange)
 {
     exchange->state = MMQ_EXCHANGE_WORKING;
+    stop_reading(exchange->adapter, exchange->seat);
     if (exchange->status != 0) {
         return answer_or_wait(exchange);
     }
@@ -295,6 +314,7 @@ static void end_exchange(mmq_exchange *exchange, bool done)
     TAILQ_REMOVE(&adapter->live, exchange, live);
     adapter->live_count--;
     exchange->seat->exchange = NULL;
+    start_reading(adapter, exchange->seat);
     free_exchange(exchange);
 }
 
@@ -309,7 +329,7 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     *slot = NULL;
     bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
-        reset_connection(exchange);
+        reset_connection(exchange->connection);
     }
     end_exchange(exchange, done);
 }
@@ -317,20 +337,41 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
 void mmq_exchange_connection(void *context, struct MHD_Connection *connection, void **slot,
                              enum MHD_ConnectionNotificationCode what)
 {
-    (void)context, (void)connection;
-    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *slot = calloc(1, sizeof(mmq_seat)); /* without one, its requests are refused */
+    mmq_adapter *adapter = context;
+    bool starts = what == MHD_CONNECTION_NOTIFY_STARTED;
+    mmq_seat *seat = starts ? calloc(1, sizeof *seat) : *slot;
+    if (seat == NULL) { /* no memory: its requests are refused */
         return;
     }
-    mmq_seat *seat = *slot;
-    if (seat != NULL && seat->exchange != NULL) {
+    if (starts) {
+        seat->connection = connection;
+        start_reading(adapter, seat);
+        *slot = seat;
+        return;
+    }
+    if (seat->exchange != NULL) {
         end_exchange(seat->exchange, false);
     }
+    stop_reading(adapter, seat);
     free(seat);
     *slot = NULL;
 }
 
-int64_t mmq_exchange_tick(mmq_adapter *adapter)
+static int64_t cut_readers(mmq_adapter *adapter)
+{
+    mmq_seat *seat;
+    while ((seat = TAILQ_FIRST(&adapter->reading))) {
+        int64_t left = seat->since_ns + adapter->read_ns - mmq_now_ns();
+        if (left > 0) {
+            return left;
+        }
+        stop_reading(adapter, seat);
+        reset_connection(seat->connection);
+    }
+    return -1;
+}
+
+static int64_t end_waiting(mmq_adapter *adapter)
 {
     mmq_exchange *exchange;
     while ((exchange = TAILQ_FIRST(&adapter->waiting))) {
@@ -345,6 +386,13 @@ int64_t mmq_exchange_tick(mmq_adapter *adapter)
         }
     }
     return -1;
+}
+
+int64_t mmq_exchange_tick(mmq_adapter *adapter)
+{
+    int64_t cut_ns = cut_readers(adapter);
+    int64_t end_ns = end_waiting(adapter);
+    return end_ns < 0 || (cut_ns >= 0 && cut_ns < end_ns) ? cut_ns : end_ns;
 }
 
 void mmq_exchange_break_all(mmq_adapter *adapter)

@@ -32,9 +32,14 @@ typedef struct mmq_route mmq_route;
 
 /* A connection's; freed when it is closed. */
 typedef struct mmq_seat {
+    TAILQ_ENTRY(mmq_seat) reading; /* while its next request is not whole */
+    bool is_reading;
+    int64_t since_ns; /* when it began to be waited for */
+    struct MHD_Connection *connection;
     mmq_exchange *exchange; /* under way on it; may be NULL */
 } mmq_seat;
 
+TAILQ_HEAD(mmq_seat_list, mmq_seat);
 TAILQ_HEAD(mmq_exchange_list, mmq_exchange);
 
 /* What all exchanges share. */
@@ -42,6 +47,8 @@ struct mmq_adapter {
     mmq_client *client;
     struct mmq_exchange_list live;    /* all exchanges */
     struct mmq_exchange_list waiting; /* the suspended ones, by deadline */
+    struct mmq_seat_list reading;     /* by since_ns */
+    int64_t read_ns;                  /* that a request may take to come */
     size_t live_count;
     bool woken;          /* a connection was resumed: libmicrohttpd must run, its timer won't say */
     unsigned timeout_ms; /* of a request on the bus */
@@ -126,7 +133,8 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
 
 /* ---- for the loop ----------------------------------------------------------------------- */
 
-/* Ends suspended exchanges that are past their deadline; nanoseconds to the next one, -1: none. */
+/* Ends suspended exchanges and requests on their way that are past their deadline; nanoseconds to
+ * the next one, -1: none. */
 int64_t mmq_exchange_tick(mmq_adapter *adapter);
 /* Resets every connection with an exchange under way. */
 void mmq_exchange_break_all(mmq_adapter *adapter);

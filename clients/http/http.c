@@ -137,6 +137,8 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     mmq_adapter *adapter = &http->adapter;
     TAILQ_INIT(&adapter->live);
     TAILQ_INIT(&adapter->waiting);
+    TAILQ_INIT(&adapter->reading);
+    adapter->read_ns = 2 * (int64_t)settings->idle_ms * MMQ_NS_PER_MS;
     adapter->timeout_ms = settings->timeout_ms;
     mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
     http->drain_ms = settings->drain_ms;

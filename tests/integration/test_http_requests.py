@@ -1,5 +1,6 @@
 """Requests that are wrong, hostile or unusual, against the whole program (F37-F42, F45)."""
 import base64
+import contextlib
 import json
 import socket
 import time
@@ -132,6 +133,28 @@ class Paths(Requests):
         answer = self.raw((one * 9 + post) * 20 + last, first_line=False)
         codes = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
         self.assertEqual(codes, ([b"200"] * 9 + [b"400"]) * 20 + [b"200"])
+
+
+class Trickles(Requests):
+    args = ("--idle-timeout", "1s")
+
+    def test_slow_requests_are_cut(self):
+        """F32, F33: a byte now and then keeps no connection for ever; whole requests go on."""
+        host, port = self.program.ready["http"].removeprefix("http://").rsplit(":", 1)
+        post = b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
+        live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        for begin, ends in ((b"GET", True), (b"GET / HTTP/1.1\r\nX: ", True), (post, True), (b"", False)):
+            with socket.create_connection((host, int(port)), timeout=0.25) as peer:
+                began, cut = time.monotonic(), False
+                try:
+                    peer.sendall(begin)
+                    while not cut and time.monotonic() - began < 5:
+                        peer.sendall(b"a" if ends else live)
+                        with contextlib.suppress(TimeoutError):
+                            cut = peer.recv(4096) == b""
+                except (ConnectionResetError, BrokenPipeError):
+                    cut = True
+            self.assertEqual(cut, ends, begin)
 
 
 class Bodies(Requests):
