@@ -247,6 +247,9 @@ void mmq_caller_refuse(mmq_caller *caller, const mmq_envelope *envelope, const m
                                .rows = -1,
                                .seq = 0,
                                .error = {error, strlen(error)}};
+    if (caller->state == MMQ_CALLER_BLOCKED) { /* a flood fills the outbox between two ticks */
+        mmq_caller_retry(caller);
+    }
     mmq_message final;
     mmq_message_init(&final);
     if (mmq_job_make_final(&final, &caller->peer, envelope->service, envelope->service_size,
