@@ -330,7 +330,7 @@ mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *co
         goto failed;
     }
     config->count = count;
-    config->help = has_flag(argc, argv, "--help");
+    config->help = has_flag(argc, argv, "--help") || has_flag(argc, argv, "-h");
     config->version = has_flag(argc, argv, "--version");
     if (config->help || config->version || read_sources(config, argc, argv, &reason) == MMQ_OK) {
         return config;

@@ -19,6 +19,7 @@
 #include "clients/http/routes.h"
 #include "lib/check.h"
 #include "lib/clock.h"
+#include "lib/fields.h"
 #include "lib/log.h"
 
 enum {
@@ -160,6 +161,14 @@ void mmq_exchange_break(mmq_exchange *exchange)
     mmq_exchange_wake(exchange);
 }
 
+/* Paths that want no key; what is not there under them does not either. */
+static bool is_open(const mmq_exchange *exchange)
+{
+    const mmq_url *url = &exchange->url;
+    return (exchange->route && exchange->route->open) ||
+           (url->depth > 0 && mmq_slice_is(&url->segments[0], "health"));
+}
+
 /* The target and method, the key, the framing: refuses or sets the route. */
 static void check_request(mmq_exchange *exchange, const char *method, const char *version)
 {
@@ -174,8 +183,7 @@ static void check_request(mmq_exchange *exchange, const char *method, const char
         return;
     }
     mmq_err err = mmq_route_find(&exchange->url, method, &exchange->route, &allowed);
-    bool open = exchange->route && exchange->route->open;
-    if (adapter->keyed && !open && !mmq_key_matches(&adapter->key, &exchange->headers)) {
+    if (adapter->keyed && !is_open(exchange) && !mmq_key_matches(&adapter->key, &exchange->headers)) {
         mmq_exchange_refuse(exchange, 401, "the key is missing or wrong");
         mmq_exchange_header(exchange, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"metricmq\"");
     } else if (err == MMQ_ENOTFOUND) {

@@ -205,6 +205,7 @@ class Keyed(Requests):
                 got = self.refused(401, path, headers=headers)
                 self.assertTrue(got["WWW-Authenticate"].startswith("Basic "))
         self.refused(401, "/_logging/feedback", method="POST", body=b"{}")
+        self.refused(404, "/health/nothing")
         for scheme in ("Basic", "basic"):
             self.assertEqual(self.get("/_models", headers=basic("sesame:1:", scheme))[0], 200)
         for path in ("/", "/health/live", "/health/ready"):

@@ -23,6 +23,7 @@ class Usage(harness.Case):
             text = harness.run(name, "--help").out
             self.assertIn(f"usage: metricmq {name}", text)
             self.assertIn("--log-level", text)
+            self.assertEqual(harness.run(name, "-h").out, text)
             self.assertRegex(harness.run(name, "--version").out, "^metricmq ")
 
     def test_wrong_usage_is_2(self):
