@@ -15,7 +15,7 @@ typedef struct waiting {
     mmq_link link; /* in caller->outbox */
     mmq_answer_kind kind;
     mmq_message message;
-    mmq_message instead; /* of a worker's FINAL: the 503 that takes its place */
+    mmq_message *instead; /* of a worker's FINAL: the 503 that takes its place; else NULL */
     size_t bytes;
 } waiting;
 
@@ -82,7 +82,10 @@ static void remove_waiting(mmq_caller *caller, waiting *answer)
     caller->core->bytes -= answer->bytes;
     caller->outbox_kept -= answer->kind == MMQ_ANSWER_OURS;
     mmq_message_clear(&answer->message);
-    mmq_message_clear(&answer->instead);
+    if (answer->instead != NULL) {
+        mmq_message_clear(answer->instead);
+        free(answer->instead);
+    }
     free(answer);
 }
 
@@ -126,8 +129,8 @@ static mmq_err send_to(mmq_caller *caller, mmq_message *message)
     return err;
 }
 
-/* Makes the 503 that stays if the FINAL has to go. */
-static bool make_instead(mmq_caller *caller, const mmq_job *job, mmq_message *out)
+/* Makes the 503 that stays if the FINAL has to go; NULL if there is no memory for it. */
+static mmq_message *make_instead(mmq_caller *caller, const mmq_job *job)
 {
     CHECK(job != NULL);
     const mmq_header header = {.id = job->id,
@@ -136,13 +139,24 @@ static bool make_instead(mmq_caller *caller, const mmq_job *job, mmq_message *ou
                                .rows = -1,
                                .seq = (int64_t)job->partials,
                                .error = {too_slow, sizeof too_slow - 1}};
-    return mmq_job_make_final(out, &caller->peer, job->service->name, job->service->name_size,
-                              &header);
+    mmq_message *message = calloc(1, sizeof *message);
+    if (message == NULL) {
+        return NULL;
+    }
+    mmq_message_init(message);
+    if (!mmq_job_make_final(message, &caller->peer, job->service->name, job->service->name_size,
+                            &header)) {
+        mmq_message_clear(message);
+        free(message);
+        return NULL;
+    }
+    return message;
 }
 
 static void count_waiting(mmq_caller *caller, waiting *answer)
 {
-    answer->bytes = sizeof *answer + mmq_message_size(&answer->message);
+    answer->bytes = sizeof *answer + (answer->instead != NULL ? sizeof *answer->instead : 0) +
+                    mmq_message_size(&answer->message);
     caller->outbox_bytes += answer->bytes;
     caller->core->bytes += answer->bytes;
     caller->outbox_kept += answer->kind == MMQ_ANSWER_OURS;
@@ -152,7 +166,9 @@ static void count_waiting(mmq_caller *caller, waiting *answer)
 static bool keep_answer(mmq_caller *caller, mmq_message *message, mmq_answer_kind kind,
                         const mmq_job *job)
 {
-    bool full = kind == MMQ_ANSWER_OURS && caller->outbox_kept >= MMQ_OUTBOX_KEPT;
+    const mmq_core *core = caller->core;
+    bool full = kind == MMQ_ANSWER_OURS &&
+                (caller->outbox_kept >= MMQ_OUTBOX_KEPT || core->bytes > core->settings.bytes_max);
     waiting *answer = full ? NULL : calloc(1, sizeof *answer);
     if (answer == NULL) {
         caller->core->dropped[MMQ_DROP_SLOW]++;
@@ -161,10 +177,10 @@ static bool keep_answer(mmq_caller *caller, mmq_message *message, mmq_answer_kin
     }
     answer->kind = kind;
     mmq_message_init(&answer->message);
-    mmq_message_init(&answer->instead);
     mmq_message_move(&answer->message, message);
-    if (kind == MMQ_ANSWER_FINAL && !make_instead(caller, job, &answer->instead)) {
-        answer->kind = MMQ_ANSWER_PART;
+    if (kind == MMQ_ANSWER_FINAL) {
+        answer->instead = make_instead(caller, job);
+        answer->kind = answer->instead != NULL ? kind : MMQ_ANSWER_PART;
     }
     count_waiting(caller, answer);
     mmq_list_push_back(&caller->outbox, &answer->link);
@@ -182,7 +198,9 @@ static void drop_waiting(mmq_caller *caller, waiting *answer)
     }
     caller->outbox_bytes -= answer->bytes;
     caller->core->bytes -= answer->bytes;
-    mmq_message_move(&answer->message, &answer->instead);
+    mmq_message_move(&answer->message, answer->instead);
+    free(answer->instead); /* empty now */
+    answer->instead = NULL;
     answer->kind = MMQ_ANSWER_OURS;
     count_waiting(caller, answer);
 }

@@ -25,7 +25,7 @@ enum {
     MMQ_TRIES_MAX = 3,   /* workers that a request is given to */
     MMQ_LATENCY_BUCKETS = 14,
     MMQ_OUTBOX_MAX = 8 * 1024 * 1024, /* bytes that wait for a slow client */
-    MMQ_OUTBOX_KEPT = 1024,           /* error answers kept for it */
+    MMQ_OUTBOX_KEPT = 32 * 1024,      /* error answers kept for it: more than one queue holds */
 };
 
 #define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS) /* between tries of what would block */

@@ -160,6 +160,24 @@ class Hostile(Broker):
                 self.assertEqual(bad.socket.recv_multipart(), [mdp.WORKER, mdp.DISCONNECT])
         self.served()
 
+    def test_f26_a_flood_is_answered_to_the_last(self):
+        """10,000 wait and 10,000 are refused at once; who asked reads only afterwards. Each gets a FINAL."""
+        count = 20_000
+        with mdp.Client(self.clients) as flood:
+            for number in range(count):
+                body = msgpack.packb({"id": number, "timeout": 1500})
+                flood.socket.send_multipart([mdp.CLIENT, b"\x01", b"nobody", body])
+            statuses = {}
+            while len(statuses) < count:
+                self.assertTrue(flood.socket.poll(30_000), f"{len(statuses)} of {count} were answered")
+                _, command, _, header = flood.socket.recv_multipart()
+                header = msgpack.unpackb(header)
+                self.assertEqual(command, b"\x03")
+                self.assertNotIn(header["id"], statuses)
+                statuses[header["id"]] = header["status"]
+        self.assertEqual(set(statuses.values()), {503})
+        self.served()
+
     def test_f12_a_second_ready(self):
         with mdp.Client(self.workers) as bad:
             for _ in range(2):
