@@ -183,7 +183,8 @@ static void check_request(mmq_exchange *exchange, const char *method, const char
         return;
     }
     mmq_err err = mmq_route_find(&exchange->url, method, &exchange->route, &allowed);
-    if (adapter->keyed && !is_open(exchange) && !mmq_key_matches(&adapter->key, &exchange->headers)) {
+    if (adapter->keyed && !is_open(exchange) &&
+        !mmq_key_matches(&adapter->key, &exchange->headers)) {
         mmq_exchange_refuse(exchange, 401, "the key is missing or wrong");
         mmq_exchange_header(exchange, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"metricmq\"");
     } else if (err == MMQ_ENOTFOUND) {
