@@ -1,4 +1,5 @@
 """kill -9 of `up` between and during writes: every acknowledged row is there after a restart."""
+import shutil
 import threading
 
 import msgpack
@@ -57,6 +58,18 @@ class Durability(harness.Case):
         with harness.up(data) as program:
             self.check_rows(program, known)
             print(f"F53: {ROUNDS} kills, {sum(known.values())} rows acknowledged, none lost")
+
+    def test_stopped_the_file_alone_is_the_store(self):
+        data = self.folder / "data"
+        with harness.up(data) as program:
+            harness.run("demo", "--connect", program.ready["clients"], "--metrics", 3, "--rows", 500)
+            status, _, before = harness.http_get(program, "/_models/data?anomaly=-1")
+            self.assertEqual(status, 200)
+        copy = self.folder / "copy"
+        copy.mkdir()
+        shutil.copy(data / "metricmq.db", copy)
+        with harness.up(copy) as program:
+            self.assertEqual(harness.http_get(program, "/_models/data?anomaly=-1")[2], before)
 
     def start_writers(self, program, known):
         writers = []
