@@ -220,7 +220,7 @@ void mmq_store_close(mmq_store **store_p)
         return;
     }
     mmq_statements_finalize(store); /* an open transaction is rolled back by the close */
-    if (store->existing != NULL) { /* a writer, of a file that is a store of ours */
+    if (store->existing != NULL) {  /* a writer, of a file that is a store of ours */
         /* So that the file alone is the store, for who copies it. If a reader is in the way, the
          * log holds what is missing, as after a crash. */
         (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
