@@ -12,8 +12,11 @@
  * gives up GRACE_NS later. */
 #include "metricmq/client.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "lib/backoff.h"
 #include "lib/buffer.h"
@@ -40,9 +43,24 @@ static const uint8_t packed_nil[] = {0xc0};
 
 struct mmq_client {
     mmq_dealer *dealer;
+    int input;        /* epoll, over the descriptors of whatever dealer there is */
     uint64_t dropped; /* answers that were late, foreign or malformed */
     mmq_calls calls;
 };
+
+static mmq_err watch_dealer(mmq_client *client, mmq_why *why)
+{
+    int descriptors[MMQ_DEALER_DESCRIPTORS];
+    mmq_dealer_descriptors(client->dealer, descriptors);
+    for (size_t i = 0; i < MMQ_DEALER_DESCRIPTORS; i++) {
+        struct epoll_event event = {.events = EPOLLIN};
+        if (epoll_ctl(client->input, EPOLL_CTL_ADD, descriptors[i], &event) != 0) {
+            return mmq_fail(why, MMQ_EUNAVAILABLE, "a client cannot wait for its socket: %s",
+                            strerror(errno));
+        }
+    }
+    return MMQ_OK;
+}
 
 mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
 {
@@ -52,8 +70,13 @@ mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
         return NULL;
     }
     mmq_calls_init(&client->calls);
-    client->dealer = mmq_dealer_new(endpoint, MMQ_FRAME_LIMIT, SEND_HWM, why);
-    if (client->dealer == NULL) {
+    client->input = epoll_create1(EPOLL_CLOEXEC);
+    if (client->input < 0) {
+        (void)mmq_fail(why, MMQ_EUNAVAILABLE, "no descriptors left for a client");
+    } else {
+        client->dealer = mmq_dealer_new(endpoint, MMQ_FRAME_LIMIT, SEND_HWM, why);
+    }
+    if (client->dealer == NULL || watch_dealer(client, why) != MMQ_OK) {
         mmq_client_destroy(&client);
     }
     return client;
@@ -67,6 +90,9 @@ void mmq_client_destroy(mmq_client **client_p)
     }
     mmq_calls_clear(&client->calls);
     mmq_dealer_destroy(&client->dealer, 0);
+    if (client->input >= 0) {
+        close(client->input);
+    }
     free(client);
     *client_p = NULL;
 }
@@ -76,19 +102,9 @@ void mmq_client_set_window(mmq_client *client, size_t window)
     client->calls.window = window > 0 ? window : SIZE_MAX;
 }
 
-static int socket_descriptor(void *zmq_socket)
+int mmq_client_descriptor(const mmq_client *client)
 {
-    int descriptor = -1;
-    size_t size = sizeof descriptor;
-    CHECK(zmq_getsockopt(zmq_socket, ZMQ_FD, &descriptor, &size) == 0);
-    return descriptor;
-}
-
-size_t mmq_client_descriptors(const mmq_client *client, int descriptors[2])
-{
-    descriptors[0] = socket_descriptor(mmq_dealer_socket(client->dealer));
-    descriptors[1] = socket_descriptor(mmq_dealer_monitor(client->dealer));
-    return 2;
+    return client->input;
 }
 
 void mmq_text_copy(char *out, size_t out_size, const char *data, size_t size)

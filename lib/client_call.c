@@ -8,14 +8,9 @@
 
 void mmq_client_wait(const mmq_client *client, int64_t wait_ns)
 {
-    int descriptors[2];
-    size_t count = mmq_client_descriptors(client, descriptors);
-    struct pollfd items[2];
-    for (size_t i = 0; i < count; i++) {
-        items[i] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
-    }
+    struct pollfd input = {.fd = mmq_client_descriptor(client), .events = POLLIN};
     int64_t wait_ms = wait_ns < 0 ? -1 : (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
-    (void)poll(items, (nfds_t)count, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+    (void)poll(&input, 1, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
 }
 
 struct waiter {

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/check.h"
 #include "metricmq/frame.h"
 
 enum {
@@ -135,6 +136,20 @@ void *mmq_dealer_socket(const mmq_dealer *dealer)
 void *mmq_dealer_monitor(const mmq_dealer *dealer)
 {
     return zsock_resolve(dealer->monitor);
+}
+
+static int descriptor_of(zsock_t *socket)
+{
+    int descriptor = -1;
+    size_t size = sizeof descriptor;
+    CHECK(zmq_getsockopt(zsock_resolve(socket), ZMQ_FD, &descriptor, &size) == 0);
+    return descriptor;
+}
+
+void mmq_dealer_descriptors(const mmq_dealer *dealer, int descriptors[MMQ_DEALER_DESCRIPTORS])
+{
+    descriptors[0] = descriptor_of(dealer->socket);
+    descriptors[1] = descriptor_of(dealer->monitor);
 }
 
 /* The first frame of an event begins with its number, in the host's byte order. */

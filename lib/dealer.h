@@ -13,6 +13,8 @@
 
 typedef struct mmq_dealer mmq_dealer;
 
+enum { MMQ_DEALER_DESCRIPTORS = 2 };
+
 /* send_hwm: messages that wait for the network at most. NULL on a bad endpoint or when there are no
  * descriptors left. */
 mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm, mmq_why *why);
@@ -26,6 +28,8 @@ void mmq_dealer_destroy(mmq_dealer **dealer, int linger_ms);
 /* The libzmq sockets, borrowed, to poll. Only mmq_dealer_check reads from the monitor. */
 void *mmq_dealer_socket(const mmq_dealer *dealer);
 void *mmq_dealer_monitor(const mmq_dealer *dealer);
+/* What to poll instead where there is no zmq_poll; edge-triggered, as ZMQ_FD is. */
+void mmq_dealer_descriptors(const mmq_dealer *dealer, int descriptors[MMQ_DEALER_DESCRIPTORS]);
 /* Takes note of what happened to the connection. True if one was lost since the last call. */
 bool mmq_dealer_check(mmq_dealer *dealer);
 /* As of the last mmq_dealer_check. */

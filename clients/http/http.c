@@ -70,15 +70,13 @@ static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, m
 /* Waits for input of either side; true when told to stop. */
 static bool wait_for_input(mmq_http *http, int64_t wait_ns)
 {
-    struct pollfd polled[4] = {{.fd = http->stop, .events = POLLIN},
-                               {.fd = http->mhd_fd, .events = POLLIN}};
-    int descriptors[2];
-    size_t count = mmq_client_descriptors(http->adapter.client, descriptors);
-    for (size_t i = 0; i < count; i++) {
-        polled[2 + i] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
-    }
+    struct pollfd polled[] = {
+        {.fd = http->stop, .events = POLLIN},
+        {.fd = http->mhd_fd, .events = POLLIN},
+        {.fd = mmq_client_descriptor(http->adapter.client), .events = POLLIN},
+    };
     int64_t wait_ms = (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
-    int found = poll(polled, 2 + count, (int)wait_ms);
+    int found = poll(polled, sizeof polled / sizeof *polled, (int)wait_ms);
     return found > 0 && (polled[0].revents & POLLIN);
 }
 

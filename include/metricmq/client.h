@@ -33,9 +33,9 @@ void mmq_client_set_window(mmq_client *client, size_t window);
 
 /* ---- on an event loop ------------------------------------------------------------------- */
 
-/* Descriptors to poll for input (at most 2); edge-triggered as ZMQ_FD is: after any of them became
- * readable, and after each send, call mmq_client_step until it returns. */
-size_t mmq_client_descriptors(const mmq_client *client, int descriptors[2]);
+/* The descriptor to poll for input, the same for the client's life; edge-triggered as ZMQ_FD is:
+ * after it became readable, and after each send, call mmq_client_step. */
+int mmq_client_descriptor(const mmq_client *client);
 /* Handles all that has come and all deadlines that have passed; calls callbacks. Returns the
  * nanoseconds until it must be called again even without input; -1: none. */
 int64_t mmq_client_step(mmq_client *client);

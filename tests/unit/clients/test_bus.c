@@ -201,11 +201,8 @@ static void await_answers(whole_bus *bus, const tally *flood, size_t count)
             return;
         }
         assert_true(mmq_now_ns() < end_ns);
-        int descriptors[2];
-        size_t known = mmq_client_descriptors(bus->client, descriptors);
-        struct pollfd items[2] = {{.fd = descriptors[0], .events = POLLIN},
-                                  {.fd = descriptors[1], .events = POLLIN}};
-        (void)poll(items, (nfds_t)known, wait_ns < 0 ? -1 : (int)(wait_ns / MMQ_NS_PER_MS + 1));
+        struct pollfd input = {.fd = mmq_client_descriptor(bus->client), .events = POLLIN};
+        (void)poll(&input, 1, wait_ns < 0 ? -1 : (int)(wait_ns / MMQ_NS_PER_MS + 1));
     }
 }
 
