@@ -1,222 +1,275 @@
-/* The broker's thread: two ROUTER sockets around the core.
+/* The broker's thread: ROUTER sockets around the core.
  *
- * The loop drains workers before clients, since answers free what requests wait for, each in
- * bounded bursts; the time is read once a burst. Sockets are made and bound by the caller of
- * mmq_broker_new, so that errors come back to it, and belong to the thread until that has ended. */
+ * One pair of routers is for the network, one for this process (`up`), so that what strangers do to
+ * the former does not touch the latter. The loop drains workers before clients, since answers free
+ * what requests wait for, in bounded bursts; only when all are empty it sleeps. It polls the
+ * routers' descriptors itself, since zmq_poll asks the kernel about each socket once more. A
+ * descriptor may be silent though there is input, if libzmq took note of it while we sent: so a
+ * router that was sent on is looked at before the next sleep (`pending`).
+ *
+ * Sockets are made and bound by the caller of mmq_broker_new, so that errors come back to it, and
+ * belong to the thread until that has ended. */
 #include "broker/broker.h"
 
-#include <czmq.h>
-#include <stdatomic.h>
-#include <stdio.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
 
 #include "broker/core.h"
+#include "broker/pressure.h"
+#include "broker/router.h"
+#include "lib/check.h"
 #include "lib/clock.h"
-#include "lib/dealer.h"
 #include "lib/log.h"
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
 
 enum {
-    BURST = 256,               /* messages of one socket before the other is looked at */
+    BURST = 256,               /* messages of one socket before the others are looked at */
+    TURNS = 16,                /* without a look at what is rare */
     ENVELOPE_ROOM = 64 * 1024, /* over the bound on bodies: peer, magic, service, headers */
-    ENDPOINT_MAX = 256,
     SERVICES_MAX = 1000,
     WORKERS_MAX = 10000,
     REQUESTS_MAX = 100000,
     BYTES_MAX = 256 * 1024 * 1024,
+    CONNECTION_BYTES = 64 * 1024, /* what libzmq needs for a connection: buffers and pipes */
+    DESCRIPTORS_MAX = 1 + MMQ_SIDES * MMQ_ROUTER_DESCRIPTORS,
 };
+
+#define REBIND_NS (20 * MMQ_NS_PER_MS) /* between tries to listen again */
 
 struct mmq_broker {
-    zactor_t *actor;
-    zsock_t *clients; /* ROUTER */
-    zsock_t *workers; /* ROUTER */
-    char endpoint[ENDPOINT_MAX];
-    char worker_endpoint[ENDPOINT_MAX];
+    pthread_t thread;
+    bool running;
+    int stop;                       /* eventfd */
+    mmq_router *routers[MMQ_SIDES]; /* NULL: none on that side */
+    bool pending[MMQ_SIDES];        /* may have input that its descriptor does not tell of */
+    struct pollfd polled[DESCRIPTORS_MAX];
+    int8_t polled_side[DESCRIPTORS_MAX]; /* whose router it is; -1: none's, or its monitor's */
+    size_t polled_count;
     mmq_core *core;
+    mmq_pressure pressure;
+    uint64_t reopened; /* routers, for memory that was not accounted for */
+    bool scarce;       /* of descriptors: nobody new is let in */
     unsigned drain_ms;
-    atomic_bool ended; /* orders the thread's last writes before our frees */
 };
 
-typedef struct socket_option {
-    int name;
-    int value;
-} socket_option;
-
-/* Both sides. */
-static const socket_option common_options[] = {
-    {ZMQ_ROUTER_MANDATORY, 1},     /* a full or missing peer is an error, not silence */
-    {ZMQ_HANDSHAKE_IVL, 5000},     /* strangers that say nothing are cut (default 30 s) */
-    {ZMQ_TCP_KEEPALIVE, 1},        /* half-open peers older than ZMTP's heartbeats */
-    {ZMQ_TCP_KEEPALIVE_IDLE, 60},  /* seconds */
-    {ZMQ_TCP_KEEPALIVE_INTVL, 10}, /* seconds */
-    {ZMQ_TCP_KEEPALIVE_CNT, 3},
-    {ZMQ_BACKLOG, 1024}, /* all clients come back at once after a restart */
-    {ZMQ_LINGER, 1000},  /* last answers get out, a dead peer holds nobody up */
+/* The order in which they are drained. */
+static const mmq_side drain_order[MMQ_SIDES] = {
+    MMQ_SIDE_LOCAL_WORKERS,
+    MMQ_SIDE_WORKERS,
+    MMQ_SIDE_LOCAL_CLIENTS,
+    MMQ_SIDE_CLIENTS,
 };
-
-/* A client that does not read stops its ZMTP, so its heartbeat must be longer than the 30 s that
- * the core is patient. 128 frames of 256 KiB are two of the largest pages. */
-static const socket_option client_options[] = {
-    {ZMQ_SNDHWM, 128},
-    {ZMQ_RCVHWM, 256}, /* a flood waits in its own connection */
-    {ZMQ_MAXMSGSIZE, MMQ_MESSAGE_MAX},
-    {ZMQ_HEARTBEAT_IVL, 10000},
-    {ZMQ_HEARTBEAT_TIMEOUT, 60000},
-};
-
-/* A worker is sent as many requests as it has capacity for, and heartbeats. */
-static const socket_option worker_options[] = {
-    {ZMQ_SNDHWM, MMQ_CAPACITY_MAX + 24}, {ZMQ_RCVHWM, 256},
-    {ZMQ_MAXMSGSIZE, MMQ_FRAME_LIMIT},   {ZMQ_HEARTBEAT_IVL, 5000},
-    {ZMQ_HEARTBEAT_TIMEOUT, 15000},
-};
-
-static mmq_err set_options(zsock_t *socket, const socket_option *options, size_t count,
-                           mmq_why *why)
-{
-    for (size_t i = 0; i < count; i++) {
-        int64_t wide = options[i].value; /* the one option that is an int64_t */
-        bool is_wide = options[i].name == ZMQ_MAXMSGSIZE;
-        const void *value = is_wide ? (const void *)&wide : &options[i].value;
-        size_t size = is_wide ? sizeof wide : sizeof options[i].value;
-        if (zmq_setsockopt(zsock_resolve(socket), options[i].name, value, size) != 0) {
-            return mmq_fail(why, MMQ_EINVAL, "socket option %d: %s", options[i].name,
-                            zmq_strerror(errno));
-        }
-    }
-    return MMQ_OK;
-}
-
-static mmq_err bind_endpoint(zsock_t *socket, const char *endpoint, mmq_why *why)
-{
-    if (!mmq_endpoint_port_fits(endpoint)) {
-        return mmq_fail(why, MMQ_EINVAL, "cannot bind %s: the port is over 65535", endpoint);
-    }
-    if (zmq_bind(zsock_resolve(socket), endpoint) != 0) {
-        return mmq_fail(why, MMQ_EBUSY, "cannot bind %s: %s", endpoint, zmq_strerror(errno));
-    }
-    return MMQ_OK;
-}
-
-/* Not for all: an IPv4 address would come back from the socket as [::ffff:127.0.0.1]. */
-static bool wants_ipv6(const char *endpoint)
-{
-    return strchr(endpoint, '[') != NULL || strncmp(endpoint, "tcp://*:", 8) == 0;
-}
-
-/* A ROUTER bound to an endpoint, whose resolved form goes to `resolved`, and on inproc. */
-static zsock_t *open_socket(const char *endpoint, const char *inproc, const socket_option *options,
-                            size_t count, char resolved[ENDPOINT_MAX], mmq_why *why)
-{
-    zsock_t *socket = zsock_new(ZMQ_ROUTER);
-    if (socket == NULL) {
-        (void)mmq_fail(why, MMQ_EIO, "no socket: %s", zmq_strerror(errno));
-        return NULL;
-    }
-    size_t size = ENDPOINT_MAX;
-    size_t common = sizeof common_options / sizeof *common_options;
-    const socket_option ipv6 = {ZMQ_IPV6, wants_ipv6(endpoint)};
-    mmq_err err = set_options(socket, common_options, common, why);
-    if (err == MMQ_OK) {
-        err = set_options(socket, &ipv6, 1, why);
-    }
-    if (err == MMQ_OK) {
-        err = set_options(socket, options, count, why);
-    }
-    if (err == MMQ_OK) {
-        err = bind_endpoint(socket, endpoint, why);
-    }
-    if (err == MMQ_OK &&
-        zmq_getsockopt(zsock_resolve(socket), ZMQ_LAST_ENDPOINT, resolved, &size) != 0) {
-        err = mmq_fail(why, MMQ_EINVAL, "%s: %s", endpoint, zmq_strerror(errno));
-    }
-    if (err == MMQ_OK) {
-        err = bind_endpoint(socket, inproc, why);
-    }
-    if (err != MMQ_OK) {
-        zsock_destroy(&socket);
-    }
-    return socket;
-}
-
-/* The inproc name is given back at once, not when libzmq's reaper comes round. */
-static void close_socket(zsock_t **socket, const char *inproc)
-{
-    if (*socket != NULL) {
-        zmq_unbind(zsock_resolve(*socket), inproc);
-        zsock_destroy(socket);
-    }
-}
 
 static mmq_err send_message(void *context, mmq_side side, mmq_message *message)
 {
     mmq_broker *broker = context;
-    zsock_t *socket = side == MMQ_SIDE_CLIENTS ? broker->clients : broker->workers;
-    return mmq_message_send(message, zsock_resolve(socket));
+    broker->pending[side] = true;
+    return mmq_message_send(message, mmq_router_socket(broker->routers[side]));
 }
 
-static void drain_socket(mmq_broker *broker, mmq_side side)
+/* Takes what has come, at most a burst. */
+static void drain_router(mmq_broker *broker, mmq_side side)
 {
-    bool clients = side == MMQ_SIDE_CLIENTS;
-    void *socket = zsock_resolve(clients ? broker->clients : broker->workers);
-    size_t size_max = (size_t)(clients ? MMQ_MESSAGE_MAX : MMQ_FRAME_LIMIT) + ENVELOPE_ROOM;
+    void *socket = mmq_router_socket(broker->routers[side]);
+    size_t size_max =
+        (size_t)(mmq_side_works(side) ? MMQ_FRAME_LIMIT : MMQ_MESSAGE_MAX) + ENVELOPE_ROOM;
     int64_t now_ns = mmq_now_ns();
     mmq_message message;
     mmq_message_init(&message);
-    for (int i = 0; i < BURST; i++) {
+    int count = 0;
+    for (; count < BURST; count++) {
         mmq_err err = mmq_message_receive(&message, socket, size_max);
-        if (err == MMQ_ETOOBIG) {
+        if (err == MMQ_OK) {
+            mmq_core_receive(broker->core, side, &message, now_ns);
+        } else if (err == MMQ_ETOOBIG || err == MMQ_ENOMEM) {
             mmq_core_too_big(broker->core, side, &message, now_ns);
-        } else if (err != MMQ_OK) {
-            break;
-        } else if (clients) {
-            mmq_core_from_client(broker->core, &message, now_ns);
         } else {
-            mmq_core_from_worker(broker->core, &message, now_ns);
+            break;
         }
     }
     mmq_message_clear(&message);
+    broker->pending[side] = count == BURST;
 }
 
-/* zactor sends one command only: $TERM. */
-static bool is_told_to_stop(zsock_t *pipe)
+/* ---- what is rare ------------------------------------------------------------------------- */
+
+static void add_descriptor(mmq_broker *broker, int descriptor, int side)
 {
-    char *command = zstr_recv(pipe);
-    bool stop = command == NULL || strcmp(command, "$TERM") == 0;
-    zstr_free(&command);
-    return stop;
+    CHECK(broker->polled_count < DESCRIPTORS_MAX);
+    broker->polled_side[broker->polled_count] = (int8_t)side;
+    broker->polled[broker->polled_count++] = (struct pollfd){.fd = descriptor, .events = POLLIN};
 }
 
-static long poll_timeout(int64_t due_ns)
+static void collect_descriptors(mmq_broker *broker)
 {
-    return due_ns < 0 ? -1 : (long)((due_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS);
-}
-
-/* One turn: waits for input or the next due time. False if the sockets are no more or, with a pipe,
- * if it said so. */
-static bool take_turn(mmq_broker *broker, zsock_t *pipe, int64_t wait_max_ns)
-{
-    int64_t due_ns = mmq_core_tick(broker->core, mmq_now_ns());
-    if (wait_max_ns >= 0 && (due_ns < 0 || due_ns > wait_max_ns)) {
-        due_ns = wait_max_ns;
+    broker->polled_count = 0;
+    add_descriptor(broker, broker->stop, -1);
+    for (size_t side = 0; side < MMQ_SIDES; side++) {
+        int descriptors[MMQ_ROUTER_DESCRIPTORS];
+        size_t count = broker->routers[side] != NULL
+                           ? mmq_router_descriptors(broker->routers[side], descriptors)
+                           : 0;
+        for (size_t i = 0; i < count; i++) {
+            add_descriptor(broker, descriptors[i], i == 0 ? (int)side : -1);
+        }
     }
-    zmq_pollitem_t items[] = {
-        {zsock_resolve(broker->workers), 0, ZMQ_POLLIN, 0},
-        {zsock_resolve(broker->clients), 0, ZMQ_POLLIN, 0},
-        {pipe != NULL ? zsock_resolve(pipe) : NULL, 0, ZMQ_POLLIN, 0},
+}
+
+static void reopen_router(mmq_broker *broker, mmq_side side)
+{
+    mmq_why why;
+    mmq_log(MMQ_WARN, "memory that is no accepted request's: all connections are cut",
+            MMQ_S("side", mmq_side_works(side) ? "workers" : "clients"),
+            MMQ_I("resident", broker->pressure.memory));
+    if (mmq_router_reopen(broker->routers[side], &why) != MMQ_OK) {
+        mmq_log(MMQ_ERROR, "cannot open the socket anew", MMQ_S("reason", why.text));
+        return;
+    }
+    broker->reopened++;
+    mmq_core_lose(broker->core, side, mmq_now_ns());
+    collect_descriptors(broker);
+}
+
+static size_t connections_on(const mmq_broker *broker, mmq_side side)
+{
+    return mmq_router_connections(broker->routers[side]);
+}
+
+static size_t accounted_bytes(const mmq_broker *broker)
+{
+    size_t connections =
+        connections_on(broker, MMQ_SIDE_CLIENTS) + connections_on(broker, MMQ_SIDE_WORKERS);
+    return mmq_core_bytes(broker->core) + connections * CONNECTION_BYTES;
+}
+
+static void relieve_memory(mmq_broker *broker)
+{
+    switch (mmq_pressure_look(&broker->pressure, accounted_bytes(broker), mmq_now_ns())) {
+    case MMQ_RELIEF_CLIENTS:
+        reopen_router(broker, MMQ_SIDE_CLIENTS);
+        break;
+    case MMQ_RELIEF_WORKERS:
+        reopen_router(broker, MMQ_SIDE_WORKERS);
+        break;
+    case MMQ_RELIEF_NONE:
+        break;
+    }
+}
+
+/* Who is connected goes on; libzmq would spin on a connection that it has no descriptor for. */
+static void tend_doors(mmq_broker *broker)
+{
+    bool scarce = mmq_pressure_scarce(&broker->pressure, broker->scarce);
+    if (scarce != broker->scarce) {
+        mmq_log(scarce ? MMQ_WARN : MMQ_INFO,
+                scarce ? "descriptors run out: no more connections are taken"
+                       : "there are descriptors again: connections are taken",
+                MMQ_I("descriptors", broker->pressure.descriptors),
+                MMQ_I("limit", broker->pressure.descriptor_max));
+        broker->scarce = scarce;
+    }
+    mmq_router_listen(broker->routers[MMQ_SIDE_CLIENTS], !scarce);
+    mmq_router_listen(broker->routers[MMQ_SIDE_WORKERS], !scarce);
+}
+
+static void tell_gauges(mmq_broker *broker)
+{
+    const mmq_core_gauges gauges = {
+        .client_connections = connections_on(broker, MMQ_SIDE_CLIENTS),
+        .worker_connections = connections_on(broker, MMQ_SIDE_WORKERS),
+        .descriptors = broker->pressure.descriptors,
+        .descriptors_max = broker->pressure.descriptor_max,
+        .memory = broker->pressure.memory,
+        .reopened = broker->reopened,
     };
-    if (zmq_poll(items, pipe != NULL ? 3 : 2, poll_timeout(due_ns)) < 0 && errno != EINTR) {
-        return false;
+    mmq_core_set_gauges(broker->core, &gauges);
+}
+
+/* Connections, descriptors, memory. */
+static void tend_routers(mmq_broker *broker)
+{
+    (void)mmq_router_check(broker->routers[MMQ_SIDE_CLIENTS]);
+    if (mmq_router_check(broker->routers[MMQ_SIDE_WORKERS])) {
+        mmq_core_suspect(broker->core, mmq_now_ns());
     }
-    if ((items[0].revents & ZMQ_POLLIN) != 0) {
-        drain_socket(broker, MMQ_SIDE_WORKERS);
+    relieve_memory(broker);
+    tend_doors(broker);
+    tell_gauges(broker);
+}
+
+/* When to tend the routers again though nothing happens. */
+static int64_t tend_due_ns(const mmq_broker *broker)
+{
+    bool listens = mmq_router_listens(broker->routers[MMQ_SIDE_CLIENTS]) &&
+                   mmq_router_listens(broker->routers[MMQ_SIDE_WORKERS]);
+    return listens || broker->scarce ? broker->pressure.due_ns : mmq_now_ns() + REBIND_NS;
+}
+
+/* ---- the loop ----------------------------------------------------------------------------- */
+
+static void drain_routers(mmq_broker *broker)
+{
+    for (size_t i = 0; i < MMQ_SIDES; i++) {
+        if (broker->pending[drain_order[i]]) {
+            drain_router(broker, drain_order[i]);
+        }
     }
-    if ((items[1].revents & ZMQ_POLLIN) != 0) {
-        drain_socket(broker, MMQ_SIDE_CLIENTS);
+}
+
+static bool any_pending(const mmq_broker *broker)
+{
+    bool any = false;
+    for (size_t side = 0; side < MMQ_SIDES; side++) {
+        any |= broker->pending[side];
     }
-    return (items[2].revents & ZMQ_POLLIN) == 0 || !is_told_to_stop(pipe);
+    return any;
+}
+
+/* Waits, at most so long; then `pending` tells whose input has come. True if it is time for what is
+ * rare. */
+static bool wait_input(mmq_broker *broker, int64_t wait_ns)
+{
+    int timeout_ms = wait_ns > 0 ? (int)((wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS) : 0;
+    bool rare = poll(broker->polled, (nfds_t)broker->polled_count, timeout_ms) == 0 ||
+                mmq_now_ns() >= broker->pressure.due_ns;
+    for (size_t i = 0; i < broker->polled_count; i++) {
+        bool readable = (broker->polled[i].revents & POLLIN) != 0;
+        if (broker->polled_side[i] >= 0) {
+            broker->pending[broker->polled_side[i]] |= readable;
+        } else {
+            rare |= readable;
+        }
+    }
+    return rare;
+}
+
+/* Serves what has come; returns how long there will be nothing to do, at most. */
+static int64_t serve(mmq_broker *broker)
+{
+    int64_t due_ns = 0;
+    bool more = true;
+    for (int turn = 0; turn < TURNS && more; turn++) {
+        drain_routers(broker);
+        due_ns = mmq_core_tick(broker->core, mmq_now_ns());
+        more = any_pending(broker);
+    }
+    int64_t rare_ns = tend_due_ns(broker) - mmq_now_ns();
+    return more ? 0 : due_ns >= 0 && due_ns < rare_ns ? due_ns : rare_ns;
+}
+
+/* Waits for input. False when told to stop. */
+static bool wait_and_tend(mmq_broker *broker, int64_t wait_ns)
+{
+    if (wait_input(broker, wait_ns)) {
+        tend_routers(broker);
+    }
+    return (broker->polled[0].revents & POLLIN) == 0;
 }
 
 static void drain_core(mmq_broker *broker)
@@ -224,26 +277,29 @@ static void drain_core(mmq_broker *broker)
     int64_t end_ns = mmq_now_ns() + (int64_t)broker->drain_ms * MMQ_NS_PER_MS;
     mmq_core_drain(broker->core, mmq_now_ns());
     for (;;) {
+        int64_t wait_ns = serve(broker);
         int64_t left_ns = end_ns - mmq_now_ns();
-        if (left_ns <= 0 || mmq_core_idle(broker->core) || !take_turn(broker, NULL, left_ns)) {
+        if (left_ns <= 0 || mmq_core_idle(broker->core)) {
             break;
         }
+        (void)wait_and_tend(broker, wait_ns < left_ns ? wait_ns : left_ns);
     }
     mmq_core_end(broker->core, mmq_now_ns());
 }
 
-static void run_broker(zsock_t *pipe, void *args)
+static void *run_broker(void *context)
 {
-    mmq_broker *broker = args;
+    mmq_broker *broker = context;
     mmq_log_role("broker");
-    zsock_signal(pipe, 0);
-    mmq_log(MMQ_INFO, "ready", MMQ_S("clients", broker->endpoint),
-            MMQ_S("workers", broker->worker_endpoint));
-    while (take_turn(broker, pipe, -1)) {
+    mmq_log(MMQ_INFO, "ready", MMQ_S("clients", mmq_broker_endpoint(broker)),
+            MMQ_S("workers", mmq_broker_worker_endpoint(broker)));
+    while (wait_and_tend(broker, serve(broker))) {
     }
+    uint64_t count;
+    (void)!read(broker->stop, &count, sizeof count);
     mmq_log(MMQ_INFO, "stopping", MMQ_I("drain_ms", broker->drain_ms));
     drain_core(broker);
-    atomic_store(&broker->ended, true);
+    return NULL;
 }
 
 static mmq_core *make_core(mmq_broker *broker, const mmq_broker_settings *settings)
@@ -261,6 +317,34 @@ static mmq_core *make_core(mmq_broker *broker, const mmq_broker_settings *settin
     return mmq_core_new(&core_settings, mmq_now_ns());
 }
 
+static bool open_router(mmq_broker *broker, mmq_side side, const char *endpoint, mmq_why *why)
+{
+    broker->routers[side] = mmq_router_new(side, endpoint, why);
+    return broker->routers[side] != NULL;
+}
+
+static bool open_routers(mmq_broker *broker, const mmq_broker_settings *settings, mmq_why *why)
+{
+    bool opened = open_router(broker, MMQ_SIDE_CLIENTS, settings->bind, why) &&
+                  open_router(broker, MMQ_SIDE_WORKERS, settings->bind_workers, why);
+    if (opened && settings->local) {
+        opened = open_router(broker, MMQ_SIDE_LOCAL_CLIENTS, MMQ_INPROC_CLIENTS, why) &&
+                 open_router(broker, MMQ_SIDE_LOCAL_WORKERS, MMQ_INPROC_WORKERS, why);
+    }
+    return opened;
+}
+
+/* Signals are for the program's own threads. */
+static bool start_thread(mmq_broker *broker)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    broker->running = pthread_create(&broker->thread, NULL, run_broker, broker) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return broker->running;
+}
+
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
 {
     mmq_broker *broker = calloc(1, sizeof *broker);
@@ -269,22 +353,18 @@ mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
         return NULL;
     }
     broker->drain_ms = settings->drain_ms;
-    broker->clients =
-        open_socket(settings->bind, MMQ_INPROC_CLIENTS, client_options,
-                    sizeof client_options / sizeof *client_options, broker->endpoint, why);
-    if (broker->clients != NULL) {
-        broker->workers = open_socket(settings->bind_workers, MMQ_INPROC_WORKERS, worker_options,
-                                      sizeof worker_options / sizeof *worker_options,
-                                      broker->worker_endpoint, why);
-    }
-    if (broker->workers != NULL) {
+    broker->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    mmq_pressure_init(&broker->pressure, settings->stray_bytes_max, mmq_now_ns());
+    bool opened = open_routers(broker, settings, why);
+    if (opened) {
+        collect_descriptors(broker);
         broker->core = make_core(broker, settings);
-        broker->actor = broker->core != NULL ? zactor_new(run_broker, broker) : NULL;
-        if (broker->actor == NULL) {
+        opened = broker->core != NULL && broker->stop >= 0 && start_thread(broker);
+        if (!opened) {
             (void)mmq_fail(why, MMQ_ENOMEM, "the broker's thread does not start");
         }
     }
-    if (broker->actor == NULL) {
+    if (!opened) {
         mmq_broker_destroy(&broker);
     }
     return broker;
@@ -292,12 +372,21 @@ mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
 
 const char *mmq_broker_endpoint(const mmq_broker *broker)
 {
-    return broker->endpoint;
+    return mmq_router_endpoint(broker->routers[MMQ_SIDE_CLIENTS]);
 }
 
 const char *mmq_broker_worker_endpoint(const mmq_broker *broker)
 {
-    return broker->worker_endpoint;
+    return mmq_router_endpoint(broker->routers[MMQ_SIDE_WORKERS]);
+}
+
+static void stop_thread(mmq_broker *broker)
+{
+    const uint64_t one = 1;
+    if (broker->running) {
+        CHECK(write(broker->stop, &one, sizeof one) == sizeof one);
+        CHECK(pthread_join(broker->thread, NULL) == 0);
+    }
 }
 
 void mmq_broker_destroy(mmq_broker **broker_p)
@@ -306,11 +395,15 @@ void mmq_broker_destroy(mmq_broker **broker_p)
     if (broker == NULL) {
         return;
     }
-    zactor_destroy(&broker->actor); /* returns when the thread has ended */
-    (void)atomic_load(&broker->ended);
+    stop_thread(broker);
     mmq_core_destroy(&broker->core);
-    close_socket(&broker->clients, MMQ_INPROC_CLIENTS);
-    close_socket(&broker->workers, MMQ_INPROC_WORKERS);
+    for (size_t side = 0; side < MMQ_SIDES; side++) {
+        mmq_router_destroy(&broker->routers[side]);
+    }
+    mmq_pressure_clear(&broker->pressure);
+    if (broker->stop >= 0) {
+        close(broker->stop);
+    }
     free(broker);
     *broker_p = NULL;
 }

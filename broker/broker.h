@@ -2,6 +2,7 @@
 #ifndef MMQ_BROKER_H
 #define MMQ_BROKER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "metricmq/error.h"
@@ -16,10 +17,12 @@ typedef struct mmq_broker_settings {
     const char *bind_workers; /* endpoint for workers */
     size_t queue_max;         /* requests waiting for one service, at most */
     size_t queue_bytes_max;   /* their bytes, at most */
+    size_t stray_bytes_max;   /* memory over what is accounted for, at most: --stray-memory */
+    bool local;               /* serve this process too, on the inproc endpoints */
     unsigned drain_ms;        /* how long destroy waits for requests under way */
 } mmq_broker_settings;
 
-/* Binds both endpoints and the inproc ones, then starts. NULL with a sentence in why that names
+/* Binds the endpoints, then starts. NULL with a sentence in why that names
  * the endpoint (e.g. in use). */
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why);
 /* The endpoints as bound (ports resolved). Borrowed. */

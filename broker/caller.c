@@ -23,7 +23,7 @@ static const char too_slow[] = "the client read too slowly";
 
 mmq_caller *mmq_caller_get(mmq_core *core, const mmq_peer *peer)
 {
-    mmq_table_item *item = mmq_table_find(&core->callers, peer->id, peer->size);
+    mmq_table_item *item = mmq_table_find(&core->callers, peer->key, mmq_peer_key_size(peer));
     if (item != NULL) {
         return MMQ_OF(item, mmq_caller, item);
     }
@@ -37,7 +37,7 @@ mmq_caller *mmq_caller_get(mmq_core *core, const mmq_peer *peer)
     mmq_list_init(&caller->jobs);
     mmq_list_init(&caller->lanes);
     mmq_list_init(&caller->outbox);
-    mmq_table_add(&core->callers, &caller->item, caller->peer.id, caller->peer.size);
+    mmq_table_add(&core->callers, &caller->item, caller->peer.key, mmq_peer_key_size(peer));
     mmq_list_push_back(&core->callers_in[MMQ_CALLER_IDLE], &caller->link);
     return caller;
 }
@@ -107,8 +107,7 @@ void mmq_caller_free(mmq_caller *caller)
     free(caller);
 }
 
-/* The client is gone: forgets all that it wanted. */
-static void kill_caller(mmq_caller *caller)
+void mmq_caller_kill(mmq_caller *caller)
 {
     set_state(caller, MMQ_CALLER_DEAD);
     clear_outbox(caller);
@@ -121,10 +120,10 @@ static void kill_caller(mmq_caller *caller)
 static mmq_err send_to(mmq_caller *caller, mmq_message *message)
 {
     mmq_core_settings *settings = &caller->core->settings;
-    mmq_err err = settings->send(settings->context, MMQ_SIDE_CLIENTS, message);
+    mmq_err err = settings->send(settings->context, mmq_peer_side(&caller->peer), message);
     if (err != MMQ_OK && err != MMQ_EAGAIN) {
         caller->core->dropped[MMQ_DROP_GONE]++;
-        kill_caller(caller);
+        mmq_caller_kill(caller);
     }
     return err;
 }

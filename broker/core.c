@@ -38,7 +38,8 @@ mmq_core *mmq_core_new(const mmq_core_settings *settings, int64_t now_ns)
     }
     core->settings = *settings;
     core->now_ns = core->started_ns = now_ns;
-    core->due_ns = core->retry_ns = INT64_MAX;
+    core->due_ns = core->retry_ns = core->probe_ns = INT64_MAX;
+    core->probed_ns = now_ns - MMQ_PROBE_NS;
     core->complained_ns = now_ns - COMPLAIN_NS;
     init_lists(core);
     if (mmq_table_init(&core->services) != MMQ_OK || mmq_table_init(&core->callers) != MMQ_OK ||
@@ -97,13 +98,14 @@ static void complain(mmq_core *core, mmq_drop drop, const char *fault)
 }
 
 /* False if the message cannot have come from a ROUTER. */
-static bool take_peer(const mmq_message *message, mmq_peer *out)
+static bool take_peer(mmq_side side, const mmq_message *message, mmq_peer *out)
 {
     size_t size = message->count > 0 ? mmq_frame_size(&message->frames[0]) : 0;
     if (size == 0 || size > MMQ_PEER_MAX) {
         return false;
     }
-    memcpy(out->id, mmq_frame_data(&message->frames[0]), size);
+    out->key[0] = (uint8_t)side;
+    memcpy(out->key + 1, mmq_frame_data(&message->frames[0]), size);
     out->size = size;
     return true;
 }
@@ -176,12 +178,12 @@ static void take_request(mmq_core *core, mmq_caller *caller, mmq_message *messag
     }
 }
 
-static void from_client(mmq_core *core, mmq_message *message)
+static void from_client(mmq_core *core, mmq_side side, mmq_message *message)
 {
     mmq_peer peer;
     mmq_envelope envelope;
     mmq_why why = {""};
-    if (!take_peer(message, &peer) ||
+    if (!take_peer(side, message, &peer) ||
         mmq_envelope_parse_client(message, 1, &envelope, &why) != MMQ_OK) {
         complain(core, MMQ_DROP_MALFORMED, why.text);
         return;
@@ -198,14 +200,6 @@ static void from_client(mmq_core *core, mmq_message *message)
     } else {
         take_request(core, caller, message, &envelope);
     }
-}
-
-void mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns)
-{
-    core->now_ns = now_ns;
-    from_client(core, message);
-    mmq_message_clear(message);
-    settle_core(core);
 }
 
 /* A worker, known or not, that broke the protocol. */
@@ -257,10 +251,10 @@ static void take_answer(mmq_core *core, mmq_hand *hand, mmq_message *message,
     }
 }
 
-static void from_worker(mmq_core *core, mmq_message *message)
+static void from_worker(mmq_core *core, mmq_side side, mmq_message *message)
 {
     mmq_peer peer;
-    if (!take_peer(message, &peer)) {
+    if (!take_peer(side, message, &peer)) {
         complain(core, MMQ_DROP_PROTOCOL, "no peer");
         return;
     }
@@ -291,10 +285,14 @@ static void from_worker(mmq_core *core, mmq_message *message)
     }
 }
 
-void mmq_core_from_worker(mmq_core *core, mmq_message *message, int64_t now_ns)
+void mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns)
 {
     core->now_ns = now_ns;
-    from_worker(core, message);
+    if (mmq_side_works(side)) {
+        from_worker(core, side, message);
+    } else {
+        from_client(core, side, message);
+    }
     mmq_message_clear(message);
     settle_core(core);
 }
@@ -303,7 +301,7 @@ void mmq_core_too_big(mmq_core *core, mmq_side side, mmq_message *message, int64
 {
     core->now_ns = now_ns;
     mmq_peer peer;
-    if (side == MMQ_SIDE_WORKERS && take_peer(message, &peer)) {
+    if (mmq_side_works(side) && take_peer(side, message, &peer)) {
         send_away(core, mmq_hand_find(core, &peer), &peer, MMQ_DROP_TOO_BIG, "over the bounds");
     } else {
         complain(core, MMQ_DROP_TOO_BIG, "over the bounds");
@@ -340,9 +338,82 @@ static void retry_blocked(mmq_core *core)
     core->retry_ns = INT64_MAX; /* set again if something still is blocked */
 }
 
+static void for_each_hand(mmq_core *core, void (*visit)(mmq_hand *hand))
+{
+    MMQ_LIST_EACH(at, &core->service_list)
+    {
+        MMQ_LIST_EACH(hand_at, &MMQ_OF(at, mmq_service, link)->hands)
+        {
+            visit(MMQ_OF(hand_at, mmq_hand, all));
+        }
+    }
+}
+
+static void probe_hands(mmq_core *core)
+{
+    core->probe_ns = INT64_MAX;
+    core->probed_ns = core->now_ns;
+    for_each_hand(core, mmq_hand_probe);
+}
+
+void mmq_core_suspect(mmq_core *core, int64_t now_ns)
+{
+    int64_t earliest_ns = core->probed_ns + MMQ_PROBE_NS;
+    core->probe_ns = earliest_ns > now_ns ? earliest_ns : now_ns;
+}
+
+static void lose_workers(mmq_core *core, mmq_side side)
+{
+    MMQ_LIST_EACH(at, &core->service_list)
+    {
+        MMQ_LIST_EACH(hand_at, &MMQ_OF(at, mmq_service, link)->hands)
+        {
+            mmq_hand *hand = MMQ_OF(hand_at, mmq_hand, all);
+            if (mmq_peer_side(&hand->peer) == side) {
+                mmq_hand_kill(hand, "its connection was cut");
+            }
+        }
+    }
+}
+
+static void lose_clients(mmq_core *core, mmq_side side)
+{
+    static const mmq_caller_state states[] = {MMQ_CALLER_BUSY, MMQ_CALLER_BLOCKED};
+    for (size_t i = 0; i < sizeof states / sizeof *states; i++) {
+        MMQ_LIST_EACH(at, &core->callers_in[states[i]])
+        {
+            mmq_caller *caller = MMQ_OF(at, mmq_caller, link);
+            if (mmq_peer_side(&caller->peer) == side) {
+                mmq_caller_kill(caller);
+            }
+        }
+    }
+}
+
+void mmq_core_lose(mmq_core *core, mmq_side side, int64_t now_ns)
+{
+    core->now_ns = now_ns;
+    if (mmq_side_works(side)) {
+        lose_workers(core, side);
+    } else {
+        lose_clients(core, side);
+    }
+    settle_core(core);
+}
+
+size_t mmq_core_bytes(const mmq_core *core)
+{
+    return core->bytes;
+}
+
+void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges)
+{
+    core->gauges = *gauges;
+}
+
 static int64_t next_due(const mmq_core *core)
 {
-    int64_t due_ns = core->retry_ns;
+    int64_t due_ns = core->retry_ns < core->probe_ns ? core->retry_ns : core->probe_ns;
     const mmq_heap_item *first[] = {mmq_heap_first(&core->deadlines),
                                     mmq_heap_first(&core->timers)};
     for (size_t i = 0; i < 2; i++) {
@@ -357,6 +428,9 @@ int64_t mmq_core_tick(mmq_core *core, int64_t now_ns)
 {
     core->now_ns = now_ns;
     forgive_stall(core);
+    if (core->probe_ns <= now_ns) {
+        probe_hands(core);
+    }
     mmq_heap_item *item;
     while ((item = mmq_heap_first(&core->deadlines)) != NULL && item->key <= now_ns) {
         mmq_job_expire(MMQ_OF(item, mmq_job, deadline));

@@ -12,7 +12,19 @@
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 
-typedef enum mmq_side { MMQ_SIDE_CLIENTS, MMQ_SIDE_WORKERS } mmq_side;
+/* Where a peer stands. Routing ids are unique on one side only. */
+typedef enum mmq_side {
+    MMQ_SIDE_CLIENTS,
+    MMQ_SIDE_WORKERS,
+    MMQ_SIDE_LOCAL_CLIENTS, /* in this process */
+    MMQ_SIDE_LOCAL_WORKERS,
+    MMQ_SIDES,
+} mmq_side;
+
+static inline bool mmq_side_works(mmq_side side)
+{
+    return side == MMQ_SIDE_WORKERS || side == MMQ_SIDE_LOCAL_WORKERS;
+}
 
 /* Sends without waiting: MMQ_OK (the message is then empty), MMQ_EAGAIN if that peer is full,
  * MMQ_EUNREACHABLE if it is gone; others count as gone. */
@@ -29,18 +41,34 @@ typedef struct mmq_core_settings {
     void *context;
 } mmq_core_settings;
 
+typedef struct mmq_core_gauges {
+    size_t client_connections, worker_connections;
+    size_t descriptors, descriptors_max;
+    size_t memory;     /* resident bytes of the process */
+    uint64_t reopened; /* routers opened anew for memory that was not accounted for */
+} mmq_core_gauges;
+
 typedef struct mmq_core mmq_core;
 
 mmq_core *mmq_core_new(const mmq_core_settings *settings, int64_t now_ns);
 void mmq_core_destroy(mmq_core **core);
 
-/* Take a message that came; it is left empty. */
-void mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns);
-void mmq_core_from_worker(mmq_core *core, mmq_message *message, int64_t now_ns);
+/* Takes one message; it is left empty. */
+void mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns);
 /* A message that was over the bounds and thrown away but for its first frame. */
 void mmq_core_too_big(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns);
+/* One of the network's workers has lost its connection: it is not known which. All are sent a
+ * heartbeat soon, which those that are gone do not take. */
+void mmq_core_suspect(mmq_core *core, int64_t now_ns);
+/* All peers on that side are gone. */
+void mmq_core_lose(mmq_core *core, mmq_side side, int64_t now_ns);
 /* Does what is due; returns the nanoseconds until something will be, -1: never. */
 int64_t mmq_core_tick(mmq_core *core, int64_t now_ns);
+
+/* Bytes that the core knows of: requests, and answers that wait. */
+size_t mmq_core_bytes(const mmq_core *core);
+/* What mmi.stats tells of what the core does not know. */
+void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges);
 
 /* From now on new requests get 503; what is under way goes on. */
 void mmq_core_drain(mmq_core *core, int64_t now_ns);

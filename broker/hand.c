@@ -25,7 +25,7 @@ static const unsigned next_states[MMQ_HAND_STATES] = {
 
 mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer)
 {
-    mmq_table_item *item = mmq_table_find(&core->hands, peer->id, peer->size);
+    mmq_table_item *item = mmq_table_find(&core->hands, peer->key, mmq_peer_key_size(peer));
     return item != NULL ? MMQ_OF(item, mmq_hand, item) : NULL;
 }
 
@@ -125,7 +125,7 @@ mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelo
     service->hand_count++;
     service->capacity += hand->capacity;
     mmq_list_push_back(&service->hands, &hand->all);
-    mmq_table_add(&core->hands, &hand->item, hand->peer.id, hand->peer.size);
+    mmq_table_add(&core->hands, &hand->item, hand->peer.key, mmq_peer_key_size(peer));
     set_state(hand, MMQ_HAND_FREE);
     set_timer(hand);
     mmq_log(MMQ_INFO, "worker ready", MMQ_S("service", service->name),
@@ -150,19 +150,14 @@ static mmq_err append_body(mmq_message *out, mmq_job *job)
 {
     mmq_err err = MMQ_OK;
     for (size_t i = 0; i < job->body.count && err == MMQ_OK; i++) {
-        mmq_frame frame;
-        err = mmq_frame_share(&frame, &job->body.frames[i]);
-        if (err == MMQ_OK) {
-            err = mmq_message_append(out, &frame);
-        }
-        mmq_frame_close(&frame);
+        err = mmq_message_append_share(out, &job->body.frames[i]);
     }
     return err;
 }
 
 static mmq_err make_request(mmq_message *out, const mmq_hand *hand, mmq_job *job)
 {
-    mmq_err err = mmq_message_append_copy(out, hand->peer.id, hand->peer.size);
+    mmq_err err = mmq_peer_address(out, &hand->peer);
     if (err == MMQ_OK) {
         err = mmq_envelope_begin_worker(out, MMQ_WORKER_REQUEST, job->token, sizeof job->token);
     }
@@ -177,7 +172,7 @@ mmq_err mmq_hand_give(mmq_hand *hand, mmq_job *job)
     make_token(hand, job->token);
     mmq_err err = make_request(&request, hand, job) == MMQ_OK ? MMQ_OK : MMQ_ENOMEM;
     if (err == MMQ_OK) {
-        err = core->settings.send(core->settings.context, MMQ_SIDE_WORKERS, &request);
+        err = core->settings.send(core->settings.context, mmq_peer_side(&hand->peer), &request);
         if (err == MMQ_EAGAIN) {
             set_state(hand, MMQ_HAND_BLOCKED);
         } else if (err != MMQ_OK) {
@@ -204,12 +199,12 @@ static mmq_err send_command(mmq_core *core, const mmq_peer *peer, mmq_worker_com
 {
     mmq_message message;
     mmq_message_init(&message);
-    mmq_err err = mmq_message_append_copy(&message, peer->id, peer->size);
+    mmq_err err = mmq_peer_address(&message, peer);
     if (err == MMQ_OK) {
         err = mmq_envelope_begin_worker(&message, command, NULL, 0);
     }
     if (err == MMQ_OK) {
-        err = core->settings.send(core->settings.context, MMQ_SIDE_WORKERS, &message);
+        err = core->settings.send(core->settings.context, mmq_peer_side(peer), &message);
     }
     mmq_message_clear(&message);
     return err;
@@ -245,6 +240,12 @@ void mmq_hand_tick(mmq_hand *hand)
         }
         hand->beat_ns = core->now_ns + beat_interval(hand);
     }
+    set_timer(hand);
+}
+
+void mmq_hand_probe(mmq_hand *hand)
+{
+    hand->beat_ns = hand->core->now_ns;
     set_timer(hand);
 }
 

@@ -159,7 +159,7 @@ bool mmq_job_make_final(mmq_message *out, const mmq_peer *peer, const char *serv
                         const mmq_header *header)
 {
     mmq_frame frame;
-    mmq_err err = mmq_message_append_copy(out, peer->id, peer->size);
+    mmq_err err = mmq_peer_address(out, peer);
     if (err == MMQ_OK) {
         err = mmq_envelope_begin_client(out, MMQ_CLIENT_FINAL, service, size);
     }
@@ -270,7 +270,7 @@ static bool make_answer(const mmq_job *job, mmq_message *message, const mmq_enve
     mmq_client_command command =
         envelope->command == MMQ_WORKER_PARTIAL ? MMQ_CLIENT_PARTIAL : MMQ_CLIENT_FINAL;
     const mmq_peer *peer = &job->caller->peer;
-    mmq_err err = mmq_message_append_copy(out, peer->id, peer->size);
+    mmq_err err = mmq_peer_address(out, peer);
     if (err == MMQ_OK) {
         err = mmq_envelope_begin_client(out, command, job->service->name, job->service->name_size);
     }

@@ -86,16 +86,27 @@ static void pack_dropped(mmq_buffer *out, const mmq_core *core)
     }
 }
 
+static void pack_gauges(mmq_buffer *out, const mmq_core_gauges *gauges)
+{
+    pack_count(out, "client_connections", gauges->client_connections);
+    pack_count(out, "worker_connections", gauges->worker_connections);
+    pack_count(out, "descriptors", gauges->descriptors);
+    pack_count(out, "descriptors_max", gauges->descriptors_max);
+    pack_count(out, "memory", gauges->memory);
+    pack_count(out, "rebinds", gauges->reopened);
+}
+
 static mmq_err append_stats(mmq_core *core, mmq_message *answer)
 {
     mmq_buffer map;
     mmq_buffer_init(&map, STATS_MAX);
-    mmq_pack_map(&map, 5);
+    mmq_pack_map(&map, 11);
     pack_count(&map, "uptime_ms", (uint64_t)((core->now_ns - core->started_ns) / MMQ_NS_PER_MS));
     pack_services(&map, core);
     pack_workers(&map, core);
     pack_count(&map, "clients", core->callers.count);
     pack_dropped(&map, core);
+    pack_gauges(&map, &core->gauges);
     mmq_frame frame;
     mmq_frame_init(&frame);
     mmq_err err = mmq_buffer_to_frame(&map, &frame);
@@ -135,7 +146,7 @@ void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_en
 {
     mmq_message answer;
     mmq_message_init(&answer);
-    mmq_err err = mmq_message_append_copy(&answer, caller->peer.id, caller->peer.size);
+    mmq_err err = mmq_peer_address(&answer, &caller->peer);
     if (err == MMQ_OK) {
         err = mmq_envelope_begin_client(&answer, MMQ_CLIENT_FINAL, envelope->service,
                                         envelope->service_size);

@@ -28,9 +28,10 @@ enum {
     MMQ_OUTBOX_KEPT = 32 * 1024,      /* error answers kept for it: more than one queue holds */
 };
 
-#define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS) /* between tries of what would block */
-#define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S) /* that answers wait for a slow client */
-#define MMQ_FORGET_NS   (30 * MMQ_NS_PER_S) /* that a worker may take to answer too late */
+#define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS)   /* between tries of what would block */
+#define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S)   /* that answers wait for a slow client */
+#define MMQ_FORGET_NS   (30 * MMQ_NS_PER_S)   /* that a worker may take to answer too late */
+#define MMQ_PROBE_NS    (100 * MMQ_NS_PER_MS) /* between probes of all workers */
 #define MMQ_BEAT_NS     (1 * MMQ_NS_PER_S)
 #define MMQ_LIVENESS_NS (3 * MMQ_NS_PER_S)
 /* Of workers that sent the plain READY of RFC 18. */
@@ -38,9 +39,25 @@ enum {
 #define MMQ_PLAIN_LIVENESS_NS (10 * MMQ_NS_PER_S)
 
 typedef struct mmq_peer {
-    uint8_t id[MMQ_PEER_MAX];
-    size_t size;
+    size_t size;                   /* of its routing id */
+    uint8_t key[1 + MMQ_PEER_MAX]; /* its side, then the id: unique */
 } mmq_peer;
+
+static inline mmq_side mmq_peer_side(const mmq_peer *peer)
+{
+    return (mmq_side)peer->key[0];
+}
+
+static inline size_t mmq_peer_key_size(const mmq_peer *peer)
+{
+    return 1 + peer->size;
+}
+
+/* Begins a message to it. */
+static inline mmq_err mmq_peer_address(mmq_message *message, const mmq_peer *peer)
+{
+    return mmq_message_append_copy(message, peer->key + 1, peer->size);
+}
 
 typedef enum mmq_drop {
     MMQ_DROP_MALFORMED, /* clients' messages that are no requests */
@@ -185,7 +202,10 @@ struct mmq_core {
     size_t jobs_in[MMQ_JOB_STATES];
     size_t bytes;     /* against settings.bytes_max */
     int64_t retry_ns; /* when the blocked are tried again */
-    uint64_t uses;    /* counts dispatches: who was used least recently */
+    int64_t probe_ns; /* when all workers are sent a heartbeat, since one may be gone */
+    int64_t probed_ns;
+    mmq_core_gauges gauges;
+    uint64_t uses; /* counts dispatches: who was used least recently */
     uint64_t dropped[MMQ_DROP_COUNT];
     int64_t complained_ns; /* when faults of peers were last logged */
     uint64_t complaints;   /* faults not logged since then */
@@ -209,6 +229,8 @@ void mmq_caller_deliver(mmq_caller *caller, mmq_message *message, mmq_answer_kin
 /* Makes and delivers an error answer to a request that has become no job. */
 void mmq_caller_refuse(mmq_caller *caller, const mmq_envelope *envelope, const mmq_routing *routing,
                        int status, const char *error);
+/* The client is gone: forgets all that it wanted. */
+void mmq_caller_kill(mmq_caller *caller);
 /* Sends what waits, as far as it goes; drops what has waited too long. */
 void mmq_caller_retry(mmq_caller *caller);
 void mmq_caller_free(mmq_caller *caller);
@@ -247,6 +269,8 @@ void mmq_hand_unblock(mmq_hand *hand);
 mmq_err mmq_hand_give(mmq_hand *hand, mmq_job *job) MMQ_MUST_USE;
 /* Heartbeat and liveness. */
 void mmq_hand_tick(mmq_hand *hand);
+/* Sends a heartbeat out of turn: who is gone is found out. */
+void mmq_hand_probe(mmq_hand *hand);
 /* The worker is no more; its jobs go to others or end. */
 void mmq_hand_kill(mmq_hand *hand, const char *reason);
 /* Says DISCONNECT and kills. */

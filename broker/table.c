@@ -24,16 +24,24 @@ void mmq_table_clear(mmq_table *table)
     *table = (mmq_table){0};
 }
 
-/* FNV-1a, with a final mix since buckets are chosen by the low bits. */
+static uint64_t mix(uint64_t hash)
+{
+    hash = (hash ^ (hash >> 32)) * UINT64_C(0xff51afd7ed558ccd);
+    return hash ^ (hash >> 29);
+}
+
+/* Eight bytes at a time; the rest with its length, so that zeros at the end count. */
 static uint64_t hash_bytes(uint64_t seed, const void *key, size_t size)
 {
     const uint8_t *bytes = key;
-    uint64_t hash = seed ^ UINT64_C(0xcbf29ce484222325);
-    for (size_t i = 0; i < size; i++) {
-        hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    uint64_t hash = seed ^ size, word;
+    for (; size >= sizeof word; size -= sizeof word, bytes += sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        hash = mix(hash ^ word);
     }
-    hash = (hash ^ (hash >> 33)) * UINT64_C(0xff51afd7ed558ccd);
-    return hash ^ (hash >> 33);
+    word = 0;
+    memcpy(&word, bytes, size);
+    return mix(mix(hash ^ word));
 }
 
 static mmq_table_item **bucket_of(const mmq_table *table, uint64_t hash)

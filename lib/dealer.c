@@ -1,5 +1,5 @@
-/* The monitor is a PAIR that libzmq's I/O thread writes to. We subscribe to the beginning and end
- * of finished connections only: attempts that fail are libzmq's own business.
+/* The monitor tells of the beginning and end of finished connections only: attempts that fail are
+ * libzmq's own business.
  *
  * ZMQ_IMMEDIATE would keep sends from piling up without a connection, too. But with it libzmq 4.3.4
  * cuts the pipe of a lost connection off at once, and if a message was just being received, asserts
@@ -10,14 +10,11 @@
 #include "lib/dealer.h"
 
 #include <czmq.h>
-#include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/check.h"
-#include "metricmq/frame.h"
+#include "lib/monitor.h"
 
 enum {
     RECONNECT_MS = 100,
@@ -25,7 +22,6 @@ enum {
     PING_TIMEOUT_MS = 5000,
     CONNECT_TIMEOUT_MS = 3000,
     HANDSHAKE_MS = 5000,
-    EVENT_SIZE_MAX = 4096,
 };
 
 struct mmq_dealer {
@@ -46,20 +42,6 @@ static void set_options(zsock_t *socket, const char *endpoint, size_t frame_max,
     zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
     zsock_set_heartbeat_ivl(socket, PING_MS);
     zsock_set_heartbeat_timeout(socket, PING_TIMEOUT_MS);
-}
-
-static bool start_monitor(mmq_dealer *dealer)
-{
-    static atomic_uint_fast64_t serial;
-    char name[64];
-    snprintf(name, sizeof name, "inproc://metricmq-monitor-%llu",
-             (unsigned long long)atomic_fetch_add(&serial, 1));
-    if (zmq_socket_monitor(zsock_resolve(dealer->socket), name,
-                           ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED) != 0) {
-        return false;
-    }
-    zsock_set_rcvhwm(dealer->monitor, 0); /* or else the I/O thread would wait for us */
-    return zsock_connect(dealer->monitor, "%s", name) == 0;
 }
 
 bool mmq_endpoint_port_fits(const char *endpoint)
@@ -99,8 +81,11 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm,
     }
     dealer->connected = strncmp(endpoint, "inproc:", 7) == 0;
     dealer->socket = zsock_new(ZMQ_DEALER);
-    dealer->monitor = zsock_new(ZMQ_PAIR);
-    if (dealer->socket == NULL || dealer->monitor == NULL || !start_monitor(dealer)) {
+    if (dealer->socket != NULL) {
+        dealer->monitor =
+            mmq_monitor_new(dealer->socket, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED);
+    }
+    if (dealer->monitor == NULL) {
         (void)mmq_fail(why, MMQ_EUNAVAILABLE, "no socket for %s: no descriptors left", endpoint);
         mmq_dealer_destroy(&dealer, 0);
         return NULL;
@@ -119,10 +104,9 @@ void mmq_dealer_destroy(mmq_dealer **dealer_p, int linger_ms)
         return;
     }
     if (dealer->socket != NULL) {
-        (void)zmq_socket_monitor(zsock_resolve(dealer->socket), NULL, 0);
+        mmq_monitor_destroy(&dealer->monitor, dealer->socket);
         zsock_set_linger(dealer->socket, linger_ms);
     }
-    zsock_destroy(&dealer->monitor);
     zsock_destroy(&dealer->socket);
     free(dealer);
     *dealer_p = NULL;
@@ -138,41 +122,20 @@ void *mmq_dealer_monitor(const mmq_dealer *dealer)
     return zsock_resolve(dealer->monitor);
 }
 
-static int descriptor_of(zsock_t *socket)
-{
-    int descriptor = -1;
-    size_t size = sizeof descriptor;
-    CHECK(zmq_getsockopt(zsock_resolve(socket), ZMQ_FD, &descriptor, &size) == 0);
-    return descriptor;
-}
-
 void mmq_dealer_descriptors(const mmq_dealer *dealer, int descriptors[MMQ_DEALER_DESCRIPTORS])
 {
-    descriptors[0] = descriptor_of(dealer->socket);
-    descriptors[1] = descriptor_of(dealer->monitor);
-}
-
-/* The first frame of an event begins with its number, in the host's byte order. */
-static unsigned event_of(const mmq_message *message)
-{
-    uint16_t event = 0;
-    const mmq_frame *frame = &message->frames[0];
-    if (mmq_frame_size(frame) >= sizeof event) {
-        memcpy(&event, mmq_frame_data(frame), sizeof event);
-    }
-    return event;
+    descriptors[0] = mmq_socket_descriptor(dealer->socket);
+    descriptors[1] = mmq_socket_descriptor(dealer->monitor);
 }
 
 bool mmq_dealer_check(mmq_dealer *dealer)
 {
     bool lost = false;
-    mmq_message message;
-    mmq_message_init(&message);
-    while (mmq_message_receive(&message, mmq_dealer_monitor(dealer), EVENT_SIZE_MAX) == MMQ_OK) {
-        dealer->connected = event_of(&message) == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+    int event;
+    while ((event = mmq_monitor_next(dealer->monitor)) != 0) {
+        dealer->connected = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
         lost |= !dealer->connected;
     }
-    mmq_message_clear(&message);
     return lost;
 }
 

@@ -230,26 +230,45 @@ static mmq_err grow_message(mmq_message *message)
     return MMQ_OK;
 }
 
-mmq_err mmq_message_append(mmq_message *message, mmq_frame *frame)
+/* The place of the next frame, which counts once it is filled. */
+static mmq_err next_slot(mmq_message *message, mmq_frame **slot)
 {
     mmq_err err = message->count < message->capacity ? MMQ_OK : grow_message(message);
-    if (err != MMQ_OK) {
-        return err;
+    *slot = &message->frames[message->count];
+    return err;
+}
+
+mmq_err mmq_message_append(mmq_message *message, mmq_frame *frame)
+{
+    mmq_frame *slot;
+    mmq_err err = next_slot(message, &slot);
+    if (err == MMQ_OK) {
+        mmq_frame_init(slot);
+        mmq_frame_move(slot, frame);
+        message->count++;
     }
-    mmq_frame *slot = &message->frames[message->count++];
-    mmq_frame_init(slot);
-    mmq_frame_move(slot, frame);
-    return MMQ_OK;
+    return err;
 }
 
 mmq_err mmq_message_append_copy(mmq_message *message, const void *data, size_t size)
 {
-    mmq_frame frame;
-    mmq_err err = mmq_frame_copy(&frame, data, size);
+    mmq_frame *slot;
+    mmq_err err = next_slot(message, &slot);
     if (err == MMQ_OK) {
-        err = mmq_message_append(message, &frame);
+        err = mmq_frame_copy(slot, data, size);
+        message->count += err == MMQ_OK;
     }
-    mmq_frame_close(&frame);
+    return err;
+}
+
+mmq_err mmq_message_append_share(mmq_message *message, mmq_frame *frame)
+{
+    mmq_frame *slot;
+    mmq_err err = next_slot(message, &slot);
+    if (err == MMQ_OK) {
+        err = mmq_frame_share(slot, frame);
+        message->count += err == MMQ_OK;
+    }
     return err;
 }
 
@@ -304,9 +323,10 @@ static mmq_err send_message(mmq_message *message, void *zmq_socket, int flags)
         if (!last) {
             end_broken_send(zmq_socket);
         }
-        break;
+        mmq_message_clear(message);
+        return MMQ_OK;
     }
-    mmq_message_clear(message);
+    reset_message(message); /* libzmq left every frame empty: there is nothing to close */
     return MMQ_OK;
 }
 
@@ -333,47 +353,46 @@ static int receive_frame(mmq_frame *frame, void *zmq_socket)
     return 0;
 }
 
-/* The message's remaining frames are read and thrown away; its first one stays. */
-static mmq_err drain_message(mmq_message *message, void *zmq_socket, mmq_frame *frame)
+/* Reads the rest of a message that cannot be kept, and keeps of it the first frame only. */
+static void drop_rest(mmq_message *message, void *zmq_socket, bool more)
 {
-    mmq_frame first;
-    mmq_frame_init(&first);
-    mmq_frame_move(&first, message->count > 0 ? &message->frames[0] : frame);
-    while (zmq_msg_more(&frame->msg)) {
-        if (receive_frame(frame, zmq_socket) != 0) {
-            break; /* the context ended */
-        }
+    mmq_frame frame;
+    mmq_frame_init(&frame);
+    while (more && receive_frame(&frame, zmq_socket) == 0) { /* else the context ended */
+        more = zmq_msg_more(&frame.msg) != 0;
     }
-    mmq_message_clear(message);
-    mmq_err err = mmq_message_append(message, &first);
-    mmq_frame_close(&first);
-    return err == MMQ_OK ? MMQ_ETOOBIG : err;
+    mmq_frame_close(&frame);
+    while (message->count > 1) {
+        mmq_frame_close(&message->frames[--message->count]);
+    }
 }
 
 mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_max)
 {
     mmq_message_clear(message);
-    mmq_frame frame;
-    mmq_frame_init(&frame);
-    mmq_err err = MMQ_OK;
+    mmq_frame *slot;
+    mmq_err err;
     size_t left = size_max;
     bool more = true;
-    while (more && err == MMQ_OK) {
-        int code = receive_frame(&frame, zmq_socket);
+    do {
+        err = next_slot(message, &slot);
+        if (err != MMQ_OK) {
+            break;
+        }
+        mmq_frame_init(slot);
+        int code = receive_frame(slot, zmq_socket);
         if (code != 0) {
             CHECK(code == ETERM || (code == EAGAIN && message->count == 0));
-            err = code == EAGAIN ? MMQ_EAGAIN : MMQ_ECLOSED;
-            break;
+            return code == EAGAIN ? MMQ_EAGAIN : MMQ_ECLOSED;
         }
-        more = zmq_msg_more(&frame.msg) != 0;
-        size_t size = mmq_frame_size(&frame);
-        if (size > left || message->count == MMQ_FRAMES_MAX) {
-            err = drain_message(message, zmq_socket, &frame);
-            break;
-        }
+        message->count++;
+        more = zmq_msg_more(&slot->msg) != 0;
+        size_t size = mmq_frame_size(slot);
+        err = size <= left ? MMQ_OK : MMQ_ETOOBIG;
         left -= size;
-        err = mmq_message_append(message, &frame);
+    } while (more && err == MMQ_OK);
+    if (err != MMQ_OK) {
+        drop_rest(message, zmq_socket, more);
     }
-    mmq_frame_close(&frame);
     return err;
 }

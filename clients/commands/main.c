@@ -29,10 +29,10 @@ struct command {
 static const struct command commands[] = {
     {"up", "", "everything in one process, on one data directory", mmq_command_up,
      NAMES("data", "http", "bind", "bind-workers", "store", "upload", "server-id", "import",
-           "threads", "queue-max", "queue-bytes", "connections-max", "idle-timeout", "timeout",
-           "drain-timeout", "api-key")},
+           "threads", "queue-max", "queue-bytes", "stray-memory", "connections-max", "idle-timeout",
+           "timeout", "drain-timeout", "api-key")},
     {"broker", "", "the broker alone", mmq_command_broker,
-     NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "drain-timeout")},
+     NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "stray-memory", "drain-timeout")},
     {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
      NAMES("connect", "data", "store", "upload", "server-id", "threads", "capacity",
            "drain-timeout")},

@@ -36,6 +36,10 @@ const mmq_option mmq_options[] = {
      1000000, false},
     {"queue-bytes", MMQ_OPTION_BYTES, "64M", "BYTES", "bytes that may wait for one service", NULL,
      1024, 16 * GIB, false},
+    {"stray-memory", MMQ_OPTION_BYTES, NULL, "BYTES",
+     "memory beyond what requests account for, past which the broker cuts all its connections "
+     "(default 64M; up: 1G, since all roles share it)",
+     NULL, 1024 * 1024, INT64_MAX, false},
     {"connections-max", MMQ_OPTION_INT, "4096", "N", "HTTP connections at once", NULL, 1, 65536,
      false},
     {"idle-timeout", MMQ_OPTION_MS, "60s", "TIME", "an HTTP connection that does nothing is closed",

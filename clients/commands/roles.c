@@ -71,13 +71,19 @@ static void say_ready(void)
     fflush(stdout);
 }
 
-static mmq_broker_settings broker_settings(const mmq_config *config)
+/* `local`: other roles share the process, and its memory. */
+static mmq_broker_settings broker_settings(const mmq_config *config, bool local)
 {
+    const size_t stray_max = local ? (size_t)1 << 30 : (size_t)64 << 20;
     return (mmq_broker_settings){
         .bind = mmq_config_text(config, "bind"),
         .bind_workers = mmq_config_text(config, "bind-workers"),
         .queue_max = (size_t)mmq_config_int(config, "queue-max"),
         .queue_bytes_max = (size_t)mmq_config_int(config, "queue-bytes"),
+        .stray_bytes_max = mmq_config_given(config, "stray-memory")
+                               ? (size_t)mmq_config_int(config, "stray-memory")
+                               : stray_max,
+        .local = local,
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
     };
 }
@@ -128,7 +134,7 @@ int mmq_command_broker(const mmq_config *config)
     sigset_t signals;
     block_signals(&signals);
     mmq_why why = {""};
-    const mmq_broker_settings settings = broker_settings(config);
+    const mmq_broker_settings settings = broker_settings(config, false);
     mmq_broker *broker = mmq_broker_new(&settings, &why);
     if (!broker) {
         return mmq_usage("%s", why.text);
@@ -225,7 +231,7 @@ int mmq_command_worker(const mmq_config *config)
 
 static mmq_err start_roles(struct house *house, const mmq_config *config, mmq_why *why)
 {
-    const mmq_broker_settings broker = broker_settings(config);
+    const mmq_broker_settings broker = broker_settings(config, true);
     const mmq_worker_settings worker =
         worker_settings(config, MMQ_INPROC_WORKERS, house->store, house->upload);
     const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS);

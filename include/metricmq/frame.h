@@ -57,6 +57,8 @@ void mmq_message_move(mmq_message *to, mmq_message *from);
 /* Appends a frame, moved: frame becomes empty. MMQ_ETOOBIG past MMQ_FRAMES_MAX. */
 mmq_err mmq_message_append(mmq_message *message, mmq_frame *frame) MMQ_MUST_USE;
 mmq_err mmq_message_append_copy(mmq_message *message, const void *data, size_t size) MMQ_MUST_USE;
+/* Appends another reference to the frame's bytes. */
+mmq_err mmq_message_append_share(mmq_message *message, mmq_frame *frame) MMQ_MUST_USE;
 /* Bytes of all frames. */
 size_t mmq_message_size(const mmq_message *message);
 
@@ -69,8 +71,9 @@ mmq_err mmq_message_send(mmq_message *message, void *zmq_socket) MMQ_MUST_USE;
 mmq_err mmq_message_send_wait(mmq_message *message, void *zmq_socket) MMQ_MUST_USE;
 /* Receives one whole message without waiting into an initialised message (cleared first).
  * MMQ_EAGAIN if there is none; MMQ_ETOOBIG if it had more than MMQ_FRAMES_MAX frames or more than
- * size_max bytes: it was read to its end and thrown away (the message then holds its first frame
- * only, so that a ROUTER's user knows the peer). */
+ * size_max bytes, MMQ_ENOMEM if there was no memory for its frames: it was read to its end and
+ * thrown away (the message then holds its first frame only, so that a ROUTER's user knows the
+ * peer). */
 mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_max) MMQ_MUST_USE;
 
 #endif

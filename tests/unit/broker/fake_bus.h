@@ -142,7 +142,7 @@ static inline void client_sends(fake_bus *bus, const char *peer, const char *ser
     assert_int_equal(
         mmq_envelope_begin_client(&message, MMQ_CLIENT_REQUEST, service, strlen(service)), MMQ_OK);
     append_text(&message, body, size);
-    mmq_core_from_client(bus->core, &message, bus->now_ns);
+    mmq_core_receive(bus->core, MMQ_SIDE_CLIENTS, &message, bus->now_ns);
     assert_int_equal(message.count, 0);
 }
 
@@ -182,7 +182,7 @@ static inline void worker_ready(fake_bus *bus, const char *peer, const char *ser
     mmq_message_init(&message);
     append_text(&message, peer, strlen(peer));
     assert_int_equal(mmq_envelope_ready(&message, service, capacity), MMQ_OK);
-    mmq_core_from_worker(bus->core, &message, bus->now_ns);
+    mmq_core_receive(bus->core, MMQ_SIDE_WORKERS, &message, bus->now_ns);
 }
 
 static inline void worker_says(fake_bus *bus, const char *peer, mmq_worker_command command)
@@ -191,7 +191,7 @@ static inline void worker_says(fake_bus *bus, const char *peer, mmq_worker_comma
     mmq_message_init(&message);
     append_text(&message, peer, strlen(peer));
     assert_int_equal(mmq_envelope_begin_worker(&message, command, NULL, 0), MMQ_OK);
-    mmq_core_from_worker(bus->core, &message, bus->now_ns);
+    mmq_core_receive(bus->core, MMQ_SIDE_WORKERS, &message, bus->now_ns);
 }
 
 static inline void worker_answers_size(fake_bus *bus, const char *peer, mmq_worker_command command,
@@ -206,7 +206,7 @@ static inline void worker_answers_size(fake_bus *bus, const char *peer, mmq_work
     memset(body, 'b', size);
     append_text(&message, body, size);
     free(body);
-    mmq_core_from_worker(bus->core, &message, bus->now_ns);
+    mmq_core_receive(bus->core, MMQ_SIDE_WORKERS, &message, bus->now_ns);
 }
 
 static inline void worker_answers(fake_bus *bus, const char *peer, mmq_worker_command command,

@@ -13,8 +13,15 @@
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
 
-static const mmq_broker_settings settings = {"tcp://127.0.0.1:*", "tcp://127.0.0.1:*", 1000,
-                                             64 << 20, 2000};
+static const mmq_broker_settings settings = {
+    .bind = "tcp://127.0.0.1:*",
+    .bind_workers = "tcp://127.0.0.1:*",
+    .queue_max = 1000,
+    .queue_bytes_max = 64 << 20,
+    .stray_bytes_max = 1 << 30,
+    .local = true,
+    .drain_ms = 2000,
+};
 
 static zsock_t *connect_to(const char *endpoint)
 {

@@ -55,6 +55,73 @@ static void test_writes_are_not_given_twice(void **state)
     bus_destroy(bus);
 }
 
+static void test_f1_a_lost_connection_is_looked_into_at_once(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w1", token);
+    worker_ready(bus, "w2", "s", 8);
+    bus_fault(bus, "w1", MMQ_EUNREACHABLE);
+    mmq_core_suspect(bus->core, bus->now_ns);
+    mmq_core_tick(bus->core, bus->now_ns);
+    expect_command(bus, "w2", MMQ_WORKER_HEARTBEAT);
+    assert_int_equal(expect_request(bus, "w2", token), 1);
+    mmq_core_suspect(bus->core, bus->now_ns); /* not again so soon */
+    mmq_core_tick(bus->core, bus->now_ns);
+    expect_nothing(bus);
+    bus_pass(bus, 100);
+    expect_command(bus, "w2", MMQ_WORKER_HEARTBEAT);
+    bus_destroy(bus);
+}
+
+static void test_a_side_is_lost(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "s", 8);
+    client_asks(bus, "c1", "s", 1, 0);
+    expect_request(bus, "w1", token);
+    client_asks(bus, "c2", "nobody", 2, 0);
+    mmq_core_lose(bus->core, MMQ_SIDE_LOCAL_WORKERS, bus->now_ns);
+    assert_int_equal(bus->core->hands.count, 1);
+    mmq_core_lose(bus->core, MMQ_SIDE_WORKERS, bus->now_ns);
+    assert_int_equal(bus->core->hands.count, 0);
+    worker_ready(bus, "w2", "s", 8);
+    assert_int_equal(expect_request(bus, "w2", token), 1);
+    mmq_core_lose(bus->core, MMQ_SIDE_CLIENTS, bus->now_ns);
+    assert_int_equal(bus->core->callers.count, 0);
+    worker_answers(bus, "w2", MMQ_WORKER_FINAL, token);
+    expect_nothing(bus);
+    assert_true(mmq_core_idle(bus->core));
+    bus_destroy(bus);
+}
+
+static void test_f20_one_id_on_two_sides_is_two_peers(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    mmq_message message;
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w", token);
+    mmq_message_init(&message);
+    append_text(&message, "w", 1);
+    assert_int_equal(mmq_envelope_begin_worker(&message, MMQ_WORKER_FINAL, token, sizeof token),
+                     MMQ_OK);
+    mmq_core_receive(bus->core, MMQ_SIDE_LOCAL_WORKERS, &message, bus->now_ns);
+    mmq_side side;
+    assert_non_null(bus_next(bus, &side)); /* DISCONNECT, to who sent it */
+    assert_int_equal(side, MMQ_SIDE_LOCAL_WORKERS);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    bus_destroy(bus);
+}
+
 static void test_f30_three_workers_at_most(void **state)
 {
     (void)state;
@@ -466,6 +533,9 @@ int main(void)
         cmocka_unit_test(test_f1_after_a_partial_it_is_503),
         cmocka_unit_test(test_writes_are_not_given_twice),
         cmocka_unit_test(test_f30_three_workers_at_most),
+        cmocka_unit_test(test_f1_a_lost_connection_is_looked_into_at_once),
+        cmocka_unit_test(test_a_side_is_lost),
+        cmocka_unit_test(test_f20_one_id_on_two_sides_is_two_peers),
         cmocka_unit_test(test_returned_requests_keep_their_order),
         cmocka_unit_test(test_f25_no_worker_until_the_deadline),
         cmocka_unit_test(test_deadlines),

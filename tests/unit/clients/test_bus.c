@@ -103,6 +103,8 @@ static void start_broker(whole_bus *bus)
                                     .bind_workers = bus->workers,
                                     .queue_max = 20000,
                                     .queue_bytes_max = 64 * 1024 * 1024,
+                                    .stray_bytes_max = 1 << 30,
+                                    .local = true,
                                     .drain_ms = 5000};
     int64_t end_ns = mmq_now_ns() + WAIT_MS * MMQ_NS_PER_MS;
     mmq_why why = {""};

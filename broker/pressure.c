@@ -1,0 +1,110 @@
+/* Descriptors are given out lowest first, so the lowest free one tells how many are in use, without
+ * counting them. */
+#include "broker/pressure.h"
+
+#include <fcntl.h>
+#include <malloc.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "lib/clock.h"
+
+#define LOOK_NS MMQ_NS_PER_S
+#define SETTLE_NS                                                                                  \
+    (2 * MMQ_NS_PER_S) /* libzmq frees what a closed socket held in the background                 \
+                        */
+
+enum { RESERVE_MAX = 64 }; /* descriptors kept for files, and for what we open ourselves */
+
+static void raise_limit(mmq_pressure *pressure)
+{
+    struct rlimit limit = {0};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    rlim_t before = limit.rlim_cur;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        limit.rlim_cur = before;
+    }
+    pressure->descriptor_max = (size_t)limit.rlim_cur;
+}
+
+/* 0 if it cannot be read. */
+static size_t read_memory(const mmq_pressure *pressure)
+{
+    char text[128];
+    ssize_t size = pread(pressure->statm, text, sizeof text - 1, 0);
+    if (size <= 0) {
+        return 0;
+    }
+    text[size] = '\0';
+    char *end;
+    (void)strtoull(text, &end, 10); /* the whole address space */
+    return (size_t)strtoull(end, NULL, 10) * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void count_descriptors(mmq_pressure *pressure)
+{
+    int lowest = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+    pressure->descriptors = lowest < 0 ? pressure->descriptor_max : (size_t)lowest;
+    if (lowest >= 0) {
+        close(lowest);
+    }
+}
+
+void mmq_pressure_init(mmq_pressure *pressure, size_t stray_max, int64_t now_ns)
+{
+    *pressure = (mmq_pressure){.stray_max = stray_max, .due_ns = now_ns + LOOK_NS};
+    pressure->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    raise_limit(pressure);
+    count_descriptors(pressure);
+    pressure->memory = pressure->base = read_memory(pressure);
+}
+
+void mmq_pressure_clear(mmq_pressure *pressure)
+{
+    if (pressure->statm >= 0) {
+        close(pressure->statm);
+    }
+}
+
+mmq_relief mmq_pressure_judge(mmq_pressure *pressure, size_t memory, size_t accounted)
+{
+    size_t known = pressure->base + accounted;
+    if (memory <= known + pressure->stray_max) {
+        pressure->tried = MMQ_RELIEF_NONE;
+    } else if (pressure->tried < MMQ_RELIEF_WORKERS) {
+        pressure->tried++;
+        return pressure->tried;
+    } else {
+        pressure->base = memory - accounted;
+        pressure->tried = MMQ_RELIEF_NONE;
+    }
+    return MMQ_RELIEF_NONE;
+}
+
+mmq_relief mmq_pressure_look(mmq_pressure *pressure, size_t accounted, int64_t now_ns)
+{
+    count_descriptors(pressure);
+    if (now_ns < pressure->due_ns) {
+        return MMQ_RELIEF_NONE;
+    }
+    if (pressure->tried != MMQ_RELIEF_NONE) {
+        malloc_trim(0); /* what was freed is not resident any more */
+    }
+    pressure->memory = read_memory(pressure);
+    mmq_relief relief = mmq_pressure_judge(pressure, pressure->memory, accounted);
+    pressure->due_ns = now_ns + (relief == MMQ_RELIEF_NONE ? LOOK_NS : SETTLE_NS);
+    return relief;
+}
+
+bool mmq_pressure_scarce(const mmq_pressure *pressure, bool scarce_now)
+{
+    size_t reserve = pressure->descriptor_max / 8;
+    reserve = reserve < RESERVE_MAX ? reserve : RESERVE_MAX;
+    size_t left = pressure->descriptor_max - pressure->descriptors;
+    return left < (scarce_now ? 2 * reserve : reserve);
+}
