@@ -166,10 +166,10 @@ static void take_request(mmq_core *core, mmq_caller *caller, mmq_message *messag
         service = mmq_service_get(core, envelope->service, envelope->service_size);
         reason = service == NULL ? "the broker has too many services" : NULL;
     }
-    if (reason == NULL && !mmq_service_admit(service, caller, bytes)) {
-        service->requests++;
-        service->errors++;
-        reason = "the service's queue is full";
+    if (reason == NULL) {
+        reason = mmq_service_admit(service, caller, bytes, routing.timeout_ms);
+        service->requests += reason != NULL;
+        service->errors += reason != NULL;
     }
     if (reason != NULL) {
         mmq_caller_refuse(caller, envelope, &routing, status, reason);

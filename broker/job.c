@@ -117,6 +117,8 @@ static void enter_hand(mmq_job *job)
     mmq_list_push_back(&hand->jobs, &job->link);
     hand->held++;
     job->service->held++;
+    job->caller->held++;
+    job->given_ns = job->core->now_ns;
     mmq_hand_update(hand);
 }
 
@@ -139,6 +141,8 @@ void mmq_job_set_state(mmq_job *job, mmq_job_state to)
     job->state = to;
     if (from == MMQ_JOB_QUEUED) {
         mmq_lane_take(job);
+    } else if (from == MMQ_JOB_HELD) {
+        job->caller->held--;
     }
     if (was_held && to != MMQ_JOB_FORGOTTEN) {
         leave_hand(job);
@@ -255,6 +259,8 @@ void mmq_job_expire(mmq_job *job)
 static void count_latency(mmq_job *job)
 {
     int64_t took_ns = job->core->now_ns - job->received_ns;
+    int64_t held_ns = job->core->now_ns - job->given_ns;
+    job->service->hold_ns += (held_ns - job->service->hold_ns) / 8;
     size_t i = 0;
     while (i + 1 < MMQ_LATENCY_BUCKETS &&
            took_ns > (int64_t)mmq_latency_bounds_ms[i] * MMQ_NS_PER_MS) {

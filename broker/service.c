@@ -1,8 +1,10 @@
 /* Services and their queues.
  *
  * A service's queue is made of lanes, one a client that waits; they are served in turn, so that a
- * client with thousands of requests delays only itself. A service lives while it has workers or
- * something waits for it. */
+ * client with thousands of requests delays only itself. While there are several clients, none holds
+ * more than half of what the workers take at once: what is at a worker is out of our hands, and a
+ * request that comes behind long ones would wait for them all. A service lives while it has workers
+ * or something waits for it. */
 #include "broker/state.h"
 
 #include <stdlib.h>
@@ -66,7 +68,7 @@ void mmq_lane_park(mmq_lane *lane, bool parked)
     mmq_service_mark(lane->service);
 }
 
-static mmq_lane *find_lane(const mmq_service *service, const mmq_caller *caller)
+mmq_lane *mmq_lane_find(const mmq_service *service, const mmq_caller *caller)
 {
     MMQ_LIST_EACH(at, &caller->lanes)
     {
@@ -80,7 +82,7 @@ static mmq_lane *find_lane(const mmq_service *service, const mmq_caller *caller)
 
 mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller)
 {
-    mmq_lane *lane = find_lane(service, caller);
+    mmq_lane *lane = mmq_lane_find(service, caller);
     if (lane != NULL) {
         return lane;
     }
@@ -93,6 +95,7 @@ mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller)
     mmq_list_init(&lane->link);
     mmq_list_init(&lane->jobs);
     mmq_list_push_back(&caller->lanes, &lane->caller_link);
+    service->lane_count++;
     mmq_lane_park(lane, caller->state == MMQ_CALLER_BLOCKED);
     return lane;
 }
@@ -124,61 +127,40 @@ void mmq_lane_take(mmq_job *job)
     if (lane->count == 0) {
         mmq_list_remove(&lane->link);
         mmq_list_remove(&lane->caller_link);
+        lane->service->lane_count--;
         free(lane);
     }
 }
 
-static size_t lane_weight(const mmq_lane *lane, bool by_bytes)
+static bool may_hold_more(const mmq_service *service, const mmq_caller *caller)
 {
-    return by_bytes ? lane->bytes : lane->count;
+    bool shared = service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
+    return !shared || caller->held <= (service->capacity - 1) / 2;
 }
 
-/* The lane with the most in it, of those heavier than `least`. */
-static mmq_lane *heaviest_in(const mmq_link *list, bool by_bytes, size_t least, mmq_lane *best)
+/* The lane whose turn it is; NULL if there is none. At most two are passed over: no more can hold
+ * half of all. */
+static mmq_lane *next_lane(const mmq_service *service)
 {
-    MMQ_LIST_EACH(at, list)
+    MMQ_LIST_EACH(at, &service->turn)
     {
         mmq_lane *lane = MMQ_OF(at, mmq_lane, link);
-        size_t weight = lane_weight(lane, by_bytes);
-        if (weight > (best != NULL ? lane_weight(best, by_bytes) : least)) {
-            best = lane;
+        if (may_hold_more(service, lane->caller)) {
+            return lane;
         }
     }
-    return best;
+    return NULL;
 }
 
-bool mmq_service_admit(mmq_service *service, const mmq_caller *caller, size_t bytes)
+/* Gives the lane's oldest job to the worker. */
+static void hand_out(mmq_service *service, mmq_lane *lane, mmq_hand *hand)
 {
-    const mmq_core_settings *settings = &service->core->settings;
-    if (bytes > settings->queue_bytes_max) {
-        return false;
-    }
-    for (;;) {
-        bool by_count = service->queued >= settings->queue_max;
-        bool by_bytes = service->queued_bytes + bytes > settings->queue_bytes_max;
-        if (!by_count && !by_bytes) {
-            return true;
-        }
-        const mmq_lane *own = find_lane(service, caller);
-        size_t more = by_count ? 1 : bytes;
-        size_t least = more + (own != NULL ? lane_weight(own, !by_count) : 0);
-        mmq_lane *lane = heaviest_in(&service->turn, !by_count, least, NULL);
-        lane = heaviest_in(&service->parked, !by_count, least, lane);
-        if (lane == NULL || lane == own) {
-            return false;
-        }
-        mmq_job_fail(MMQ_OF(lane->jobs.prev, mmq_job, link), MMQ_JOB_DONE, 503,
-                     "the queue is full and this client has most in it");
-    }
-}
-
-/* Gives the job whose turn it is to the worker. */
-static void hand_out(mmq_service *service, mmq_hand *hand)
-{
-    mmq_lane *lane = MMQ_OF(service->turn.next, mmq_lane, link);
     mmq_job *job = MMQ_OF(lane->jobs.next, mmq_job, link);
     bool goes_on = lane->count > 1;
     mmq_err err = mmq_hand_give(hand, job);
+    if (err == MMQ_OK) {
+        mmq_pace_count(service);
+    }
     if (err == MMQ_OK && goes_on) {
         mmq_list_remove(&lane->link);
         mmq_list_push_back(&service->turn, &lane->link);
@@ -199,8 +181,10 @@ static void refuse_queued(mmq_link *lanes)
 void mmq_service_serve(mmq_service *service)
 {
     mmq_heap_item *item;
-    while (!mmq_list_empty(&service->turn) && (item = mmq_heap_first(&service->ready)) != NULL) {
-        hand_out(service, MMQ_OF(item, mmq_hand, ready));
+    mmq_lane *lane;
+    while ((item = mmq_heap_first(&service->ready)) != NULL &&
+           (lane = next_lane(service)) != NULL) {
+        hand_out(service, lane, MMQ_OF(item, mmq_hand, ready));
     }
     if (service->core->draining && service->hand_count == 0) {
         refuse_queued(&service->turn);

@@ -31,6 +31,8 @@ enum {
 #define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS)   /* between tries of what would block */
 #define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S)   /* that answers wait for a slow client */
 #define MMQ_FORGET_NS   (30 * MMQ_NS_PER_S)   /* that a worker may take to answer too late */
+#define MMQ_PACE_NS     (100 * MMQ_NS_PER_MS) /* over which the pace of a service is measured */
+#define MMQ_SHARED_NS   MMQ_NS_PER_S /* that a service counts as shared by several clients */
 #define MMQ_PROBE_NS    (100 * MMQ_NS_PER_MS) /* between probes of all workers */
 #define MMQ_BEAT_NS     (1 * MMQ_NS_PER_S)
 #define MMQ_LIVENESS_NS (3 * MMQ_NS_PER_S)
@@ -70,6 +72,8 @@ typedef enum mmq_drop {
     MMQ_DROP_COUNT,
 } mmq_drop;
 
+typedef struct mmq_caller mmq_caller;
+
 typedef struct mmq_service {
     mmq_core *core;
     mmq_table_item item; /* in core->services */
@@ -80,13 +84,20 @@ typedef struct mmq_service {
     bool redispatch; /* a request may be given to another worker */
     mmq_link turn;   /* lanes in the order in which they are served */
     mmq_link parked; /* lanes of clients that do not read */
-    size_t queued;   /* jobs in lanes */
+    size_t lane_count;
+    size_t queued; /* jobs in lanes */
     size_t queued_bytes;
     mmq_link hands; /* all its workers */
     size_t hand_count;
-    mmq_heap ready;  /* hands with room: least loaded, then least recently used first */
-    size_t held;     /* jobs at its workers */
-    size_t capacity; /* sum over its workers */
+    mmq_heap ready; /* hands with room: least loaded, then least recently used first */
+    size_t held;    /* jobs at its workers */
+    const mmq_caller *last_caller; /* who asked last; only compared */
+    int64_t shared_ns;             /* when two callers asked one after the other */
+    int64_t pace_ns;       /* between two jobs given out while others waited; 0: not known */
+    int64_t pace_since_ns; /* of the window that is measured; 0: none */
+    int64_t pace_count;    /* jobs given out in it */
+    int64_t hold_ns;       /* that a worker takes to answer: a moving average */
+    size_t capacity;       /* sum over its workers */
     uint64_t requests, errors, redispatched, partials, bytes_in, bytes_out;
     uint64_t latency[MMQ_LATENCY_BUCKETS];
 } mmq_service;
@@ -99,19 +110,20 @@ typedef enum mmq_caller_state {
     MMQ_CALLER_STATES,
 } mmq_caller_state;
 
-typedef struct mmq_caller {
+struct mmq_caller {
     mmq_core *core;
     mmq_table_item item; /* in core->callers */
     mmq_link link;       /* in core->callers_in[state] */
     mmq_caller_state state;
     mmq_peer peer;
     mmq_link jobs;   /* QUEUED and HELD */
+    size_t held;     /* HELD ones */
     mmq_link lanes;  /* one a service that it waits for */
     mmq_link outbox; /* answers that would block, oldest first */
     size_t outbox_bytes;
     size_t outbox_kept; /* error answers among them */
     int64_t blocked_ns; /* since when */
-} mmq_caller;
+};
 
 typedef struct mmq_lane {
     mmq_caller *caller;
@@ -176,6 +188,7 @@ typedef struct mmq_job {
     mmq_message body;   /* kept while it may be dispatched again */
     size_t bytes;       /* of the body */
     int64_t received_ns;
+    int64_t given_ns;       /* to the worker that has it */
     unsigned tries;         /* workers it was given to */
     uint64_t partials;      /* forwarded */
     uint64_t partial_bytes; /* that came, forwarded or not */
@@ -240,10 +253,10 @@ mmq_service *mmq_service_find(mmq_core *core, const char *name, size_t size);
 /* Makes it if need be; NULL if there are too many or no memory is left. */
 mmq_service *mmq_service_get(mmq_core *core, const char *name, size_t size);
 void mmq_service_mark(mmq_service *service);
-/* Makes room for one more job of that caller; false if it must be refused. */
-bool mmq_service_admit(mmq_service *service, const mmq_caller *caller, size_t bytes);
 /* Hands out jobs while there are both; frees the service if nothing is left of it. */
 void mmq_service_serve(mmq_service *service);
+/* NULL if that caller has none there. */
+mmq_lane *mmq_lane_find(const mmq_service *service, const mmq_caller *caller);
 /* Finds or makes the lane; NULL without memory. */
 mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller);
 /* Puts the job in, at the back or the front. */
@@ -252,6 +265,13 @@ void mmq_lane_put(mmq_lane *lane, mmq_job *job, bool front);
 void mmq_lane_take(mmq_job *job);
 /* To the list that the caller's state asks for. */
 void mmq_lane_park(mmq_lane *lane, bool parked);
+
+/* ---- admission.c ---- */
+/* Makes room for one more job of that caller. NULL, or why it must be refused. */
+const char *mmq_service_admit(mmq_service *service, const mmq_caller *caller, size_t bytes,
+                              unsigned timeout_ms);
+/* One more job was given out. */
+void mmq_pace_count(mmq_service *service);
 
 /* ---- hand.c ---- */
 mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer);

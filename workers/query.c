@@ -21,9 +21,8 @@
 enum {
     FRAME_BYTES = 256 * 1024, /* what passes fastest */
     PAGE_MS = 50,
-    CAPACITY_PER_THREAD = 8,
-    CAPACITY_LEAST = 16,
-    ROWS_SCORED_PER_S = 20, /* `stats` reckons 0.05 s a row */
+    CAPACITY_PER_THREAD = 3, /* enough that a thread seldom waits; more would only queue here */
+    ROWS_SCORED_PER_S = 20,  /* `stats` reckons 0.05 s a row */
 };
 
 /* What the threads share. */
@@ -302,10 +301,7 @@ static struct shared *shared_new(const char *url, mmq_why *why)
 static unsigned default_capacity(unsigned threads)
 {
     unsigned capacity = threads * CAPACITY_PER_THREAD;
-    if (capacity > MMQ_CAPACITY_MAX) {
-        return MMQ_CAPACITY_MAX;
-    }
-    return capacity > CAPACITY_LEAST ? capacity : CAPACITY_LEAST;
+    return capacity < MMQ_CAPACITY_MAX ? capacity : MMQ_CAPACITY_MAX;
 }
 
 mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why)
