@@ -16,6 +16,8 @@
 const unsigned mmq_latency_bounds_ms[MMQ_LATENCY_BUCKETS] = {
     1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 30000, 100000, MMQ_TIMEOUT_MAX_MS};
 
+enum { COPIED_MAX = 8192 }; /* of libzmq's receive buffer; what is larger has one of its own */
+
 #define BIT(state_) (1U << (state_))
 
 static const unsigned next_states[MMQ_JOB_STATES] = {
@@ -34,15 +36,19 @@ size_t mmq_job_body_bytes(const mmq_message *message, size_t body)
     return bytes;
 }
 
+/* Small frames are copied: libzmq hands out parts of its receive buffer, 18 KiB that each would keep
+ * from being used again while its request waits. */
 static bool take_body(mmq_job *job, mmq_message *message, size_t body)
 {
-    for (size_t i = body; i < message->count; i++) {
-        job->bytes += mmq_frame_size(&message->frames[i]);
-        if (mmq_message_append(&job->body, &message->frames[i]) != MMQ_OK) {
-            return false;
-        }
+    mmq_err err = MMQ_OK;
+    for (size_t i = body; i < message->count && err == MMQ_OK; i++) {
+        mmq_frame *frame = &message->frames[i];
+        size_t size = mmq_frame_size(frame);
+        job->bytes += size;
+        err = size <= COPIED_MAX ? mmq_message_append_copy(&job->body, mmq_frame_data(frame), size)
+                                 : mmq_message_append(&job->body, frame);
     }
-    return true;
+    return err == MMQ_OK;
 }
 
 mmq_job *mmq_job_new(mmq_service *service, mmq_caller *caller, mmq_message *message, size_t body,
