@@ -6,8 +6,6 @@
  *
  * A worker is whoever sent a message of two frames more than its identity, or fewer (READY or
  * HEARTBEAT); requests go to the workers in turn, to the first one until there is another. */
-#include <poll.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -136,6 +134,19 @@ static void *bind_router(void *context, const char *endpoint)
     return socket;
 }
 
+/* As bound; to be used before the next call but one. */
+static const char *endpoint_of(void *socket)
+{
+    static char names[2][256];
+    static int turn;
+    char *name = names[turn++ % 2];
+    size_t size = sizeof names[0];
+    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, name, &size) != 0) {
+        die("endpoint");
+    }
+    return name;
+}
+
 int main(int argc, char **argv)
 {
     if (argc != 4 || (strcmp(argv[1], "mdp") != 0 && strcmp(argv[1], "bare") != 0)) {
@@ -146,7 +157,7 @@ int main(int argc, char **argv)
     void *context = zmq_ctx_new();
     void *clients = bind_router(context, argv[2]);
     void *backend = bind_router(context, argv[3]);
-    puts("forwarder ready");
+    printf("forwarder ready %s %s\n", endpoint_of(clients), endpoint_of(backend));
     fflush(stdout);
     for (;;) {
         zmq_pollitem_t items[] = {{backend, 0, ZMQ_POLLIN, 0}, {clients, 0, ZMQ_POLLIN, 0}};

@@ -1,7 +1,9 @@
 /* One client and some workers that echo, as lean as libzmq allows, for measuring what is between
  * them: `peers mdp|bare CLIENTS WORKERS COUNT IN_FLIGHT SECONDS` prints one line:
  *
- *     requests=N seconds=S rate=R p50_us=L
+ *     requests=N seconds=S rate=R p50_us=L all=N
+ *
+ * The first half second does not count, but for `all`.
  *
  * mdp speaks MDP/0.2 with stock workers of capacity IN_FLIGHT; bare sends the body alone. The body
  * bears the time it was sent at: nothing is looked up. */
@@ -138,13 +140,14 @@ static void measure(void *socket, int in_flight, int64_t run_ns)
 {
     static uint64_t took_us[BUCKETS];
     int64_t start_ns = now_ns() + WARMUP_NS, end_ns = start_ns + run_ns, now;
-    uint64_t requests = 0, seen = 0;
+    uint64_t requests = 0, seen = 0, all = 0;
     for (int i = 0; i < in_flight; i++) {
         ask(socket);
     }
     while ((now = now_ns()) < end_ns) {
         int64_t us = take_answer(socket) / 1000;
         ask(socket);
+        all++;
         if (now >= start_ns) {
             requests++;
             took_us[us < BUCKETS ? us : BUCKETS - 1]++;
@@ -154,8 +157,9 @@ static void measure(void *socket, int in_flight, int64_t run_ns)
     while ((seen += took_us[p50]) < requests / 2) {
         p50++;
     }
-    printf("requests=%llu seconds=%.3f rate=%.0f p50_us=%zu\n", (unsigned long long)requests,
-           (double)run_ns / 1e9, (double)requests / ((double)run_ns / 1e9), p50);
+    printf("requests=%llu seconds=%.3f rate=%.0f p50_us=%zu all=%llu\n",
+           (unsigned long long)requests, (double)run_ns / 1e9,
+           (double)requests / ((double)run_ns / 1e9), p50, (unsigned long long)all);
 }
 
 int main(int argc, char **argv)
