@@ -36,8 +36,8 @@ size_t mmq_job_body_bytes(const mmq_message *message, size_t body)
     return bytes;
 }
 
-/* Small frames are copied: libzmq hands out parts of its receive buffer, 18 KiB that each would keep
- * from being used again while its request waits. */
+/* Small frames are copied: libzmq hands out parts of its receive buffer, 18 KiB that each would
+ * keep from being used again while its request waits. */
 static bool take_body(mmq_job *job, mmq_message *message, size_t body)
 {
     mmq_err err = MMQ_OK;

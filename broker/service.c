@@ -2,9 +2,10 @@
  *
  * A service's queue is made of lanes, one a client that waits; they are served in turn, so that a
  * client with thousands of requests delays only itself. While there are several clients, none holds
- * more than half of what the workers take at once: what is at a worker is out of our hands, and a
- * request that comes behind long ones would wait for them all. A service lives while it has workers
- * or something waits for it. */
+ * more than a third of what the workers take at once: what is at a worker is out of our hands, and
+ * a request that comes behind long ones would wait for them all. Our query workers take three a
+ * thread, so that a flood of one client keeps all threads busy, but leaves nothing in their queue.
+ * A service lives while it has workers or something waits for it. */
 #include "broker/state.h"
 
 #include <stdlib.h>
@@ -135,11 +136,11 @@ void mmq_lane_take(mmq_job *job)
 static bool may_hold_more(const mmq_service *service, const mmq_caller *caller)
 {
     bool shared = service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
-    return !shared || caller->held <= (service->capacity - 1) / 2;
+    return !shared || caller->held <= (service->capacity - 1) / MMQ_SHARES;
 }
 
-/* The lane whose turn it is; NULL if there is none. At most two are passed over: no more can hold
- * half of all. */
+/* The lane whose turn it is; NULL if there is none. Few are passed over: no more than
+ * MMQ_SHARES can hold that much. */
 static mmq_lane *next_lane(const mmq_service *service)
 {
     MMQ_LIST_EACH(at, &service->turn)
