@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "clients/commands/commands.h"
-#include "clients/commands/load.h"
+#include "clients/commands/loader.h"
 #include "clients/commands/progress.h"
 
 enum {
@@ -64,7 +64,7 @@ static double rhythm(const struct generator *g)
     return weekend * (1 + 0.4 * sin(2 * M_PI * (days + g->phase)));
 }
 
-static mmq_err add_row(struct generator *g, mmq_load *load, bool scored, mmq_why *why)
+static mmq_err add_row(struct generator *g, mmq_loader *loader, bool scored, mmq_why *why)
 {
     if (g->incident == 0 && next_share(g) < 0.0008) {
         g->incident = INCIDENT_ROWS;
@@ -77,8 +77,8 @@ static mmq_err add_row(struct generator *g, mmq_load *load, bool scored, mmq_why
     double value = g->scale * (rhythm(g) + g->drift + 0.08 * noise) * surge;
     value = round(fabs(value) * 1000) / 1000;
     int64_t gap = next_share(g) < 0.001 ? 1 + (int64_t)(next_share(g) * 20) : 1;
-    mmq_err err = mmq_load_add(load, g->timestamp, value, scored ? score : NAN,
-                               scored ? score * score : NAN, why);
+    mmq_err err = mmq_loader_add(loader, g->timestamp, value, scored ? score : NAN,
+                                 scored ? score * score : NAN, why);
     g->timestamp += gap * INTERVAL_S;
     return err;
 }
@@ -94,18 +94,18 @@ static mmq_err load_metric(mmq_client *client, const mmq_config *config, int64_t
     const mmq_new_metric metric = {.name = name, .server = server, .location = "demo"};
     struct generator generator;
     begin_metric(&generator, (uint64_t)mmq_config_int(config, "seed"), number);
-    mmq_load *load =
-        mmq_load_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
-    mmq_err err = load ? MMQ_OK : MMQ_EUNAVAILABLE;
+    mmq_loader *loader =
+        mmq_loader_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
+    mmq_err err = loader ? MMQ_OK : MMQ_EUNAVAILABLE;
     for (int64_t i = 0; !err && i < rows; i++) {
-        err = add_row(&generator, load, i < rows - UNSCORED_ROWS, why);
+        err = add_row(&generator, loader, i < rows - UNSCORED_ROWS, why);
         mmq_progress_at(progress, number * rows + i);
     }
     int64_t sent, added;
     if (!err) {
-        err = mmq_load_finish(load, &sent, &added, why);
+        err = mmq_loader_finish(loader, &sent, &added, why);
     }
-    mmq_load_destroy(&load);
+    mmq_loader_destroy(&loader);
     return err;
 }
 

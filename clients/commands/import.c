@@ -13,7 +13,7 @@
 
 #include "clients/commands/commands.h"
 #include "clients/commands/csv.h"
-#include "clients/commands/load.h"
+#include "clients/commands/loader.h"
 #include "clients/commands/progress.h"
 #include "lib/calendar.h"
 #include "lib/number.h"
@@ -192,15 +192,15 @@ static mmq_err check_file(struct file *file, mmq_why *why)
     return err == MMQ_EEND ? MMQ_OK : err;
 }
 
-static mmq_err send_rows(struct file *file, mmq_load *load, mmq_why *why)
+static mmq_err send_rows(struct file *file, mmq_loader *loader, mmq_why *why)
 {
     struct sample sample;
     mmq_progress progress;
     mmq_progress_init(&progress, file->path, "bytes", file->size);
     mmq_err err = read_header(file, why);
     while (!err && !(err = read_sample(file, &sample, why))) {
-        err = mmq_load_add(load, sample.timestamp, sample.value, sample.anomaly_score,
-                           sample.raw_score, why);
+        err = mmq_loader_add(loader, sample.timestamp, sample.value, sample.anomaly_score,
+                             sample.raw_score, why);
         mmq_progress_at(&progress, ftell(file->stream));
     }
     mmq_progress_end(&progress);
@@ -231,17 +231,17 @@ static mmq_err load_file(struct file *file, mmq_client *client, const mmq_config
                                    .tag = mmq_config_text(config, "tag"),
                                    .description = mmq_config_text(config, "description"),
                                    .datasource = mmq_config_text(config, "datasource")};
-    mmq_load *load =
-        mmq_load_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
-    mmq_err err = load ? send_rows(file, load, why) : MMQ_EUNAVAILABLE;
+    mmq_loader *loader =
+        mmq_loader_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
+    mmq_err err = loader ? send_rows(file, loader, why) : MMQ_EUNAVAILABLE;
     int64_t rows = 0, added = 0;
     if (!err) {
-        err = mmq_load_finish(load, &rows, &added, why);
+        err = mmq_loader_finish(loader, &rows, &added, why);
     }
     if (!err && !quiet) {
-        printf("%s\t%s\t%" PRId64 "\n", mmq_load_uid(load), metric.name, rows);
+        printf("%s\t%s\t%" PRId64 "\n", mmq_loader_uid(loader), metric.name, rows);
     }
-    mmq_load_destroy(&load);
+    mmq_loader_destroy(&loader);
     free(own_name);
     return err;
 }

@@ -1,7 +1,7 @@
 /* Loading rows over the bus: create a metric, then append its rows in batches. Each batch names
  * its first rowid, so that loading the same rows again adds nothing. */
-#ifndef MMQ_LOAD_H
-#define MMQ_LOAD_H
+#ifndef MMQ_LOADER_H
+#define MMQ_LOADER_H
 
 #include "metricmq/client.h"
 #include "metricmq/rows.h"
@@ -11,18 +11,19 @@ typedef struct mmq_new_metric {
     const char *uid, *name, *server, *location, *tag, *description, *datasource;
 } mmq_new_metric;
 
-typedef struct mmq_load mmq_load;
+typedef struct mmq_loader mmq_loader;
 
 /* Creates the metric, or finds it. NULL with a sentence in why. */
-mmq_load *mmq_load_new(mmq_client *client, const mmq_new_metric *metric, unsigned timeout_ms,
-                       mmq_why *why);
-void mmq_load_destroy(mmq_load **load);
+mmq_loader *mmq_loader_new(mmq_client *client, const mmq_new_metric *metric, unsigned timeout_ms,
+                           mmq_why *why);
+void mmq_loader_destroy(mmq_loader **loader);
 /* The metric's uid; borrowed. */
-const char *mmq_load_uid(const mmq_load *load);
+const char *mmq_loader_uid(const mmq_loader *loader);
 /* Adds the next row (rowids count from 1); scores NaN where absent. Sends when a batch is full. */
-mmq_err mmq_load_add(mmq_load *load, int64_t timestamp, double value, double anomaly_score,
-                     double raw_score, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_loader_add(mmq_loader *loader, int64_t timestamp, double value, double anomaly_score,
+                       double raw_score, mmq_why *why) MMQ_MUST_USE;
 /* Sends what is left. rows: all that were added; added: those that the store did not have. */
-mmq_err mmq_load_finish(mmq_load *load, int64_t *rows, int64_t *added, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_loader_finish(mmq_loader *loader, int64_t *rows, int64_t *added,
+                          mmq_why *why) MMQ_MUST_USE;
 
 #endif
