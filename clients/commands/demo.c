@@ -10,6 +10,7 @@
 #include "clients/commands/commands.h"
 #include "clients/commands/loader.h"
 #include "clients/commands/progress.h"
+#include "lib/splitmix.h"
 
 enum {
     INTERVAL_S = 300,
@@ -25,7 +26,7 @@ static const double scales[] = {40, 12.5, 1800, 3.5e9, 24};
 
 /* One metric being generated. */
 struct generator {
-    uint64_t random;
+    mmq_splitmix random;
     double scale;
     double phase; /* of the daily rhythm, in days */
     double drift;
@@ -33,24 +34,15 @@ struct generator {
     int incident; /* rows left of the current one */
 };
 
-/* SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, 2014). */
-static uint64_t next_random(struct generator *g)
-{
-    uint64_t z = (g->random += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return z ^ (z >> 31);
-}
-
 /* In [0, 1). */
 static double next_share(struct generator *g)
 {
-    return (double)(next_random(g) >> 11) * 0x1p-53;
+    return mmq_splitmix_share(&g->random);
 }
 
 static void begin_metric(struct generator *g, uint64_t seed, int64_t number)
 {
-    *g = (struct generator){.random = seed * UINT64_C(1000003) + (uint64_t)number,
+    *g = (struct generator){.random = {seed * UINT64_C(1000003) + (uint64_t)number},
                             .timestamp = START,
                             .scale = scales[number % (int64_t)(sizeof scales / sizeof *scales)]};
     g->phase = next_share(g);
@@ -83,6 +75,11 @@ static mmq_err add_row(struct generator *g, mmq_loader *loader, bool scored, mmq
     return err;
 }
 
+static uint64_t seed_of(const mmq_config *config)
+{
+    return mmq_config_given(config, "seed") ? (uint64_t)mmq_config_int(config, "seed") : 1;
+}
+
 static mmq_err load_metric(mmq_client *client, const mmq_config *config, int64_t number,
                            mmq_progress *progress, mmq_why *why)
 {
@@ -93,7 +90,7 @@ static mmq_err load_metric(mmq_client *client, const mmq_config *config, int64_t
     snprintf(server, sizeof server, "demo-host-%" PRId64, number / 5 + 1);
     const mmq_new_metric metric = {.name = name, .server = server, .location = "demo"};
     struct generator generator;
-    begin_metric(&generator, (uint64_t)mmq_config_int(config, "seed"), number);
+    begin_metric(&generator, seed_of(config), number);
     mmq_loader *loader =
         mmq_loader_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
     mmq_err err = loader ? MMQ_OK : MMQ_EUNAVAILABLE;
