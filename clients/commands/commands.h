@@ -22,6 +22,7 @@ int mmq_command_models(const mmq_config *config);
 int mmq_command_query(const mmq_config *config);
 int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
+int mmq_command_load(const mmq_config *config);
 
 /* Imports CSV files over the client with the options of `import`; prints a line a file to stdout
  * unless quiet. stopped (may be NULL): asked now and then, true breaks off. */
@@ -36,8 +37,10 @@ int mmq_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A client of --connect whose broker answers (asked within 5 s); NULL after printing why not, with
  * the exit status in *status. */
 mmq_client *mmq_connect(const mmq_config *config, int *status);
-/* Waits until the broker has a worker for the service. MMQ_ETIMEOUT after timeout_ms. */
-mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeout_ms,
-                         mmq_why *why) MMQ_MUST_USE;
+enum { MMQ_PING_MS = 5000 }; /* a broker answers by then */
+/* Waits until the broker has a worker for the service. MMQ_ENOTFOUND after timeout_ms; another
+ * error if the broker does not answer within ping_ms. */
+mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned ping_ms,
+                         unsigned timeout_ms, mmq_why *why) MMQ_MUST_USE;
 
 #endif

@@ -7,8 +7,6 @@
 #include "clients/commands/options.h"
 #include "lib/clock.h"
 
-enum { PING_MS = 5000 };
-
 /* MMQ_OK: there is a worker; MMQ_ENOTFOUND: none; else the broker does not answer. */
 static mmq_err ask_service(mmq_client *client, const char *service, unsigned timeout_ms,
                            mmq_why *why)
@@ -30,16 +28,17 @@ static mmq_err ask_service(mmq_client *client, const char *service, unsigned tim
     return err;
 }
 
-mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned timeout_ms, mmq_why *why)
+mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned ping_ms,
+                         unsigned timeout_ms, mmq_why *why)
 {
     int64_t end_ns = mmq_now_ns() + timeout_ms * MMQ_NS_PER_MS;
     for (;;) {
-        mmq_err err = ask_service(client, service, PING_MS, why);
+        mmq_err err = ask_service(client, service, ping_ms, why);
         if (err != MMQ_ENOTFOUND) {
             return err;
         }
         if (mmq_now_ns() > end_ns) {
-            return mmq_fail(why, MMQ_ETIMEOUT, "no worker serves %s", service);
+            return mmq_fail(why, MMQ_ENOTFOUND, "no worker serves %s", service);
         }
         (void)poll(NULL, 0, 5); /* the READY is under way */
     }
@@ -55,7 +54,7 @@ mmq_client *mmq_connect(const mmq_config *config, int *status)
         *status = mmq_usage("--connect: %s", why.text);
         return NULL;
     }
-    mmq_err err = ask_service(client, MMQ_SERVICE_QUERY, PING_MS, &why);
+    mmq_err err = ask_service(client, MMQ_SERVICE_QUERY, MMQ_PING_MS, &why);
     if (err && err != MMQ_ENOTFOUND) {
         *status = mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
         mmq_client_destroy(&client);

@@ -50,6 +50,10 @@ static const struct command commands[] = {
      NAMES("connect", "timeout", "format", "extra")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", "timeout", "format", "watch")},
+    {"load", "", "load generator: many clients that check what they get", mmq_command_load,
+     NAMES("connect", "connect-workers", "op", "clients", "concurrency", "rate", "workers",
+           "capacity", "service-time", "service", "size", "retry", "duration", "warmup", "timeout",
+           "seed", "json")},
 };
 
 __attribute__((format(printf, 2, 0))) static int complain(int status, const char *format,

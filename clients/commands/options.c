@@ -4,7 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "clients/load/load.h"
 #include "lib/check.h"
+#include "metricmq/protocol.h"
 
 #define HOUR_MS 3600000
 #define GIB     (INT64_C(1) << 30)
@@ -70,8 +72,9 @@ const mmq_option mmq_options[] = {
     {"metrics", MMQ_OPTION_INT, "10", "N", "metrics to make", NULL, 1, 1000000, false},
     {"rows", MMQ_OPTION_INT, "4032", "N", "rows of each (4032: two weeks of five minutes)", NULL, 0,
      1000000000, false},
-    {"seed", MMQ_OPTION_INT, "1", "S", "the same seed makes the same rows", NULL, 0, INT64_MAX,
-     false},
+    {"seed", MMQ_OPTION_INT, NULL, "S",
+     "the same seed makes the same rows (default 1) and the same load (default: random)", NULL, 0,
+     INT64_MAX, false},
     {"format", MMQ_OPTION_CHOICE, "table", "FORM",
      "form of the result (`status` has table and json only)", "table|csv|json|msgpack", 0, 0,
      false},
@@ -89,6 +92,26 @@ const mmq_option mmq_options[] = {
      0, 0, false},
     {"extra", MMQ_OPTION_LIST, NULL, "KEY=VALUE", "sent along with the dump (may be repeated)",
      NULL, 0, 0, false},
+    {"connect-workers", MMQ_OPTION_TEXT, MMQ_DEFAULT_WORKERS, "ENDPOINT",
+     "the broker's endpoint for the workers of the load", NULL, 0, 0, false},
+    {"op", MMQ_OPTION_CHOICE, "echo", "OP", "what is asked: echoes of --service", "echo", 0, 0,
+     false},
+    {"clients", MMQ_OPTION_INT, "10", "N", "clients (0: workers only)", NULL, 0,
+     MMQ_LOAD_CLIENTS_MAX, false},
+    {"concurrency", MMQ_OPTION_INT, NULL, "N",
+     "closed loop: requests under way in all (default: one a client)", NULL, 1, 1000000, false},
+    {"rate", MMQ_OPTION_NUMBER, NULL, "R", "open loop: requests a second, on a schedule", NULL, 0,
+     0, false},
+    {"workers", MMQ_OPTION_INT, "0", "N", "echo workers of our own", NULL, 0, MMQ_LOAD_WORKERS_MAX,
+     false},
+    {"service-time", MMQ_OPTION_MS, "0", "TIME", "that a worker takes for each request", NULL, 0,
+     300000, false},
+    {"service", MMQ_OPTION_TEXT, "load.echo", "NAME", "the service of echoes", NULL, 0, 0, false},
+    {"size", MMQ_OPTION_BYTES, "64", "BYTES", "of an echo", NULL, 0, MMQ_BODY_MAX, false},
+    {"retry", MMQ_OPTION_FLAG, "false", NULL, "echoes that fail are sent again", NULL, 0, 0, false},
+    {"duration", MMQ_OPTION_MS, "10s", "TIME", "that counts", NULL, 1, 24 * HOUR_MS, false},
+    {"warmup", MMQ_OPTION_MS, "1s", "TIME", "before that, not counted", NULL, 0, HOUR_MS, false},
+    {"json", MMQ_OPTION_FLAG, "false", NULL, "the report as JSON", NULL, 0, 0, false},
     {"watch", MMQ_OPTION_FLAG, "false", NULL, "draw it again every two seconds", NULL, 0, 0, false},
 };
 

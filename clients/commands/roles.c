@@ -255,7 +255,7 @@ static mmq_err wait_for_services(mmq_client *client, mmq_why *why)
     static const char *const services[] = {MMQ_SERVICE_WRITE, MMQ_SERVICE_QUERY,
                                            MMQ_SERVICE_FEEDBACK};
     for (size_t i = 0; i < sizeof services / sizeof *services; i++) {
-        mmq_err err = mmq_wait_service(client, services[i], READY_MS, why);
+        mmq_err err = mmq_wait_service(client, services[i], MMQ_PING_MS, READY_MS, why);
         if (err) {
             return err;
         }

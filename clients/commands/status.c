@@ -105,7 +105,7 @@ static bool ask_spool(mmq_client *client, unsigned timeout_ms, mmq_result *out)
 {
     mmq_why why;
     mmq_args args;
-    if (mmq_wait_service(client, MMQ_SERVICE_FEEDBACK, 0, &why)) {
+    if (mmq_wait_service(client, MMQ_SERVICE_FEEDBACK, MMQ_PING_MS, 0, &why)) {
         return false;
     }
     mmq_args_init(&args);
