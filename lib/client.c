@@ -186,6 +186,11 @@ void mmq_client_cancel(mmq_client *client, uint64_t handle)
     }
 }
 
+uint64_t mmq_client_dropped(const mmq_client *client)
+{
+    return client->dropped;
+}
+
 /* ---- ends --------------------------------------------------------------------------------- */
 
 /* Ends a call by an answer of our own. */

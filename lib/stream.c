@@ -39,6 +39,7 @@ struct mmq_stream {
     void *context;
     STAILQ_HEAD(, held) queue;
     uint64_t page;      /* of the page that is under way or was last */
+    uint64_t pages;     /* that came whole */
     uint64_t last_page; /* of the last payload in the queue */
     uint64_t handle;    /* of the try under way; 0: none */
     int64_t seq;        /* of its next PARTIAL */
@@ -214,6 +215,7 @@ static void end_page(mmq_stream *stream, const mmq_answer *answer)
         mmq_text_copy(stream->state, sizeof stream->state, header->state.data, header->state.size);
     }
     stream->status = 200;
+    stream->pages++;
     note_progress(stream);
     if (last) {
         end_stream(stream, MMQ_EEND, 200);
@@ -357,6 +359,11 @@ mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why)
 int mmq_stream_status(const mmq_stream *stream)
 {
     return stream->status;
+}
+
+uint64_t mmq_stream_pages(const mmq_stream *stream)
+{
+    return stream->pages;
 }
 
 const char *mmq_stream_state(const mmq_stream *stream)

@@ -1,5 +1,6 @@
 /* `metricmq load`: options in, report out; the work is done in clients/load. */
-#include <math.h>
+#include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include "clients/commands/commands.h"
 #include "clients/commands/options.h"
 #include "clients/load/load.h"
+#include "clients/load/plot.h"
 #include "clients/load/report.h"
 #include "clients/load/workers.h"
 #include "lib/clock.h"
@@ -25,6 +27,8 @@ enum {
 struct plan {
     mmq_load_options load;
     mmq_load_worker_options workers;
+    const char *mix; /* as text; NULL: echo */
+    const char *plot;
     bool json;
 };
 
@@ -54,6 +58,9 @@ static const char *text_or(const mmq_config *config, const char *name, const cha
 static void read_plan(const mmq_config *config, struct plan *plan)
 {
     int64_t capacity = mmq_config_int(config, "capacity");
+    bool echo = strcmp(mmq_config_text(config, "op"), "echo") == 0;
+    plan->mix = echo ? NULL : mmq_config_text(config, "mix");
+    plan->plot = mmq_config_text(config, "plot");
     plan->json = mmq_config_flag(config, "json");
     plan->load = (mmq_load_options){
         .endpoint = text_or(config, "connect", MMQ_DEFAULT_CLIENTS),
@@ -66,6 +73,7 @@ static void read_plan(const mmq_config *config, struct plan *plan)
         .seed = seed_of(config),
         .size = (size_t)mmq_config_int(config, "size"),
         .retry = mmq_config_flag(config, "retry"),
+        .mix = mmq_mix_only(MMQ_LOAD_ECHO),
     };
     if (!mmq_config_given(config, "rate")) {
         plan->load.concurrency = mmq_config_given(config, "concurrency")
@@ -81,8 +89,15 @@ static void read_plan(const mmq_config *config, struct plan *plan)
     };
 }
 
-static int check_plan(const mmq_config *config, const struct plan *plan)
+static int check_plan(const mmq_config *config, struct plan *plan)
 {
+    mmq_why why = {""};
+    if (plan->mix && mmq_mix_parse(plan->mix, &plan->load.mix, &why)) {
+        return mmq_usage("%s", why.text);
+    }
+    if (!plan->mix && mmq_config_given(config, "mix")) {
+        return mmq_usage("--op echo takes no --mix");
+    }
     if (mmq_config_given(config, "rate") && mmq_config_given(config, "concurrency")) {
         return mmq_usage("--rate (open loop) and --concurrency (closed loop) exclude each other");
     }
@@ -107,7 +122,7 @@ static void join_workers(const mmq_load_workers *workers, const struct plan *pla
 }
 
 /* A bare forwarder answers nothing: it is asked once, and the load goes on. */
-static int find_service(const struct plan *plan, const char *service)
+static int find_service(const struct plan *plan)
 {
     mmq_why why = {""};
     mmq_client *client = mmq_client_new(plan->load.endpoint, &why);
@@ -115,10 +130,10 @@ static int find_service(const struct plan *plan, const char *service)
         return mmq_usage("--connect: %s", why.text);
     }
     unsigned wait_ms = plan->workers.count > 0 ? JOIN_MS : PING_MS;
-    mmq_err err = mmq_wait_service(client, service, PING_MS, wait_ms, &why);
+    mmq_err err = mmq_wait_service(client, plan->load.service, PING_MS, wait_ms, &why);
     mmq_client_destroy(&client);
     if (err == MMQ_ENOTFOUND) {
-        return mmq_failed("no worker serves %s; --workers N starts some", service);
+        return mmq_failed("no worker serves %s; --workers N starts some", plan->load.service);
     }
     return MMQ_EXIT_DONE;
 }
@@ -137,48 +152,152 @@ static int run_workers(const mmq_config *config, const struct plan *plan,
     return MMQ_EXIT_DONE;
 }
 
+/* ---- progress ----------------------------------------------------------------------------- */
+
+/* A line on a terminal, drawn over itself. */
+struct progress {
+    bool terminal, drawn;
+    int64_t seen_ns; /* when it was drawn, and how many good answers there were */
+    uint64_t seen;
+};
+
+static void draw_figures(struct progress *progress, const mmq_load_result *result, int64_t now_ns)
+{
+    mmq_tally total;
+    mmq_buffer times;
+    mmq_load_total(result, &total);
+    mmq_buffer_init(&times, 256);
+    mmq_buffer_text(&times, "p50 ");
+    mmq_load_report_time(&times, mmq_histogram_percentile(&total.latency, 50));
+    mmq_buffer_text(&times, "  p99 ");
+    mmq_load_report_time(&times, mmq_histogram_percentile(&total.latency, 99));
+    double passed_s = (double)(now_ns - progress->seen_ns) / (double)MMQ_NS_PER_S;
+    double rate = passed_s > 0 ? (double)(total.good - progress->seen) / passed_s : 0;
+    const char *text = mmq_buffer_cstr(&times);
+    fprintf(stderr, "  %.0f/s  %s  errors %" PRIu64, rate, text ? text : "",
+            mmq_tally_errors(&total));
+    mmq_buffer_clear(&times);
+    progress->seen = total.good;
+    progress->seen_ns = now_ns;
+}
+
+static void draw_progress(void *context, const mmq_load_result *result, int64_t now_ns)
+{
+    struct progress *progress = context;
+    if (!progress->terminal) {
+        return;
+    }
+    progress->drawn = true;
+    fprintf(stderr, "\r\033[K%.0f s", (double)now_ns / (double)MMQ_NS_PER_S);
+    if (result->elapsed_ns > 0) {
+        draw_figures(progress, result, now_ns);
+    } else {
+        fputs("  warming up", stderr);
+    }
+}
+
+static void wipe_progress(const struct progress *progress)
+{
+    if (progress->drawn) {
+        fputs("\r\033[K", stderr);
+    }
+}
+
 /* ---- the run ------------------------------------------------------------------------------ */
+
+static int write_plot(const char *path, const mmq_buffer *svg)
+{
+    FILE *file = fopen(path, "we");
+    if (!file) {
+        return mmq_failed("--plot: cannot write %s: %s", path, strerror(errno));
+    }
+    bool written = fwrite(svg->data, 1, svg->size, file) == svg->size;
+    written &= fclose(file) == 0;
+    return written ? MMQ_EXIT_DONE : mmq_failed("--plot: cannot write %s", path);
+}
 
 static int print_report(const struct plan *plan, const mmq_load_report *report)
 {
-    mmq_buffer text;
+    mmq_buffer text, svg;
     mmq_buffer_init(&text, REPORT_MAX);
+    mmq_buffer_init(&svg, REPORT_MAX);
     if (plan->json) {
         mmq_load_report_json(report, &text);
     } else {
         mmq_load_report_text(report, &text);
     }
-    bool whole = mmq_buffer_cstr(&text) != NULL;
-    if (whole) {
+    mmq_load_plot(report, &svg);
+    int status = mmq_load_report_good(report) ? MMQ_EXIT_DONE : MMQ_EXIT_FAILED;
+    if (text.failed || svg.failed) {
+        status = mmq_failed("no memory for the report");
+    } else {
         fwrite(text.data, 1, text.size, stdout);
+        if (plan->plot && write_plot(plan->plot, &svg)) {
+            status = MMQ_EXIT_FAILED;
+        }
     }
     mmq_buffer_clear(&text);
-    return whole && mmq_load_report_good(report) ? MMQ_EXIT_DONE : MMQ_EXIT_FAILED;
+    mmq_buffer_clear(&svg);
+    return status;
 }
 
 static int run_load(const struct plan *plan, const mmq_load_workers *workers)
 {
-    if (workers) {
-        join_workers(workers, plan);
-    }
-    int status = find_service(plan, plan->load.service);
-    if (status) {
-        return status;
-    }
     mmq_why why = {""};
     mmq_load_result *result = NULL;
-    if (mmq_load_run(&plan->load, &result, &why)) {
+    struct progress progress = {.terminal = isatty(STDERR_FILENO)};
+    mmq_load_options options = plan->load;
+    options.progress = draw_progress;
+    options.context = &progress;
+    mmq_err err = mmq_load_run(&options, &result, &why);
+    wipe_progress(&progress);
+    if (err) {
         return mmq_failed("%s", why.text);
     }
-    const mmq_load_report report = {.options = &plan->load,
+    const mmq_load_report report = {.options = &options,
                                     .result = result,
+                                    .mix = plan->mix,
                                     .workers = plan->workers.count,
                                     .capacity = plan->workers.capacity,
                                     .service_ms = plan->workers.service_ns / MMQ_NS_PER_MS,
                                     .served = workers ? mmq_load_workers_served(workers) : 0};
-    status = print_report(plan, &report);
+    int status = print_report(plan, &report);
     mmq_load_result_destroy(&result);
     return status;
+}
+
+static int run_echo(const struct plan *plan, const mmq_load_workers *workers)
+{
+    if (workers) {
+        join_workers(workers, plan);
+    }
+    int status = find_service(plan);
+    return status ? status : run_load(plan, workers);
+}
+
+static int run_mix(const mmq_config *config, struct plan *plan, const mmq_load_workers *workers)
+{
+    int status = MMQ_EXIT_FAILED;
+    mmq_client *client = mmq_connect(config, &status);
+    if (!client) {
+        return status;
+    }
+    mmq_why why = {""};
+    mmq_catalog catalog = {0};
+    mmq_err err = mmq_catalog_read(&catalog, client, plan->load.timeout_ms, &why);
+    mmq_client_destroy(&client);
+    plan->load.catalog = &catalog;
+    status = err ? mmq_failed("%s", why.text) : run_load(plan, workers);
+    mmq_catalog_clear(&catalog);
+    return status;
+}
+
+static int run_plan(const mmq_config *config, struct plan *plan, const mmq_load_workers *workers)
+{
+    if (plan->load.clients == 0) {
+        return run_workers(config, plan, workers);
+    }
+    return plan->mix ? run_mix(config, plan, workers) : run_echo(plan, workers);
 }
 
 int mmq_command_load(const mmq_config *config)
@@ -198,7 +317,7 @@ int mmq_command_load(const mmq_config *config)
     if (plan.workers.count > 0 && !(workers = mmq_load_workers_new(&plan.workers, &why))) {
         return mmq_failed("%s", why.text);
     }
-    status = plan.load.clients > 0 ? run_load(&plan, workers) : run_workers(config, &plan, workers);
+    status = run_plan(config, &plan, workers);
     mmq_load_workers_destroy(&workers);
     close(plan.load.stop);
     return status;

@@ -51,9 +51,9 @@ static const struct command commands[] = {
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", "timeout", "format", "watch")},
     {"load", "", "load generator: many clients that check what they get", mmq_command_load,
-     NAMES("connect", "connect-workers", "op", "clients", "concurrency", "rate", "workers",
+     NAMES("connect", "connect-workers", "op", "mix", "clients", "concurrency", "rate", "workers",
            "capacity", "service-time", "service", "size", "retry", "duration", "warmup", "timeout",
-           "seed", "json")},
+           "seed", "json", "plot")},
 };
 
 __attribute__((format(printf, 2, 0))) static int complain(int status, const char *format,

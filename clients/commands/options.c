@@ -94,8 +94,10 @@ const mmq_option mmq_options[] = {
      NULL, 0, 0, false},
     {"connect-workers", MMQ_OPTION_TEXT, MMQ_DEFAULT_WORKERS, "ENDPOINT",
      "the broker's endpoint for the workers of the load", NULL, 0, 0, false},
-    {"op", MMQ_OPTION_CHOICE, "echo", "OP", "what is asked: echoes of --service", "echo", 0, 0,
-     false},
+    {"op", MMQ_OPTION_CHOICE, "mix", "OP", "what is asked: metrics, or echoes of --service",
+     "mix|echo", 0, 0, false},
+    {"mix", MMQ_OPTION_TEXT, "small=90,day=9,dump=1", "MIX",
+     "shares: last value of a metric, one day of it, all its rows", NULL, 0, 0, false},
     {"clients", MMQ_OPTION_INT, "10", "N", "clients (0: workers only)", NULL, 0,
      MMQ_LOAD_CLIENTS_MAX, false},
     {"concurrency", MMQ_OPTION_INT, NULL, "N",
@@ -112,6 +114,8 @@ const mmq_option mmq_options[] = {
     {"duration", MMQ_OPTION_MS, "10s", "TIME", "that counts", NULL, 1, 24 * HOUR_MS, false},
     {"warmup", MMQ_OPTION_MS, "1s", "TIME", "before that, not counted", NULL, 0, HOUR_MS, false},
     {"json", MMQ_OPTION_FLAG, "false", NULL, "the report as JSON", NULL, 0, 0, false},
+    {"plot", MMQ_OPTION_TEXT, NULL, "FILE", "draw latency and throughput into an SVG file", NULL, 0,
+     0, false},
     {"watch", MMQ_OPTION_FLAG, "false", NULL, "draw it again every two seconds", NULL, 0, 0, false},
 };
 

@@ -76,6 +76,7 @@ static mmq_err make_driver(mmq_driver *driver, mmq_why *why)
     TAILQ_INIT(&driver->under_way);
     TAILQ_INIT(&driver->spare);
     mmq_heap_init(&driver->timers);
+    mmq_args_init(&driver->args);
     driver->random = (mmq_splitmix){options->seed};
     mmq_err err = mmq_echo_init(&driver->echo, options->size, options->seed, why);
     driver->input = epoll_create1(EPOLL_CLOEXEC);
@@ -104,6 +105,7 @@ static void clear_driver(mmq_driver *driver)
     free(driver->peers);
     mmq_heap_clear(&driver->timers);
     mmq_echo_clear(&driver->echo);
+    mmq_args_clear(&driver->args);
     if (driver->input >= 0) {
         close(driver->input);
     }
@@ -138,7 +140,7 @@ static void start_scheduled(mmq_driver *driver, int64_t now_ns)
         if (due_ns >= driver->count_ns) {
             mmq_histogram_add(&driver->result->lag, now_ns - due_ns);
         }
-        mmq_request_start(driver, peer_of(driver, driver->scheduled++), due_ns);
+        mmq_request_start(driver, peer_of(driver, driver->scheduled++), due_ns, now_ns);
     }
 }
 
@@ -148,7 +150,7 @@ static void start_missing(mmq_driver *driver, int64_t now_ns)
     size_t missing = now_ns < driver->end_ns ? driver->missing : 0;
     driver->missing = 0;
     for (size_t i = 0; i < missing; i++) {
-        mmq_request_start(driver, peer_of(driver, driver->scheduled++), now_ns);
+        mmq_request_start(driver, peer_of(driver, driver->scheduled++), now_ns, now_ns);
     }
 }
 
@@ -158,7 +160,7 @@ void mmq_driver_request_ended(mmq_driver *driver, mmq_peer *peer, bool sent, int
         return;
     }
     if (sent) {
-        mmq_request_start(driver, peer, now_ns);
+        mmq_request_start(driver, peer, now_ns, now_ns);
     } else {
         driver->missing++;
     }
@@ -208,7 +210,7 @@ static int64_t least_of(int64_t a, int64_t b)
 /* When the loop must turn again, whatever comes. */
 static int64_t next_turn(const mmq_driver *driver, int64_t now_ns)
 {
-    int64_t turn_ns = driver->progress_ns;
+    int64_t turn_ns = least_of(driver->progress_ns, mmq_requests_due(driver));
     const mmq_heap_item *first = mmq_heap_first(&driver->timers);
     if (first) {
         turn_ns = least_of(turn_ns, first->key);
@@ -271,6 +273,7 @@ static void run_loop(mmq_driver *driver)
         } else {
             start_missing(driver, now_ns);
         }
+        mmq_requests_expire(driver, now_ns);
         mark_timers(driver, now_ns);
         step_marked(driver);
         show_progress(driver, now_ns);
@@ -286,6 +289,9 @@ static void finish_result(mmq_driver *driver)
     TAILQ_FOREACH(request, &driver->under_way, link)
     {
         result->never_answered += request->counted;
+    }
+    for (size_t i = 0; i < driver->options->clients; i++) {
+        result->stray += mmq_client_dropped(driver->peers[i].client);
     }
 }
 

@@ -25,6 +25,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "clients/load/catalog.h"
+#include "clients/load/mix.h"
 #include "clients/load/tally.h"
 #include "metricmq/error.h"
 
@@ -47,10 +49,12 @@ typedef struct mmq_load_options {
     int64_t warmup_ns, duration_ns;
     unsigned timeout_ms;
     uint64_t seed;
-    size_t size; /* of an echo's bytes */
-    bool retry;  /* echo requests */
-    int stop;    /* a descriptor, -1: none. When it is readable the run ends early; when it is
-                  * readable again, what is under way is not waited for */
+    mmq_mix mix;
+    mmq_catalog *catalog; /* what a mix with rows asks for; borrowed, changed */
+    size_t size;          /* of an echo's bytes */
+    bool retry;           /* echo requests */
+    int stop; /* a descriptor, -1: none. When it is readable the run ends early; when it is
+               * readable again, what is under way is not waited for */
     /* Called about four times a second with what there is so far; may be NULL. */
     void (*progress)(void *context, const mmq_load_result *so_far, int64_t now_ns);
     void *context;

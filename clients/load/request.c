@@ -1,4 +1,7 @@
-/* A request from its start to its end: what is sent, what the answer must be, what is counted. */
+/* A request from its start to its end, and what is counted of it.
+ *
+ * All requests have the same timeout, so those under way, oldest first, are in the order of their
+ * deadlines too. */
 #include <stdlib.h>
 
 #include "clients/load/driver.h"
@@ -29,12 +32,13 @@ static void record(mmq_driver *driver, const mmq_load_request *request, int64_t 
     }
 }
 
-static void end_request(mmq_load_request *request)
+void mmq_request_end(mmq_load_request *request)
 {
     mmq_driver *driver = request->driver;
     mmq_peer *peer = request->peer;
     int64_t now_ns = mmq_now_ns();
     record(driver, request, now_ns);
+    mmq_stream_destroy(&request->stream);
     bool sent = request->outcome.fault != MMQ_FAULT_NOT_SENT;
     TAILQ_REMOVE(&driver->under_way, request, link);
     driver->under_way_count--;
@@ -42,82 +46,61 @@ static void end_request(mmq_load_request *request)
     mmq_driver_request_ended(driver, peer, sent, now_ns);
 }
 
-/* ---- echo --------------------------------------------------------------------------------- */
-
-/* FINALs that the library makes bear no id: the broker and workers repeat ours. */
-static mmq_fault fault_of_library(const mmq_header *header)
+static bool ask(mmq_load_request *request)
 {
-    const uint8_t *id = header->id;
-    bool made_here = header->id_size == 1 && id[0] == 0xc0;
-    if (!made_here) {
-        return MMQ_FAULT_NONE;
-    }
-    return header->status == 504 ? MMQ_FAULT_TIMEOUT : MMQ_FAULT_LOST;
+    return request->kind == MMQ_LOAD_ECHO ? mmq_ask_echo(request) : mmq_ask_data(request);
 }
 
-static void take_echo(void *context, const mmq_answer *answer)
-{
-    mmq_load_request *request = context;
-    mmq_outcome *outcome = &request->outcome;
-    if (!answer->final) {
-        outcome->fault = MMQ_FAULT_WRONG_BODY; /* an echo is a FINAL alone */
-        return;
-    }
-    outcome->status = (int)answer->header->status;
-    if (!outcome->fault) {
-        outcome->fault = fault_of_library(answer->header);
-    }
-    if (!outcome->fault && outcome->status == 200 &&
-        !mmq_echo_matches(&request->driver->echo, request->number, answer->payload)) {
-        outcome->fault = MMQ_FAULT_WRONG_BODY;
-    }
-    outcome->bytes = answer->payload ? mmq_frame_size(answer->payload) : 0;
-    outcome->pages = 1;
-    end_request(request);
-}
-
-static bool send_echo(mmq_load_request *request)
-{
-    mmq_driver *driver = request->driver;
-    mmq_echo_stamp(&driver->echo, request->number);
-    const mmq_args *args = &driver->echo.args;
-    const mmq_call call = {.service = driver->options->service,
-                           .args = args->pairs.data,
-                           .args_size = args->pairs.size,
-                           .args_count = args->count,
-                           .timeout_ms = driver->options->timeout_ms,
-                           .retry = driver->options->retry,
-                           .answer = take_echo,
-                           .context = request};
-    return mmq_client_send(request->peer->client, &call, NULL) != 0;
-}
-
-/* ---- start, clear ------------------------------------------------------------------------- */
-
-void mmq_request_start(mmq_driver *driver, mmq_peer *peer, int64_t due_ns)
+void mmq_request_start(mmq_driver *driver, mmq_peer *peer, int64_t due_ns, int64_t now_ns)
 {
     mmq_load_request *request = take_request(driver);
     CHECK(request); /* a generator without memory measures nothing */
-    *request = (mmq_load_request){.driver = driver,
-                                  .peer = peer,
-                                  .kind = MMQ_LOAD_ECHO,
-                                  .number = ++driver->number,
-                                  .due_ns = due_ns,
-                                  .counted = due_ns >= driver->count_ns};
+    request->driver = driver;
+    request->peer = peer;
+    request->kind = mmq_mix_pick(&driver->options->mix, &driver->random);
+    request->number = ++driver->number;
+    request->due_ns = due_ns;
+    request->started_ns = now_ns;
+    request->counted = due_ns >= driver->count_ns;
+    request->outcome = (mmq_outcome){0};
+    request->stream = NULL;
     TAILQ_INSERT_TAIL(&driver->under_way, request, link);
     driver->under_way_count++;
     mmq_driver_mark(driver, peer);
-    if (!send_echo(request)) {
+    if (!ask(request)) {
         request->outcome.fault = MMQ_FAULT_NOT_SENT;
-        end_request(request);
+        mmq_request_end(request);
     }
 }
+
+/* ---- timeouts of streams ------------------------------------------------------------------ */
+
+int64_t mmq_requests_due(const mmq_driver *driver)
+{
+    const mmq_load_request *oldest = TAILQ_FIRST(&driver->under_way);
+    return oldest && oldest->stream
+               ? oldest->started_ns + driver->options->timeout_ms * MMQ_NS_PER_MS
+               : INT64_MAX;
+}
+
+void mmq_requests_expire(mmq_driver *driver, int64_t now_ns)
+{
+    while (mmq_requests_due(driver) <= now_ns) {
+        mmq_load_request *oldest = TAILQ_FIRST(&driver->under_way);
+        oldest->outcome.fault = MMQ_FAULT_TIMEOUT;
+        mmq_driver_mark(driver, oldest->peer);
+        mmq_request_end(oldest);
+    }
+}
+
+/* ---- the end ------------------------------------------------------------------------------ */
 
 static void free_requests(struct mmq_load_requests *requests)
 {
     mmq_load_request *request;
     while ((request = TAILQ_FIRST(requests)) != NULL) {
         TAILQ_REMOVE(requests, request, link);
+        mmq_stream_destroy(&request->stream);
         free(request);
     }
 }

@@ -69,6 +69,8 @@ typedef struct mmq_call {
 uint64_t mmq_client_send(mmq_client *client, const mmq_call *call, mmq_why *why);
 /* Forgets a request: no more callbacks of it. Unknown handles are ignored. */
 void mmq_client_cancel(mmq_client *client, uint64_t handle);
+/* Answers so far that belonged to no request under way: late, twice, foreign or malformed. */
+uint64_t mmq_client_dropped(const mmq_client *client);
 
 /* ---- blocking --------------------------------------------------------------------------- */
 
@@ -108,6 +110,8 @@ mmq_err mmq_stream_take(mmq_stream *stream, mmq_frame *payload, mmq_why *why) MM
 mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why) MMQ_MUST_USE;
 /* 0 until the first FINAL or PARTIAL came; then 200, 304 or the error's status. */
 int mmq_stream_status(const mmq_stream *stream);
+/* Pages that have come whole. */
+uint64_t mmq_stream_pages(const mmq_stream *stream);
 /* The `state` of the first page; "" until its FINAL. Borrowed. */
 const char *mmq_stream_state(const mmq_stream *stream);
 
