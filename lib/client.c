@@ -450,7 +450,8 @@ static mmq_err send_call(mmq_client *client, mmq_pending *pending)
     return err;
 }
 
-/* What waits for a connection, waits here, where it ends with its deadline. */
+/* What waits for a connection, waits here, where it ends with its deadline. Asking libzmq is a
+ * system call: once for all that is to be sent. */
 static bool can_send(const mmq_client *client)
 {
     if (!mmq_dealer_connected(client->dealer)) {
@@ -465,8 +466,11 @@ static bool can_send(const mmq_client *client)
 static bool send_calls(mmq_client *client)
 {
     bool any = false;
-    mmq_pending *pending = NULL;
-    while ((pending = mmq_calls_next(&client->calls)) != NULL && can_send(client)) {
+    mmq_pending *pending = mmq_calls_next(&client->calls);
+    if (pending == NULL || !can_send(client)) {
+        return false;
+    }
+    for (; pending != NULL; pending = mmq_calls_next(&client->calls)) {
         mmq_err err = send_call(client, pending);
         if (err == MMQ_EAGAIN || err == MMQ_ECLOSED) {
             break;
@@ -483,7 +487,7 @@ int64_t mmq_client_step(mmq_client *client)
 {
     for (size_t pass = 0; pass < PASSES_MAX; pass++) {
         bool any = take_messages(client);
-        any |= handle_loss(client);
+        any |= pass == 0 && handle_loss(client); /* a later one makes the descriptor readable */
         any |= run_timers(client);
         any |= send_calls(client);
         if (any) {

@@ -16,6 +16,7 @@ void mmq_calls_init(mmq_calls *calls)
     }
     TAILQ_INIT(&calls->turns);
     calls->window = SIZE_MAX;
+    calls->reach = 16;
     TAILQ_INIT(&calls->mmi);
     mmq_heap_init(&calls->timers);
 }
@@ -29,13 +30,17 @@ void mmq_calls_clear(mmq_calls *calls)
     mmq_heap_clear(&calls->timers);
 }
 
-/* Finds a slot that is free; there are more slots than calls. */
+/* Finds a slot that is free, among twice as many as there are calls: a client with few calls keeps
+ * to the beginning of its table. There are more slots than calls in any case. */
 static uint64_t make_id(mmq_calls *calls)
 {
+    while (calls->reach < MMQ_CALLS_SLOTS && calls->reach <= 2 * calls->timers.count) {
+        calls->reach *= 2;
+    }
     do {
         calls->serial++;
-    } while (calls->slots[calls->serial % MMQ_CALLS_SLOTS] != NULL);
-    return calls->serial * MMQ_CALLS_SLOTS + calls->serial % MMQ_CALLS_SLOTS;
+    } while (calls->slots[calls->serial % calls->reach] != NULL);
+    return calls->serial * MMQ_CALLS_SLOTS + calls->serial % calls->reach;
 }
 
 static mmq_pending *copy_call(const mmq_call *call)

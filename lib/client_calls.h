@@ -66,6 +66,7 @@ typedef struct mmq_calls {
     mmq_heap timers;              /* all of them */
     size_t bytes;
     uint64_t serial; /* of the last id */
+    uint64_t reach;  /* slots that were ever used are below; a power of two */
     mmq_pending *slots[MMQ_CALLS_SLOTS];
 } mmq_calls;
 
