@@ -20,10 +20,10 @@ enum {
     HEIGHT = 760,
     LEFT = 84,
     RIGHT = 924,
-    LATENCY_TOP = 128,
-    LATENCY_BOTTOM = 420,
-    SERIES_TOP = 500,
-    SERIES_BOTTOM = 700,
+    LATENCY_TOP = 144,
+    LATENCY_BOTTOM = 436,
+    SERIES_TOP = 520,
+    SERIES_BOTTOM = 710,
     POINTS = 400, /* of a latency curve */
     TICKS = 6,    /* of a linear axis, about */
 };
@@ -38,6 +38,7 @@ static const char error_colour[] = "#c0392b";
 struct axis {
     double low, high;       /* values */
     double low_at, high_at; /* pixels */
+    double step;            /* between ticks of a linear axis */
 };
 
 static double place(const struct axis *axis, double value)
@@ -117,10 +118,34 @@ static struct axis nines_axis(const mmq_load_report *report)
     for (size_t i = 0; i < MMQ_LOAD_KINDS; i++) {
         most = fmax(most, nines_of(report->result->kinds[i].good));
     }
-    return (struct axis){0, most, LEFT, RIGHT};
+    return (struct axis){0, most, LEFT, RIGHT, 0};
 }
 
-/* Decades of nanoseconds that hold all latencies, cut to 1, 2 or 5 at both ends. */
+static const double steps[] = {1, 2, 5, 10};
+
+/* The greatest of 1, 2 and 5 times a power of ten that is not above value, or the least that is not
+ * below. */
+static double round_down(double value)
+{
+    double power = pow(10, floor(log10(value)));
+    size_t i = 2;
+    while (i > 0 && steps[i] * power > value) {
+        i--;
+    }
+    return steps[i] * power;
+}
+
+static double round_up(double value)
+{
+    double power = pow(10, floor(log10(value)));
+    size_t i = 0;
+    while (i < 3 && steps[i] * power < value) {
+        i++;
+    }
+    return steps[i] * power;
+}
+
+/* Logarithms of nanoseconds that hold all latencies. */
 static struct axis latency_axis(const mmq_load_report *report)
 {
     double least = HUGE_VAL, most = 0;
@@ -131,9 +156,9 @@ static struct axis latency_axis(const mmq_load_report *report)
             most = fmax(most, (double)latency->most);
         }
     }
-    least = least < HUGE_VAL ? fmax(least, 1) : 1e6;
-    most = fmax(most, least * 10);
-    return (struct axis){log10(least) - 0.05, log10(most) + 0.05, LATENCY_BOTTOM, LATENCY_TOP};
+    least = round_down(least < HUGE_VAL ? fmax(least, 1) : 1e6);
+    most = round_up(fmax(most, least * 10));
+    return (struct axis){log10(least), log10(most), LATENCY_BOTTOM, LATENCY_TOP, 0};
 }
 
 static void add_nines_ticks(mmq_buffer *out, const struct axis *x)
@@ -152,12 +177,11 @@ static void add_nines_ticks(mmq_buffer *out, const struct axis *x)
 
 static void add_latency_ticks(mmq_buffer *out, const struct axis *y)
 {
-    static const double steps[] = {1, 2, 5};
     bool many = y->high - y->low > 3; /* decades: then only the ones have labels */
     for (int decade = (int)floor(y->low); decade <= (int)ceil(y->high); decade++) {
         for (size_t i = 0; i < 3; i++) {
             double value = steps[i] * pow(10, decade);
-            if (log10(value) < y->low || log10(value) > y->high) {
+            if (log10(value) < y->low - 1e-9 || log10(value) > y->high + 1e-9) {
                 continue;
             }
             double at = place(y, log10(value));
@@ -172,6 +196,22 @@ static void add_latency_ticks(mmq_buffer *out, const struct axis *y)
     }
 }
 
+static void add_greatest(mmq_buffer *out, const mmq_histogram *latency, const char *colour,
+                         double x, double y)
+{
+    mmq_buffer_format(out,
+                      "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n"
+                      "<text class=\"tick end halo\" x=\"%.1f\" y=\"%.1f\">max ",
+                      x, y, colour, x, y - 9);
+    mmq_load_report_time(out, latency->most);
+    mmq_buffer_text(out, "</text>\n");
+}
+
+static double place_latency(const struct axis *y, int64_t value)
+{
+    return place(y, log10(value > 1 ? (double)value : 1));
+}
+
 static void add_latency_curve(mmq_buffer *out, const mmq_load_report *report, size_t kind,
                               const struct axis *x, const struct axis *y)
 {
@@ -181,13 +221,11 @@ static void add_latency_curve(mmq_buffer *out, const mmq_load_report *report, si
     for (int i = 0; i <= POINTS; i++) {
         double nines = last * i / POINTS;
         double percent = i == POINTS ? 100 : 100 * (1 - pow(10, -nines));
-        int64_t value = mmq_histogram_percentile(latency, percent);
         mmq_buffer_format(out, "%.1f,%.1f ", place(x, nines),
-                          place(y, log10(value > 1 ? (double)value : 1)));
+                          place_latency(y, mmq_histogram_percentile(latency, percent)));
     }
-    mmq_buffer_format(out, "\"/>\n<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4\" fill=\"%s\"/>\n",
-                      place(x, last), place(y, log10(fmax((double)latency->most, 1))),
-                      colours[kind]);
+    mmq_buffer_text(out, "\"/>\n");
+    add_greatest(out, latency, colours[kind], place(x, last), place_latency(y, latency->most));
 }
 
 static void add_latency_chart(mmq_buffer *out, const mmq_load_report *report)
@@ -204,14 +242,6 @@ static void add_latency_chart(mmq_buffer *out, const mmq_load_report *report)
 }
 
 /* ---- throughput over time ----------------------------------------------------------------- */
-
-/* 1, 2 or 5 times a power of ten, so that about TICKS of them make the whole. */
-static double step_of(double whole)
-{
-    double raw = whole / TICKS, power = pow(10, floor(log10(raw)));
-    double first = raw / power;
-    return power * (first <= 1 ? 1 : first <= 2 ? 2 : first <= 5 ? 5 : 10);
-}
 
 /* A second's count as a rate: the last one may be shorter. */
 static double rate_of(const mmq_load_report *report, size_t second, uint64_t count)
@@ -235,18 +265,16 @@ static struct axis rate_axis(const mmq_load_report *report)
             most = fmax(most, rate_of(report, i, count_of(&series->seconds[i], kind)));
         }
     }
-    double step = step_of(most);
-    return (struct axis){0, ceil(most * 1.02 / step) * step, SERIES_BOTTOM, SERIES_TOP};
+    double step = round_up(most / TICKS);
+    return (struct axis){0, ceil(most * 1.02 / step) * step, SERIES_BOTTOM, SERIES_TOP, step};
 }
 
 static void add_rate_ticks(mmq_buffer *out, const struct axis *y)
 {
-    double step = step_of(y->high);
-    for (int i = 0; i * step <= y->high * 1.001; i++) {
-        double at = place(y, i * step);
+    for (int i = 0; i * y->step <= y->high * 1.001; i++) {
+        double value = i * y->step, at = place(y, value);
         add_line(out, "grid", LEFT, at, RIGHT, at);
         begin_label(out, "tick end", LEFT - 10, at + 4);
-        double value = i * step;
         mmq_buffer_format(out, value >= 10000 ? "%.4gk</text>\n" : "%.4g</text>\n",
                           value >= 10000 ? value / 1000 : value);
     }
@@ -254,12 +282,11 @@ static void add_rate_ticks(mmq_buffer *out, const struct axis *y)
 
 static void add_time_ticks(mmq_buffer *out, const struct axis *x)
 {
-    double step = fmax(step_of(x->high * 0.6), 1);
-    for (int i = 0; i * step <= x->high * 1.001; i++) {
-        double at = place(x, i * step);
+    for (int i = 0; i * x->step <= x->high * 1.001; i++) {
+        double at = place(x, i * x->step);
         add_line(out, "grid", at, SERIES_TOP, at, SERIES_BOTTOM);
         begin_label(out, "tick mid", at, SERIES_BOTTOM + 20);
-        mmq_buffer_format(out, "%.0f s</text>\n", i * step);
+        mmq_buffer_format(out, "%.0f s</text>\n", i * x->step);
     }
 }
 
@@ -269,20 +296,26 @@ static void add_steps(mmq_buffer *out, const mmq_load_report *report, size_t kin
 {
     const mmq_series *series = &report->result->series;
     bool errors = kind == MMQ_LOAD_KINDS;
-    mmq_buffer_format(out, "<polyline class=\"curve%s\" stroke=\"%s\" points=\"",
-                      errors ? " dashed" : "", errors ? error_colour : colours[kind]);
+    const char *colour = errors ? error_colour : colours[kind];
+    mmq_buffer_format(out,
+                      "<polyline class=\"curve%s\" stroke=\"%s\" style=\"fill: %s; "
+                      "fill-opacity: 0.07\" points=\"%.1f,%d ",
+                      errors ? " dashed" : "", colour, colour, x->low_at, SERIES_BOTTOM);
     for (size_t i = 0; i < series->count; i++) {
         double at = place(y, rate_of(report, i, count_of(&series->seconds[i], kind)));
         mmq_buffer_format(out, "%.1f,%.1f %.1f,%.1f ", place(x, (double)i), at,
                           place(x, fmin((double)i + 1, x->high)), at);
     }
-    mmq_buffer_text(out, "\"/>\n");
+    mmq_buffer_format(out, "%.1f,%d\"/>\n", place(x, fmin((double)series->count, x->high)),
+                      SERIES_BOTTOM);
 }
 
 static void add_series_chart(mmq_buffer *out, const mmq_load_report *report)
 {
     double seconds = (double)report->result->elapsed_ns / (double)MMQ_NS_PER_S;
-    const struct axis x = {0, seconds > 0 ? seconds : 1, LEFT, RIGHT}, y = rate_axis(report);
+    const struct axis x = {0, fmax(seconds, 1), LEFT, RIGHT,
+                           fmax(round_up(seconds / TICKS / 2), 1)};
+    const struct axis y = rate_axis(report);
     add_label(out, "heading", LEFT, SERIES_TOP - 14, "Good answers a second, over time");
     add_time_ticks(out, &x);
     add_rate_ticks(out, &y);
@@ -313,6 +346,7 @@ static void add_head(mmq_buffer *out)
         ".tick { fill: #5a6270; font-size: 12px }\n"
         ".mid { text-anchor: middle }\n"
         ".end { text-anchor: end }\n"
+        ".halo { stroke: #ffffff; stroke-width: 4px; paint-order: stroke }\n"
         ".grid { stroke: #dde1e7 }\n"
         ".faint { stroke: #eef0f3 }\n"
         ".curve { fill: none; stroke-width: 2.25; stroke-linejoin: round }\n"

@@ -25,7 +25,8 @@
 enum {
     STACK_SIZE = 256 * 1024,
     SEND_HWM = 1000,
-    MESSAGES_MAX = 64, /* read in a turn */
+    MESSAGES_MAX = 64, /* read at a time */
+    ROUNDS_MAX = 16,   /* of a turn */
     RECONNECT_MS = 200,
     HEARTBEAT_MS = 1000,
     LIVENESS_MS = 3000,
@@ -269,36 +270,47 @@ static int64_t next_turn(const worker *self)
     return first && first->end_ns < turn_ns ? first->end_ns : turn_ns;
 }
 
-/* False at the end. */
-static bool wait_for_turn(worker *self)
+/* Waits, or only looks whether it is the end if there is `more` to do. False at the end. */
+static bool wait_for_turn(worker *self, bool more)
 {
     struct pollfd items[1 + MMQ_DEALER_DESCRIPTORS] = {
         {.fd = self->workers->stop, .events = POLLIN}};
     nfds_t count = 1;
-    if (self->dealer) {
+    if (self->dealer && !more) {
         int descriptors[MMQ_DEALER_DESCRIPTORS];
         mmq_dealer_descriptors(self->dealer, descriptors);
         for (size_t i = 0; i < MMQ_DEALER_DESCRIPTORS; i++) {
             items[count++] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
         }
     }
-    int64_t left_ns = next_turn(self) - mmq_now_ns();
+    int64_t left_ns = more ? 0 : next_turn(self) - mmq_now_ns();
     left_ns = left_ns > 0 ? left_ns : 0;
     const struct timespec left = {left_ns / MMQ_NS_PER_S, left_ns % MMQ_NS_PER_S};
     (void)ppoll(items, count, &left, NULL);
     return (items[0].revents & POLLIN) == 0;
 }
 
+/* True if there may be more: what a send takes note of, the descriptor does not tell any more, so
+ * only a turn in which nothing was there may be followed by waiting. */
+static bool turn(worker *self)
+{
+    tend_connection(self, mmq_now_ns());
+    bool any = self->dealer != NULL;
+    for (size_t i = 0; any && i < ROUNDS_MAX; i++) {
+        any = take_commands(self);
+        any |= answer_served(self);
+        any &= self->dealer != NULL;
+    }
+    return any;
+}
+
 static void *run_worker(void *context)
 {
     worker *self = context;
+    bool more;
     do {
-        /* Until nothing is left: a send may take note of what has come, and then the descriptor
-         * does not tell any more. */
-        do {
-            tend_connection(self, mmq_now_ns());
-        } while (self->dealer && (take_commands(self) | answer_served(self)));
-    } while (wait_for_turn(self));
+        more = turn(self);
+    } while (wait_for_turn(self, more));
     if (self->dealer && self->ready_sent) {
         (void)say(self, MMQ_WORKER_DISCONNECT);
     }
