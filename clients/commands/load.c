@@ -107,6 +107,9 @@ static int check_plan(const mmq_config *config, struct plan *plan)
     if (plan->load.clients == 0 && plan->workers.count == 0) {
         return mmq_usage("--clients 0 wants --workers: something must be done");
     }
+    if (plan->load.clients > 0 && plan->workers.count > 0 && plan->mix) {
+        return mmq_usage("--workers answer echoes: they want --op echo, or --clients 0");
+    }
     return MMQ_EXIT_DONE;
 }
 

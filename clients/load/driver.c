@@ -118,12 +118,6 @@ static bool is_open(const mmq_driver *driver)
     return driver->options->rate > 0;
 }
 
-/* When request k of the open loop is due. */
-static int64_t due_of(const mmq_driver *driver, uint64_t k)
-{
-    return driver->start_ns + (int64_t)((double)k * (double)MMQ_NS_PER_S / driver->options->rate);
-}
-
 static mmq_peer *peer_of(const mmq_driver *driver, uint64_t k)
 {
     return &driver->peers[k % driver->options->clients];
@@ -133,14 +127,14 @@ static mmq_peer *peer_of(const mmq_driver *driver, uint64_t k)
 static void start_scheduled(mmq_driver *driver, int64_t now_ns)
 {
     for (size_t i = 0; i < STARTS_MAX; i++) {
-        int64_t due_ns = due_of(driver, driver->scheduled);
+        int64_t due_ns = mmq_schedule_due(&driver->schedule);
         if (due_ns > now_ns || due_ns >= driver->end_ns) {
             return;
         }
         if (due_ns >= driver->count_ns) {
             mmq_histogram_add(&driver->result->lag, now_ns - due_ns);
         }
-        mmq_request_start(driver, peer_of(driver, driver->scheduled++), due_ns, now_ns);
+        mmq_request_start(driver, peer_of(driver, driver->schedule.next++), due_ns, now_ns);
     }
 }
 
@@ -150,7 +144,7 @@ static void start_missing(mmq_driver *driver, int64_t now_ns)
     size_t missing = now_ns < driver->end_ns ? driver->missing : 0;
     driver->missing = 0;
     for (size_t i = 0; i < missing; i++) {
-        mmq_request_start(driver, peer_of(driver, driver->scheduled++), now_ns, now_ns);
+        mmq_request_start(driver, peer_of(driver, driver->turn++), now_ns, now_ns);
     }
 }
 
@@ -217,7 +211,8 @@ static int64_t next_turn(const mmq_driver *driver, int64_t now_ns)
     }
     if (now_ns < driver->end_ns) {
         turn_ns = least_of(turn_ns, driver->end_ns);
-        turn_ns = is_open(driver) ? least_of(turn_ns, due_of(driver, driver->scheduled)) : turn_ns;
+        turn_ns =
+            is_open(driver) ? least_of(turn_ns, mmq_schedule_due(&driver->schedule)) : turn_ns;
         turn_ns = driver->missing ? least_of(turn_ns, now_ns + REFILL_MS * MMQ_NS_PER_MS) : turn_ns;
     }
     return turn_ns;
@@ -267,6 +262,7 @@ static void run_loop(mmq_driver *driver)
     driver->count_ns = driver->start_ns + options->warmup_ns;
     driver->end_ns = driver->count_ns + options->duration_ns;
     driver->missing = options->concurrency;
+    driver->schedule = (mmq_schedule){.start_ns = driver->start_ns, .rate = options->rate};
     for (int64_t now_ns = driver->start_ns; !is_over(driver, now_ns); now_ns = mmq_now_ns()) {
         if (is_open(driver)) {
             start_scheduled(driver, now_ns);

@@ -8,6 +8,7 @@
 #include "clients/load/echo.h"
 #include "clients/load/load.h"
 #include "clients/load/rows_check.h"
+#include "clients/load/schedule.h"
 #include "lib/heap.h"
 #include "lib/splitmix.h"
 #include "metricmq/client.h"
@@ -58,8 +59,9 @@ struct mmq_driver {
     /* the clock of the run; on the monotonic clock, nanoseconds */
     int64_t start_ns, count_ns, end_ns; /* nothing is due after the end */
     int64_t progress_ns;                /* when progress is due */
-    uint64_t scheduled;                 /* open loop: requests that were due so far */
+    mmq_schedule schedule;              /* open loop */
     size_t missing;                     /* closed loop: requests to be started in the next turn */
+    size_t turn;                        /* whose turn it is to get one of those */
     bool abandoned;                     /* what is under way is not waited for */
 };
 

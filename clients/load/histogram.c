@@ -68,16 +68,17 @@ void mmq_histogram_merge(mmq_histogram *into, const mmq_histogram *from)
 int64_t mmq_histogram_percentile(const mmq_histogram *histogram, double percent)
 {
     double rank = ceil(percent / 100 * (double)histogram->count);
-    uint64_t seen = 0;
-    for (size_t i = 0; i < BUCKETS; i++) {
-        seen += histogram->buckets[i];
-        if (seen > 0 && (double)seen >= rank) {
-            int64_t value = middle_of(i);
-            value = value < histogram->least ? histogram->least : value;
-            return value > histogram->most || i == BUCKETS - 1 ? histogram->most : value;
-        }
+    if (rank >= (double)histogram->count) {
+        return histogram->most; /* the last of all: exactly known */
     }
-    return 0;
+    uint64_t seen = 0;
+    size_t bucket = 0;
+    while ((seen += histogram->buckets[bucket]) == 0 || (double)seen < rank) {
+        bucket++;
+    }
+    int64_t value = middle_of(bucket);
+    value = value > histogram->least ? value : histogram->least;
+    return value < histogram->most && bucket < BUCKETS - 1 ? value : histogram->most;
 }
 
 double mmq_histogram_mean(const mmq_histogram *histogram)
