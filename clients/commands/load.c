@@ -15,6 +15,7 @@
 #include "clients/load/report.h"
 #include "clients/load/workers.h"
 #include "lib/clock.h"
+#include "lib/dealer.h"
 #include "lib/digest.h"
 
 enum {
@@ -113,14 +114,28 @@ static int check_plan(const mmq_config *config, struct plan *plan)
     return MMQ_EXIT_DONE;
 }
 
+/* libzmq is asked, so the limits must stand by then. */
+static int check_endpoints(const struct plan *plan)
+{
+    mmq_why why = {""};
+    if (mmq_endpoint_check(plan->load.endpoint, &why)) {
+        return mmq_usage("--connect: %s", why.text);
+    }
+    if (plan->workers.count > 0 && mmq_endpoint_check(plan->workers.endpoint, &why)) {
+        return mmq_usage("--connect-workers: %s", why.text);
+    }
+    return MMQ_EXIT_DONE;
+}
+
 /* ---- workers ------------------------------------------------------------------------------ */
 
-/* Waits until each has said READY, and the broker, if it can tell, knows of one. */
-static void join_workers(const mmq_load_workers *workers, const struct plan *plan)
+/* Waits until each has said READY, or a signal comes; at most wait_ms, -1: no bound. */
+static void join_workers(const mmq_load_workers *workers, const struct plan *plan, int wait_ms)
 {
-    int64_t end_ns = mmq_now_ns() + JOIN_MS * MMQ_NS_PER_MS;
-    while (mmq_load_workers_ready(workers) < plan->workers.count && mmq_now_ns() < end_ns) {
-        (void)poll(NULL, 0, 5);
+    struct pollfd stop = {.fd = plan->load.stop, .events = POLLIN};
+    int64_t end_ns = wait_ms < 0 ? INT64_MAX : mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
+    while (mmq_load_workers_ready(workers) < plan->workers.count && mmq_now_ns() < end_ns &&
+           poll(&stop, 1, 5) == 0) {
     }
 }
 
@@ -130,7 +145,7 @@ static int find_service(const struct plan *plan)
     mmq_why why = {""};
     mmq_client *client = mmq_client_new(plan->load.endpoint, &why);
     if (!client) {
-        return mmq_usage("--connect: %s", why.text);
+        return mmq_failed("%s", why.text);
     }
     unsigned wait_ms = plan->workers.count > 0 ? JOIN_MS : PING_MS;
     mmq_err err = mmq_wait_service(client, plan->load.service, PING_MS, wait_ms, &why);
@@ -145,7 +160,7 @@ static int find_service(const struct plan *plan)
 static int run_workers(const mmq_config *config, const struct plan *plan,
                        const mmq_load_workers *workers)
 {
-    join_workers(workers, plan);
+    join_workers(workers, plan, -1);
     printf("metricmq load ready: workers=%zu service=%s\n", mmq_load_workers_ready(workers),
            plan->workers.service);
     fflush(stdout);
@@ -272,7 +287,7 @@ static int run_load(const struct plan *plan, const mmq_load_workers *workers)
 static int run_echo(const struct plan *plan, const mmq_load_workers *workers)
 {
     if (workers) {
-        join_workers(workers, plan);
+        join_workers(workers, plan, JOIN_MS);
     }
     int status = find_service(plan);
     return status ? status : run_load(plan, workers);
@@ -311,6 +326,9 @@ int mmq_command_load(const mmq_config *config)
     mmq_why why = {""};
     if (!status && mmq_load_reserve(plan.load.clients, plan.workers.count, &why)) {
         status = mmq_usage("%s", why.text);
+    }
+    if (!status) {
+        status = check_endpoints(&plan);
     }
     if (status) {
         return status;

@@ -9,6 +9,8 @@
 #include "lib/unpack.h"
 #include "metricmq/protocol.h"
 
+enum { NUMBER_DIGITS = 16 };
+
 /* Letters, so that people who look at a message see where the bytes are. */
 static void fill(char *data, size_t size, uint64_t seed)
 {
@@ -42,10 +44,14 @@ void mmq_echo_clear(mmq_echo *echo)
     mmq_args_clear(&echo->args);
 }
 
+/* Hexadecimal digits, the last one first: it is there, however few bytes are sent. */
 void mmq_echo_stamp(mmq_echo *echo, uint64_t number)
 {
-    size_t size = echo->size < sizeof number ? echo->size : sizeof number;
-    memcpy(echo->args.pairs.data + echo->at, &number, size);
+    uint8_t *data = echo->args.pairs.data + echo->at;
+    for (size_t i = 0; i < NUMBER_DIGITS && i < echo->size; i++) {
+        data[i] = (uint8_t) "0123456789abcdef"[number & 15];
+        number >>= 4;
+    }
 }
 
 bool mmq_echo_matches(mmq_echo *echo, uint64_t number, const mmq_frame *payload)

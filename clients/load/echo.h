@@ -1,6 +1,6 @@
 /* Echo requests: `--size` bytes that a worker sends back as the payload of its FINAL. They begin
- * with the request's number, so that an answer to another request is found out; the rest comes
- * from the seed. */
+ * with the request's number, so that an answer to another request is found out; the rest are
+ * letters that come from the seed. */
 #ifndef MMQ_ECHO_H
 #define MMQ_ECHO_H
 

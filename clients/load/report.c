@@ -29,11 +29,19 @@ static double ms_of(int64_t time_ns)
     return (double)time_ns / (double)MMQ_NS_PER_MS;
 }
 
+/* Without retries and timeouts no echo has a late answer, so what came was answered twice. Streams
+ * may give a page up and ask for it again. */
+static bool is_answered_twice(const mmq_load_report *report)
+{
+    return !report->mix && !report->options->retry && report->result->stray > 0;
+}
+
 bool mmq_load_report_good(const mmq_load_report *report)
 {
     mmq_tally total;
     mmq_load_total(report->result, &total);
-    return mmq_tally_errors(&total) == 0 && report->result->never_answered == 0 && total.good > 0;
+    return total.good > 0 && mmq_tally_errors(&total) == 0 && report->result->never_answered == 0 &&
+           !is_answered_twice(report);
 }
 
 /* Three significant digits, without an exponent. */
