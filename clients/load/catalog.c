@@ -84,7 +84,8 @@ mmq_err mmq_catalog_add(mmq_catalog *catalog, const void *record, size_t size, m
         return mmq_fail(why, MMQ_EPROTO, "the answer to models holds a record without a uid");
     }
     mmq_catalog_metric *metric = &catalog->metrics[catalog->count++];
-    *metric = (mmq_catalog_metric){.rows = integer_of(reader, "last_rowid")};
+    int64_t rows = integer_of(reader, "last_rowid");
+    *metric = (mmq_catalog_metric){.rows = rows > 0 ? rows : 0};
     memcpy(metric->uid, uid.text.data, uid.text.size);
     set_days(metric, last_timestamp_of(reader), integer_of(reader, "poll_interval"));
     return MMQ_OK;

@@ -218,14 +218,24 @@ static int64_t next_turn(const mmq_driver *driver, int64_t now_ns)
     return turn_ns;
 }
 
+/* Kernels before 5.11 know milliseconds only. */
+static int wait_events(int input, struct epoll_event *events, int64_t left_ns)
+{
+    const struct timespec left = {left_ns / MMQ_NS_PER_S, left_ns % MMQ_NS_PER_S};
+    int count = epoll_pwait2(input, events, EVENTS_MAX, &left, NULL);
+    if (count < 0 && errno == ENOSYS) {
+        int64_t left_ms = (left_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
+        count = epoll_wait(input, events, EVENTS_MAX, (int)left_ms);
+    }
+    return count;
+}
+
 static void wait_for_input(mmq_driver *driver)
 {
     struct epoll_event events[EVENTS_MAX];
     int64_t now_ns = mmq_now_ns();
     int64_t left_ns = next_turn(driver, now_ns) - now_ns;
-    left_ns = left_ns > 0 ? left_ns : 0;
-    const struct timespec left = {left_ns / MMQ_NS_PER_S, left_ns % MMQ_NS_PER_S};
-    int count = epoll_pwait2(driver->input, events, EVENTS_MAX, &left, NULL);
+    int count = wait_events(driver->input, events, left_ns > 0 ? left_ns : 0);
     for (int i = 0; i < count; i++) {
         if (events[i].data.ptr) {
             mmq_driver_mark(driver, events[i].data.ptr);

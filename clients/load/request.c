@@ -5,7 +5,6 @@
 #include <stdlib.h>
 
 #include "clients/load/driver.h"
-#include "lib/check.h"
 #include "lib/clock.h"
 
 static mmq_load_request *take_request(mmq_driver *driver)
@@ -46,6 +45,17 @@ void mmq_request_end(mmq_load_request *request)
     mmq_driver_request_ended(driver, peer, sent, now_ns);
 }
 
+/* No memory for it: an error as any other that keeps a request from being sent. */
+static void refuse_request(mmq_driver *driver, mmq_peer *peer, int64_t due_ns, int64_t now_ns)
+{
+    const mmq_load_request refused = {.kind = mmq_mix_pick(&driver->options->mix, &driver->random),
+                                      .due_ns = due_ns,
+                                      .counted = due_ns >= driver->count_ns,
+                                      .outcome = {.fault = MMQ_FAULT_NOT_SENT}};
+    record(driver, &refused, now_ns);
+    mmq_driver_request_ended(driver, peer, false, now_ns);
+}
+
 static bool ask(mmq_load_request *request)
 {
     return request->kind == MMQ_LOAD_ECHO ? mmq_ask_echo(request) : mmq_ask_data(request);
@@ -54,7 +64,10 @@ static bool ask(mmq_load_request *request)
 void mmq_request_start(mmq_driver *driver, mmq_peer *peer, int64_t due_ns, int64_t now_ns)
 {
     mmq_load_request *request = take_request(driver);
-    CHECK(request); /* a generator without memory measures nothing */
+    if (!request) {
+        refuse_request(driver, peer, due_ns, now_ns);
+        return;
+    }
     request->driver = driver;
     request->peer = peer;
     request->kind = mmq_mix_pick(&driver->options->mix, &driver->random);

@@ -33,7 +33,7 @@ class Broker(harness.Case):
     def setUp(self):
         super().setUp()
         self.broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
-        self.addCleanup(self.broker.stop)
+        self.addCleanup(lambda: self.broker.process.returncode is None and self.broker.stop())
         self.ends = ["--connect", self.broker.ready["clients"], "--connect-workers", self.broker.ready["workers"]]
 
     def echo(self, *args, **options):
@@ -100,6 +100,15 @@ class Echo(Broker):
             self.assertGreater(report["total"]["good"], 100)
             self.assertEqual(report["served_by_workers"], 0)
 
+    def test_workers_find_a_broker_that_returns(self):
+        """F3: workers are READY again soon after a broker was killed and started."""
+        clients, workers = self.broker.ready["clients"], self.broker.ready["workers"]
+        with harness.Program("load", "--clients", "0", "--workers", "10", "--capacity", "4", *self.ends):
+            self.broker.kill()
+            self.broker = harness.Program("broker", "--bind", clients, "--bind-workers", workers)
+            harness.wait_until(lambda: self.broker.errors().count("worker ready") >= 10, what="all workers")
+            self.echo("--clients", "10", "--duration", "300ms")
+
     def test_workers_for_a_time(self):
         harness.run("load", "--clients", "0", "--workers", "2", *self.ends, "--duration", "200ms")
 
@@ -108,7 +117,6 @@ class Echo(Broker):
         self.broker.stop()
         self.broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL,
                                       "--queue-max", "5")
-        self.addCleanup(self.broker.stop)
         report = load("--op", "echo", "--connect", self.broker.ready["clients"], "--connect-workers",
                       self.broker.ready["workers"], "--workers", "1", "--service-time", "20ms", "--rate", "300",
                       "--duration", "1s", status=1)
