@@ -3,6 +3,7 @@
  * reader stays where it was. */
 #include "lib/unpack.h"
 
+#include <endian.h>
 #include <string.h>
 
 void mmq_reader_init(mmq_reader *reader, const void *data, size_t size)
@@ -21,18 +22,37 @@ size_t mmq_reader_left(const mmq_reader *reader)
     return (size_t)(reader->end - reader->at);
 }
 
+/* One load each: rows are mostly numbers, and a loop over their bytes would be most of the work. */
+static uint64_t load_number(const uint8_t *at, size_t size)
+{
+    union {
+        uint16_t two;
+        uint32_t four;
+        uint64_t eight;
+    } bytes;
+    switch (size) {
+    case 1:
+        return *at;
+    case 2:
+        memcpy(&bytes.two, at, sizeof bytes.two);
+        return be16toh(bytes.two);
+    case 4:
+        memcpy(&bytes.four, at, sizeof bytes.four);
+        return be32toh(bytes.four);
+    default:
+        memcpy(&bytes.eight, at, sizeof bytes.eight);
+        return be64toh(bytes.eight);
+    }
+}
+
 /* A big-endian number of 1, 2, 4 or 8 bytes. */
 static bool read_number(mmq_reader *reader, size_t size, uint64_t *out)
 {
     if (mmq_reader_left(reader) < size) {
         return false;
     }
-    uint64_t number = 0;
-    for (size_t i = 0; i < size; i++) {
-        number = number << 8 | reader->at[i];
-    }
+    *out = load_number(reader->at, size);
     reader->at += size;
-    *out = number;
     return true;
 }
 
