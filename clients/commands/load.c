@@ -33,14 +33,19 @@ struct plan {
     bool json;
 };
 
-static int signals_descriptor(void)
+/* From now on SIGTERM and SIGINT are for whoever reads plan->load.stop. Before the first of our own
+ * threads starts; else as late as can be, since until then they just end the process. */
+static void catch_signals(struct plan *plan)
 {
+    if (plan->load.stop >= 0) {
+        return;
+    }
     sigset_t signals;
     sigemptyset(&signals);
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
-    return signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    plan->load.stop = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 static uint64_t seed_of(const mmq_config *config)
@@ -75,6 +80,7 @@ static void read_plan(const mmq_config *config, struct plan *plan)
         .size = (size_t)mmq_config_int(config, "size"),
         .retry = mmq_config_flag(config, "retry"),
         .mix = mmq_mix_only(MMQ_LOAD_ECHO),
+        .stop = -1,
     };
     if (!mmq_config_given(config, "rate")) {
         plan->load.concurrency = mmq_config_given(config, "concurrency")
@@ -129,14 +135,16 @@ static int check_endpoints(const struct plan *plan)
 
 /* ---- workers ------------------------------------------------------------------------------ */
 
-/* Waits until each has said READY, or a signal comes; at most wait_ms, -1: no bound. */
-static void join_workers(const mmq_load_workers *workers, const struct plan *plan, int wait_ms)
+/* Waits until each has said READY, or a signal comes; at most wait_ms, -1: no bound. False if some
+ * have not. */
+static bool join_workers(const mmq_load_workers *workers, const struct plan *plan, int wait_ms)
 {
     struct pollfd stop = {.fd = plan->load.stop, .events = POLLIN};
     int64_t end_ns = wait_ms < 0 ? INT64_MAX : mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
     while (mmq_load_workers_ready(workers) < plan->workers.count && mmq_now_ns() < end_ns &&
            poll(&stop, 1, 5) == 0) {
     }
+    return mmq_load_workers_ready(workers) == plan->workers.count;
 }
 
 /* A bare forwarder answers nothing: it is asked once, and the load goes on. */
@@ -160,10 +168,11 @@ static int find_service(const struct plan *plan)
 static int run_workers(const mmq_config *config, const struct plan *plan,
                        const mmq_load_workers *workers)
 {
-    join_workers(workers, plan, -1);
-    printf("metricmq load ready: workers=%zu service=%s\n", mmq_load_workers_ready(workers),
-           plan->workers.service);
-    fflush(stdout);
+    if (join_workers(workers, plan, -1)) {
+        printf("metricmq load ready: workers=%zu service=%s\n", plan->workers.count,
+               plan->workers.service);
+        fflush(stdout);
+    }
     struct pollfd stop = {.fd = plan->load.stop, .events = POLLIN};
     bool bounded = mmq_config_given(config, "duration");
     (void)poll(&stop, 1, bounded ? (int)mmq_config_int(config, "duration") : -1);
@@ -259,11 +268,12 @@ static int print_report(const struct plan *plan, const mmq_load_report *report)
     return status;
 }
 
-static int run_load(const struct plan *plan, const mmq_load_workers *workers)
+static int run_load(struct plan *plan, const mmq_load_workers *workers)
 {
     mmq_why why = {""};
     mmq_load_result *result = NULL;
     struct progress progress = {.terminal = isatty(STDERR_FILENO)};
+    catch_signals(plan);
     mmq_load_options options = plan->load;
     options.progress = draw_progress;
     options.context = &progress;
@@ -284,10 +294,10 @@ static int run_load(const struct plan *plan, const mmq_load_workers *workers)
     return status;
 }
 
-static int run_echo(const struct plan *plan, const mmq_load_workers *workers)
+static int run_echo(struct plan *plan, const mmq_load_workers *workers)
 {
     if (workers) {
-        join_workers(workers, plan, JOIN_MS);
+        (void)join_workers(workers, plan, JOIN_MS);
     }
     int status = find_service(plan);
     return status ? status : run_load(plan, workers);
@@ -333,13 +343,15 @@ int mmq_command_load(const mmq_config *config)
     if (status) {
         return status;
     }
-    plan.load.stop = signals_descriptor();
     mmq_load_workers *workers = NULL;
-    if (plan.workers.count > 0 && !(workers = mmq_load_workers_new(&plan.workers, &why))) {
-        return mmq_failed("%s", why.text);
+    if (plan.workers.count > 0) {
+        catch_signals(&plan);
+        workers = mmq_load_workers_new(&plan.workers, &why);
+        if (!workers) {
+            return mmq_failed("%s", why.text);
+        }
     }
     status = run_plan(config, &plan, workers);
     mmq_load_workers_destroy(&workers);
-    close(plan.load.stop);
     return status;
 }

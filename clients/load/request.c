@@ -101,6 +101,7 @@ void mmq_requests_expire(mmq_driver *driver, int64_t now_ns)
     while (mmq_requests_due(driver) <= now_ns) {
         mmq_load_request *oldest = TAILQ_FIRST(&driver->under_way);
         oldest->outcome.fault = MMQ_FAULT_TIMEOUT;
+        oldest->outcome.rows = oldest->check.rows;
         mmq_driver_mark(driver, oldest->peer);
         mmq_request_end(oldest);
     }
