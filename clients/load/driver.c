@@ -201,6 +201,23 @@ static int64_t least_of(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* Requests that are due before the end but were held up are still to be started: a stall at the end
+ * counts as any other. */
+static bool is_all_started(const mmq_driver *driver, int64_t now_ns)
+{
+    return is_open(driver) ? mmq_schedule_due(&driver->schedule) >= driver->end_ns
+                           : now_ns >= driver->end_ns;
+}
+
+/* When the next request is to be started; the end, if there is none. */
+static int64_t next_start(const mmq_driver *driver, int64_t now_ns)
+{
+    if (is_open(driver)) {
+        return least_of(mmq_schedule_due(&driver->schedule), driver->end_ns);
+    }
+    return driver->missing > 0 ? now_ns + REFILL_MS * MMQ_NS_PER_MS : driver->end_ns;
+}
+
 /* When the loop must turn again, whatever comes. */
 static int64_t next_turn(const mmq_driver *driver, int64_t now_ns)
 {
@@ -209,11 +226,8 @@ static int64_t next_turn(const mmq_driver *driver, int64_t now_ns)
     if (first) {
         turn_ns = least_of(turn_ns, first->key);
     }
-    if (now_ns < driver->end_ns) {
-        turn_ns = least_of(turn_ns, driver->end_ns);
-        turn_ns =
-            is_open(driver) ? least_of(turn_ns, mmq_schedule_due(&driver->schedule)) : turn_ns;
-        turn_ns = driver->missing ? least_of(turn_ns, now_ns + REFILL_MS * MMQ_NS_PER_MS) : turn_ns;
+    if (now_ns < driver->end_ns || !is_all_started(driver, now_ns)) {
+        turn_ns = least_of(turn_ns, next_start(driver, now_ns));
     }
     return turn_ns;
 }
@@ -261,8 +275,9 @@ static void show_progress(mmq_driver *driver, int64_t now_ns)
 static bool is_over(const mmq_driver *driver, int64_t now_ns)
 {
     int64_t grace_ns = (driver->options->timeout_ms + GRACE_MS) * MMQ_NS_PER_MS;
-    return now_ns >= driver->end_ns && (driver->under_way_count == 0 || driver->abandoned ||
-                                        now_ns >= driver->end_ns + grace_ns);
+    return driver->abandoned || now_ns >= driver->end_ns + grace_ns ||
+           (driver->under_way_count == 0 && now_ns >= driver->end_ns &&
+            is_all_started(driver, now_ns));
 }
 
 static void run_loop(mmq_driver *driver)

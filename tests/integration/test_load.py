@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import threading
+import time
 import xml.etree.ElementTree
 
 import msgpack
@@ -124,6 +125,36 @@ class Echo(Broker):
         self.assertGreater(report["total"]["errors"]["503"], 100)
         self.assertGreater(report["total"]["goodput_per_second"], 20)
         self.assertEqual(report["never_answered"], 0)
+
+    def stall(self, who, after, length):
+        """The report of 2 s at 500 a second, while that process is stopped for a time."""
+        process = subprocess.Popen(
+            [harness.PROGRAM, "load", "--json", "--op", "echo", *self.ends, "--workers", "1", "--rate", "500",
+             "--duration", "2s", "--warmup", "0"], stdout=subprocess.PIPE)
+        harness.wait_until(lambda: "worker ready" in self.broker.errors(), what="the load")
+        begin = time.monotonic()
+        pid = process.pid if who == "load" else self.broker.process.pid
+        harness.wait_until(lambda: time.monotonic() > begin + after)
+        os.kill(pid, signal.SIGSTOP)
+        harness.wait_until(lambda: time.monotonic() > begin + after + length)
+        os.kill(pid, signal.SIGCONT)
+        out = process.communicate(timeout=60)[0]
+        self.assertEqual(process.returncode, 0)
+        return json.loads(out)
+
+    def test_broker_stalls(self):
+        """F9: all requests that were due during the stall have it in their latency."""
+        report = self.stall("broker", 0.5, 1)
+        self.assertEqual((report["total"]["requests"], report["total"]["good"]), (1000, 1000))
+        self.assertGreater(report["total"]["latency_ms"]["max"], 900)
+        self.assertGreater(report["total"]["latency_ms"]["p90"], 700)
+
+    def test_generator_stalls(self):
+        """Over its own end: what was due meanwhile is sent late, and counted so."""
+        report = self.stall("load", 1, 2)
+        self.assertEqual((report["total"]["requests"], report["total"]["good"]), (1000, 1000))
+        self.assertGreater(report["total"]["latency_ms"]["max"], 1500)
+        self.assertGreater(report["lag_ms"]["max"], 1500)
 
     def test_signal_ends_it_early(self):
         process = subprocess.Popen(

@@ -52,6 +52,7 @@ static int set_up(void **state)
                                           .bind_workers = "tcp://127.0.0.1:*",
                                           .queue_max = 1000,
                                           .queue_bytes_max = 1 << 24,
+                                          .stray_bytes_max = 1 << 30,
                                           .drain_ms = 0};
     world = (struct world){.broker = mmq_broker_new(&settings, &why)};
     assert_non_null(world.broker);
