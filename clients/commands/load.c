@@ -317,6 +317,7 @@ static int run_mix(const mmq_config *config, struct plan *plan, const mmq_load_w
     plan->load.catalog = &catalog;
     status = err ? mmq_failed("%s", why.text) : run_load(plan, workers);
     mmq_catalog_clear(&catalog);
+    plan->load.catalog = NULL;
     return status;
 }
 

@@ -130,6 +130,7 @@ static void test_duplicate_final(void **state)
     assert_int_equal(f->seen.finals, 1);
     assert_string_equal(f->seen.payload, "one");
     assert_string_equal(other.payload, "three");
+    assert_int_equal(mmq_client_dropped(f->client), 1);
 }
 
 static void test_retry_after_503(void **state)

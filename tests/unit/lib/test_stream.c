@@ -115,6 +115,7 @@ static void test_pages(void **state)
     fake_partial(&f->broker, 0, "c1", "ab");
     await_text(f, "ab"); /* before the page's end */
     assert_int_equal(mmq_stream_status(f->stream), 200);
+    assert_int_equal(mmq_stream_pages(f->stream), 0);
     fake_partial(&f->broker, 1, "c2", "cd");
     fake_final(&f->broker, 200, 2, "c2", NULL);
     await_request(&f->broker, f->client);
@@ -125,6 +126,7 @@ static void test_pages(void **state)
     fake_final(&f->broker, 200, 0, NULL, "ef");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "abcdef");
+    assert_int_equal(mmq_stream_pages(f->stream), 3);
     assert_string_equal(mmq_stream_state(f->stream), "state-1");
     assert_true(f->readies > 0);
 }
