@@ -1,4 +1,4 @@
-/* Requests over one DEALER.
+/* Requests over a connection to one broker (client_link.c) at a time.
  *
  * All sockets are touched, and all callbacks come, from mmq_client_step; sending only puts a call
  * among those to be sent. A call is freed before its last callback and never looked at after one
@@ -12,25 +12,21 @@
  * gives up GRACE_NS later. */
 #include "metricmq/client.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
 
 #include "lib/backoff.h"
 #include "lib/buffer.h"
 #include "lib/check.h"
 #include "lib/client_calls.h"
 #include "lib/client_later.h"
+#include "lib/client_link.h"
 #include "lib/clock.h"
-#include "lib/dealer.h"
 #include "lib/log.h"
 #include "lib/pack.h"
 #include "lib/unpack.h"
 
 enum {
-    SEND_HWM = 1000,
     PASSES_MAX = 16,    /* of one step */
     MESSAGES_MAX = 64,  /* of one pass */
     BODY_OVERHEAD = 64, /* room for map header, id and timeout */
@@ -42,25 +38,10 @@ enum {
 static const uint8_t packed_nil[] = {0xc0};
 
 struct mmq_client {
-    mmq_dealer *dealer;
-    int input;        /* epoll, over the descriptors of whatever dealer there is */
+    mmq_client_link link;
     uint64_t dropped; /* answers that were late, foreign or malformed */
     mmq_calls calls;
 };
-
-static mmq_err watch_dealer(mmq_client *client, mmq_why *why)
-{
-    int descriptors[MMQ_DEALER_DESCRIPTORS];
-    mmq_dealer_descriptors(client->dealer, descriptors);
-    for (size_t i = 0; i < MMQ_DEALER_DESCRIPTORS; i++) {
-        struct epoll_event event = {.events = EPOLLIN};
-        if (epoll_ctl(client->input, EPOLL_CTL_ADD, descriptors[i], &event) != 0) {
-            return mmq_fail(why, MMQ_EUNAVAILABLE, "a client cannot wait for its socket: %s",
-                            strerror(errno));
-        }
-    }
-    return MMQ_OK;
-}
 
 mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
 {
@@ -70,13 +51,7 @@ mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
         return NULL;
     }
     mmq_calls_init(&client->calls);
-    client->input = epoll_create1(EPOLL_CLOEXEC);
-    if (client->input < 0) {
-        (void)mmq_fail(why, MMQ_EUNAVAILABLE, "no descriptors left for a client");
-    } else {
-        client->dealer = mmq_dealer_new(endpoint, MMQ_FRAME_LIMIT, SEND_HWM, why);
-    }
-    if (client->dealer == NULL || watch_dealer(client, why) != MMQ_OK) {
+    if (mmq_client_link_init(&client->link, endpoint, why) != MMQ_OK) {
         mmq_client_destroy(&client);
     }
     return client;
@@ -89,10 +64,7 @@ void mmq_client_destroy(mmq_client **client_p)
         return;
     }
     mmq_calls_clear(&client->calls);
-    mmq_dealer_destroy(&client->dealer, 0);
-    if (client->input >= 0) {
-        close(client->input);
-    }
+    mmq_client_link_clear(&client->link);
     free(client);
     *client_p = NULL;
 }
@@ -104,7 +76,7 @@ void mmq_client_set_window(mmq_client *client, size_t window)
 
 int mmq_client_descriptor(const mmq_client *client)
 {
-    return client->input;
+    return client->link.input;
 }
 
 void mmq_text_copy(char *out, size_t out_size, const char *data, size_t size)
@@ -317,14 +289,14 @@ static bool take_message(mmq_client *client, mmq_message *message)
     return true;
 }
 
-static bool take_messages(mmq_client *client)
+/* What dealer_p points to may be left meanwhile, since callbacks may step. */
+static bool take_messages(mmq_client *client, mmq_dealer *const *dealer_p)
 {
     mmq_message message;
     mmq_message_init(&message);
     bool any = false;
-    for (size_t i = 0; i < MESSAGES_MAX; i++) {
-        mmq_err err =
-            mmq_message_receive(&message, mmq_dealer_socket(client->dealer), MMQ_FRAME_LIMIT);
+    for (size_t i = 0; i < MESSAGES_MAX && *dealer_p != NULL; i++) {
+        mmq_err err = mmq_message_receive(&message, mmq_dealer_socket(*dealer_p), MMQ_FRAME_LIMIT);
         if (err == MMQ_EAGAIN || err == MMQ_ECLOSED) {
             break;
         }
@@ -341,31 +313,31 @@ static bool take_messages(mmq_client *client)
 
 /* ---- loss, timers, sending ---------------------------------------------------------------- */
 
-/* Nobody will answer what was sent. Callbacks may send meanwhile: that is not sent yet. */
-static void fail_sent_calls(mmq_client *client)
+/* Nobody will answer what was sent over the connection. */
+static void lose_sent_calls(mmq_client *client, uint64_t connection)
 {
     for (size_t i = 0; i < MMQ_CALLS_SLOTS && client->calls.timers.count > 0; i++) {
         mmq_pending *pending = client->calls.slots[i];
-        if (pending == NULL || pending->state != MMQ_CALL_SENT || try_again(client, pending)) {
-            continue;
-        }
-        uint64_t handle = pending->handle;
-        fail_call(client, pending, 503,
-                  "the connection to the broker was lost; it is not known whether the request was "
-                  "carried out");
-        pending = mmq_calls_by_handle(&client->calls, handle);
-        if (pending != NULL) { /* forgotten, but no answer will come */
-            mmq_calls_remove(&client->calls, pending);
+        if (pending != NULL && pending->state == MMQ_CALL_SENT &&
+            pending->connection == connection && !try_again(client, pending)) {
+            mmq_calls_set_state(&client->calls, pending, MMQ_CALL_LOST);
+            mmq_calls_set_due(&client->calls, pending, 0);
         }
     }
 }
 
 static bool handle_loss(mmq_client *client)
 {
-    if (!mmq_dealer_check(client->dealer)) {
+    if (!mmq_client_link_check(&client->link)) {
         return false;
     }
-    fail_sent_calls(client);
+    const uint64_t connection = client->link.connection;
+    mmq_dealer *dealer = mmq_client_link_leave(&client->link);
+    for (size_t i = 0; i < PASSES_MAX && take_messages(client, &dealer); i++) {
+        /* what came before the loss counts */
+    }
+    mmq_dealer_destroy(&dealer, 0);
+    lose_sent_calls(client, connection);
     return true;
 }
 
@@ -376,9 +348,13 @@ static void run_timer(mmq_client *client, mmq_pending *pending)
         mmq_calls_set_due(&client->calls, pending, pending->deadline_ns + GRACE_NS);
     } else if (pending->state == MMQ_CALL_UNSENT) {
         fail_call(client, pending, 504,
-                  mmq_dealer_connected(client->dealer)
+                  mmq_client_link_connected(&client->link)
                       ? "the request did not get its turn within the timeout"
                       : "the broker could not be reached within the timeout");
+    } else if (pending->state == MMQ_CALL_LOST) {
+        fail_call(client, pending, 503,
+                  "the connection to the broker was lost; it is not known whether the request was "
+                  "carried out");
     } else {
         fail_call(client, pending, 504, "no answer within the timeout");
     }
@@ -440,11 +416,12 @@ static mmq_err send_call(mmq_client *client, mmq_pending *pending)
     mmq_message_init(&message);
     mmq_err err = pack_request(pending, &message);
     if (err == MMQ_OK) {
-        err = mmq_message_send(&message, mmq_dealer_socket(client->dealer));
+        err = mmq_message_send(&message, mmq_dealer_socket(client->link.dealer));
     }
     mmq_message_clear(&message);
     if (err == MMQ_OK) {
         pending->tries++;
+        pending->connection = client->link.connection;
         mmq_calls_set_state(&client->calls, pending, MMQ_CALL_SENT);
     }
     return err;
@@ -454,12 +431,12 @@ static mmq_err send_call(mmq_client *client, mmq_pending *pending)
  * system call: once for all that is to be sent. */
 static bool can_send(const mmq_client *client)
 {
-    if (!mmq_dealer_connected(client->dealer)) {
+    if (!mmq_client_link_connected(&client->link)) {
         return false;
     }
     int events = 0;
     size_t size = sizeof events;
-    int rc = zmq_getsockopt(mmq_dealer_socket(client->dealer), ZMQ_EVENTS, &events, &size);
+    int rc = zmq_getsockopt(mmq_dealer_socket(client->link.dealer), ZMQ_EVENTS, &events, &size);
     return rc == 0 && (events & ZMQ_POLLOUT) != 0;
 }
 
@@ -483,19 +460,32 @@ static bool send_calls(mmq_client *client)
     return any;
 }
 
+/* Until a timer is due; -1: none is set. */
+static int64_t left_ns(const mmq_client *client)
+{
+    const mmq_pending *first = mmq_calls_first(&client->calls);
+    int64_t due_ns = mmq_client_link_due_ns(&client->link);
+    if (first != NULL && first->timer.key < due_ns) {
+        due_ns = first->timer.key;
+    }
+    if (due_ns == INT64_MAX) {
+        return -1;
+    }
+    int64_t left = due_ns - mmq_now_ns();
+    return left > 0 ? left : 0;
+}
+
 int64_t mmq_client_step(mmq_client *client)
 {
     for (size_t pass = 0; pass < PASSES_MAX; pass++) {
-        bool any = take_messages(client);
+        bool any = take_messages(client, &client->link.dealer);
         any |= pass == 0 && handle_loss(client); /* a later one makes the descriptor readable */
         any |= run_timers(client);
         any |= send_calls(client);
         if (any) {
             continue;
         }
-        const mmq_pending *first = mmq_calls_first(&client->calls);
-        int64_t left_ns = first != NULL ? first->timer.key - mmq_now_ns() : -1;
-        return first != NULL && left_ns < 0 ? 0 : left_ns;
+        return left_ns(client);
     }
     return 0;
 }

@@ -21,6 +21,7 @@ typedef enum mmq_call_state {
     MMQ_CALL_WAITING, /* for its next try */
     MMQ_CALL_UNSENT,  /* in its lane */
     MMQ_CALL_SENT,    /* mmi.*: on the list `mmi` */
+    MMQ_CALL_LOST,    /* with its connection; its owner is about to be told */
 } mmq_call_state;
 
 typedef struct mmq_pending {
@@ -31,6 +32,7 @@ typedef struct mmq_pending {
     int64_t deadline_ns; /* no try begins after it */
     mmq_heap_item timer; /* in calls->timers, always; its key is when something is due */
     unsigned tries;
+    uint64_t connection; /* SENT: over which */
     bool retry;
     bool mmi;
     uint64_t party; /* 0: none */

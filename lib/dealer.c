@@ -1,5 +1,5 @@
 /* The monitor tells of the beginning and end of finished connections only: attempts that fail are
- * libzmq's own business.
+ * libzmq's own business, which repeats them, unless there is to be only one.
  *
  * ZMQ_IMMEDIATE would keep sends from piling up without a connection, too. But with it libzmq 4.3.4
  * cuts the pipe of a lost connection off at once, and if a message was just being received, asserts
@@ -18,9 +18,11 @@
 
 enum {
     RECONNECT_MS = 100,
+    ONCE_MS = 24 * 3600 * 1000, /* for ever; -1 would throw away what came before a loss, too */
     PING_MS = 1000,
-    PING_TIMEOUT_MS = 5000,
-    CONNECT_TIMEOUT_MS = 3000,
+    /* A host that is gone answers no SYN, and TCP repeats it after 1, 3, 7... s: a new attempt
+     * finds it sooner when it is back. */
+    CONNECT_TIMEOUT_MS = 1500,
     HANDSHAKE_MS = 5000,
 };
 
@@ -28,20 +30,21 @@ struct mmq_dealer {
     zsock_t *socket;
     zsock_t *monitor;
     bool connected;
+    bool refused;
 };
 
-static void set_options(zsock_t *socket, const char *endpoint, size_t frame_max, int send_hwm)
+static void set_options(zsock_t *socket, const char *endpoint, const mmq_dealer_options *options)
 {
     zsock_set_linger(socket, 0);
     /* Not for all: `localhost` would then mean ::1 only. */
     zsock_set_ipv6(socket, strchr(endpoint, '[') != NULL);
-    zsock_set_sndhwm(socket, send_hwm);
-    zsock_set_maxmsgsize(socket, (int)frame_max);
-    zsock_set_reconnect_ivl(socket, RECONNECT_MS);
+    zsock_set_sndhwm(socket, options->send_hwm);
+    zsock_set_maxmsgsize(socket, (int)options->frame_max);
+    zsock_set_reconnect_ivl(socket, options->once ? ONCE_MS : RECONNECT_MS);
     zsock_set_connect_timeout(socket, CONNECT_TIMEOUT_MS);
     zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
     zsock_set_heartbeat_ivl(socket, PING_MS);
-    zsock_set_heartbeat_timeout(socket, PING_TIMEOUT_MS);
+    zsock_set_heartbeat_timeout(socket, options->ping_timeout_ms);
 }
 
 bool mmq_endpoint_port_fits(const char *endpoint)
@@ -72,25 +75,26 @@ mmq_err mmq_endpoint_check(const char *endpoint, mmq_why *why)
     return err;
 }
 
-mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm, mmq_why *why)
+mmq_dealer *mmq_dealer_new(const char *endpoint, const mmq_dealer_options *options, mmq_why *why)
 {
     mmq_dealer *dealer = calloc(1, sizeof *dealer);
     if (dealer == NULL) {
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a socket");
         return NULL;
     }
+    const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
     dealer->connected = strncmp(endpoint, "inproc:", 7) == 0;
     dealer->socket = zsock_new(ZMQ_DEALER);
     if (dealer->socket != NULL) {
         dealer->monitor =
-            mmq_monitor_new(dealer->socket, ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED);
+            mmq_monitor_new(dealer->socket, events | (options->once ? ZMQ_EVENT_CLOSED : 0));
     }
     if (dealer->monitor == NULL) {
         (void)mmq_fail(why, MMQ_EUNAVAILABLE, "no socket for %s: no descriptors left", endpoint);
         mmq_dealer_destroy(&dealer, 0);
         return NULL;
     }
-    set_options(dealer->socket, endpoint, frame_max, send_hwm);
+    set_options(dealer->socket, endpoint, options);
     if (connect_socket(dealer->socket, endpoint, why) != MMQ_OK) {
         mmq_dealer_destroy(&dealer, 0);
     }
@@ -134,7 +138,8 @@ bool mmq_dealer_check(mmq_dealer *dealer)
     int event;
     while ((event = mmq_monitor_next(dealer->monitor)) != 0) {
         dealer->connected = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
-        lost |= !dealer->connected;
+        dealer->refused = event == ZMQ_EVENT_CLOSED;
+        lost |= event == ZMQ_EVENT_DISCONNECTED;
     }
     return lost;
 }
@@ -142,4 +147,9 @@ bool mmq_dealer_check(mmq_dealer *dealer)
 bool mmq_dealer_connected(const mmq_dealer *dealer)
 {
     return dealer->connected;
+}
+
+bool mmq_dealer_refused(const mmq_dealer *dealer)
+{
+    return dealer->refused;
 }

@@ -1,8 +1,8 @@
 /* A DEALER connected to a broker, with a monitor that tells whether there is a connection.
  *
- * libzmq connects in the background and again after a loss. It would keep what is sent meanwhile,
- * and hand it to the broker that returns, however late: so its users send only while connected. On
- * inproc there is always a connection and none is ever lost. */
+ * libzmq connects in the background, and (unless told `once`) again after a loss. It would keep
+ * what is sent meanwhile, and hand it to the broker that returns, however late: so its users send
+ * only while connected. On inproc there is always a connection and none is ever lost. */
 #ifndef MMQ_DEALER_H
 #define MMQ_DEALER_H
 
@@ -15,9 +15,15 @@ typedef struct mmq_dealer mmq_dealer;
 
 enum { MMQ_DEALER_DESCRIPTORS = 2 };
 
-/* send_hwm: messages that wait for the network at most. NULL on a bad endpoint or when there are no
- * descriptors left. */
-mmq_dealer *mmq_dealer_new(const char *endpoint, size_t frame_max, int send_hwm, mmq_why *why);
+typedef struct mmq_dealer_options {
+    size_t frame_max;
+    int send_hwm;        /* messages that wait for the network at most */
+    int ping_timeout_ms; /* a connection over which nothing came for so long is lost */
+    bool once;           /* one attempt to connect: what fails or is lost stays so */
+} mmq_dealer_options;
+
+/* NULL on a bad endpoint or when there are no descriptors left. */
+mmq_dealer *mmq_dealer_new(const char *endpoint, const mmq_dealer_options *options, mmq_why *why);
 /* False for a TCP port over 65535, of which libzmq would silently take the low 16 bits. */
 bool mmq_endpoint_port_fits(const char *endpoint);
 /* MMQ_EINVAL: nothing that could ever be connected to. Whether anybody is there is not looked at.
@@ -34,5 +40,7 @@ void mmq_dealer_descriptors(const mmq_dealer *dealer, int descriptors[MMQ_DEALER
 bool mmq_dealer_check(mmq_dealer *dealer);
 /* As of the last mmq_dealer_check. */
 bool mmq_dealer_connected(const mmq_dealer *dealer);
+/* True if the one attempt to connect has failed, as of the last mmq_dealer_check. */
+bool mmq_dealer_refused(const mmq_dealer *dealer);
 
 #endif

@@ -24,7 +24,7 @@ static void free_worker(mmq_worker *worker)
 {
     zsock_destroy(&worker->control);
     zsock_destroy(&worker->loop_control);
-    free(worker->endpoint);
+    mmq_endpoints_clear(&worker->endpoints);
     free(worker->service);
     free(worker);
 }
@@ -34,21 +34,31 @@ static unsigned clamp(unsigned value, unsigned most)
     return value == 0 ? 1 : value < most ? value : most;
 }
 
-/* The worker with its control pipe, not yet running. */
-static mmq_worker *make_worker(const mmq_worker_options *options)
+static mmq_err init_worker(mmq_worker *worker, const mmq_worker_options *options, mmq_why *why)
 {
-    mmq_worker *worker = calloc(1, sizeof *worker);
-    if (worker == NULL) {
-        return NULL;
-    }
     worker->options = *options;
-    worker->options.endpoint = worker->endpoint = strdup(options->endpoint);
     worker->options.service = worker->service = strdup(options->service);
     worker->options.threads = clamp(options->threads, MMQ_WORK_THREADS_MAX);
     worker->options.capacity = clamp(options->capacity, MMQ_CAPACITY_MAX);
     worker->options.batch_max = clamp(options->batch_max, worker->options.capacity);
     worker->control = zsys_create_pipe(&worker->loop_control);
-    if (worker->endpoint == NULL || worker->service == NULL || worker->control == NULL) {
+    mmq_err err = mmq_endpoints_split(options->endpoint, &worker->endpoints, why);
+    worker->options.endpoint = NULL; /* borrowed */
+    if (err == MMQ_OK && (worker->service == NULL || worker->control == NULL)) {
+        err = mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
+    }
+    return err;
+}
+
+/* The worker with its control pipe, not yet running. */
+static mmq_worker *make_worker(const mmq_worker_options *options, mmq_why *why)
+{
+    mmq_worker *worker = calloc(1, sizeof *worker);
+    if (worker == NULL) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
+        return NULL;
+    }
+    if (init_worker(worker, options, why) != MMQ_OK) {
         free_worker(worker);
         return NULL;
     }
@@ -69,12 +79,10 @@ static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument)
 mmq_worker *mmq_worker_new_standby(const mmq_worker_options *options, mmq_why *why)
 {
     CHECK(options->handle != NULL);
-    mmq_worker *worker = make_worker(options);
-    if (worker == NULL || start_thread(&worker->loop, mmq_worker_run_loop, worker) != 0) {
-        (void)mmq_fail(why, MMQ_ENOMEM, "no memory or threads left for a worker");
-        if (worker != NULL) {
-            free_worker(worker);
-        }
+    mmq_worker *worker = make_worker(options, why);
+    if (worker != NULL && start_thread(&worker->loop, mmq_worker_run_loop, worker) != 0) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "no threads left for a worker");
+        free_worker(worker);
         return NULL;
     }
     return worker;
@@ -102,6 +110,11 @@ mmq_worker *mmq_worker_new(const mmq_worker_options *options, mmq_why *why)
 bool mmq_worker_stopping(const mmq_worker *worker)
 {
     return atomic_load(&worker->stopping);
+}
+
+bool mmq_worker_awaits(const mmq_worker *worker, mmq_origin origin)
+{
+    return atomic_load(&worker->generations[origin.link]) == origin.generation;
 }
 
 bool mmq_worker_refuses(const mmq_worker *worker)

@@ -1,38 +1,39 @@
-/* The loop thread of a worker: it owns the DEALER to the broker, the queue of requests that no
+/* The loop thread of a worker: it owns the links to the brokers, the queue of requests that no
  * thread has yet, and one end of each work thread's pipe. It never blocks and does no work.
  *
  * STARTING until every thread has its context; SERVING; DRAINING once the worker was told to stop,
  * until what was begun has ended or drain_ms are over; STOPPING until every thread has ended.
  *
+ * Several brokers: each link is a worker of its own to its broker, with the whole capacity, and a
+ * loss of one ends that one's requests only. The threads are shared: requests of all links are
+ * begun in the order in which they came. So the queue holds at most the capacity for each link, and
+ * a busy broker's requests delay another's by that much at most.
+ *
+ * An answer that its broker does not take now waits as `stuck`, and keeps only its own thread from
+ * going on; the loop, heartbeats and the other threads do. A broker that is slow, or stands still,
+ * may thus hold every thread with its own answers, but not for ever: a link is closed when nothing
+ * was heard for its liveness (3 s), or nothing could be sent for 30 s, and then its answers are
+ * dropped.
+ *
  * MDP has no word for "no more, please": after DISCONNECT the broker drops our answers. So while
  * draining we begin nothing new but stay, and say DISCONNECT when what was begun is answered: the
  * broker then gives what we hold to another worker. Holding it, rather than refusing it, keeps the
  * broker from thinking us the least loaded worker. Writes are never given to another worker, so
- * those are answered with 503: not begun, may be sent again.
- *
- * Each connection to the broker has a generation. A request bears that of its connection; answers
- * to requests of an earlier one are dropped, since the broker has ended or re-dispatched them.
- * held counts the current generation's requests, from REQUEST to FINAL: the broker keeps it within
- * the capacity that READY named. */
+ * those are answered with 503: not begun, may be sent again. */
 #include <czmq.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/backoff.h"
 #include "lib/check.h"
 #include "lib/clock.h"
-#include "lib/dealer.h"
 #include "lib/log.h"
+#include "lib/worker_link.h"
 #include "lib/worker_parts.h"
 
 enum {
-    SEND_HWM = 64,     /* messages of up to 256 KiB that wait for the network */
     PIPE_HWM = 8,      /* notes that wait for the loop, at each end */
-    MESSAGES_MAX = 64, /* read from one socket in a pass */
-    BACKOFF_LEAST_MS = 100,
-    BACKOFF_MOST_MS = 1000,
-    LINGER_MS = 1000,
-    FIXED_ITEMS = 3, /* of zmq_poll: control, DEALER, its monitor */
+    MESSAGES_MAX = 64, /* read from one thread in a pass */
+    ITEMS_MAX = 1 + MMQ_ENDPOINTS_MAX * MMQ_WORKER_LINK_ITEMS + MMQ_WORK_THREADS_MAX,
 };
 
 typedef enum loop_state { STARTING, SERVING, DRAINING, STOPPING } loop_state;
@@ -44,191 +45,59 @@ struct loop {
     size_t thread_count; /* those that were started */
     size_t ready_count;
     size_t ended_count;
-    TAILQ_HEAD(, mmq_request) queue;
-    size_t held;
+    mmq_worker_link *links[MMQ_ENDPOINTS_MAX];
+    size_t link_count;
+    uint64_t generations[MMQ_ENDPOINTS_MAX]; /* of the links, when last looked at */
+    mmq_request_queue queue;
     int64_t drain_end_ns;
-    /* the connection; dealer is NULL between two */
-    mmq_dealer *dealer;
-    uint64_t generation;
-    bool ready_sent;
-    bool complained;
-    int64_t interval_ns; /* of heartbeats */
-    int64_t liveness_ns;
-    int64_t heard_ns;     /* when the broker last said something */
-    int64_t heartbeat_ns; /* when we say something next */
-    int64_t open_ns;      /* when to connect again */
-    unsigned failures;    /* connections in a row over which the broker said nothing */
-    zmq_pollitem_t items[FIXED_ITEMS + MMQ_WORK_THREADS_MAX];
+    /* control, links, threads */
+    zmq_pollitem_t items[ITEMS_MAX];
+    size_t thread_items; /* index of the first thread's */
 };
 
-/* ---- the connection ----------------------------------------------------------------------- */
+/* ---- links -------------------------------------------------------------------------------- */
 
 static bool serves(const struct loop *loop)
 {
     return loop->state == SERVING || loop->state == DRAINING;
 }
 
-static void drop_queue(struct loop *loop)
+/* Drops what came over connections that have ended; it is the broker's to end. */
+static void drop_requests(struct loop *loop)
 {
-    mmq_request *request;
-    while ((request = TAILQ_FIRST(&loop->queue)) != NULL) {
-        TAILQ_REMOVE(&loop->queue, request, link);
-        mmq_request_destroy(&request);
-    }
-}
-
-/* Ends the connection; what was taken over it is the broker's to end. */
-static void close_connection(struct loop *loop, const char *reason)
-{
-    if (loop->dealer == NULL) {
-        return;
-    }
-    mmq_log(loop->state == SERVING && loop->failures == 0 ? MMQ_WARN : MMQ_DEBUG,
-            "the connection to the broker ends", MMQ_S("reason", reason),
-            MMQ_S("service", loop->worker->options.service));
-    mmq_dealer_destroy(&loop->dealer, LINGER_MS);
-    atomic_store(&loop->worker->generation, ++loop->generation);
-    loop->held = 0;
-    drop_queue(loop);
-    for (size_t i = 0; i < loop->thread_count; i++) {
-        mmq_message_clear(&loop->threads[i].stuck);
-    }
-    loop->open_ns =
-        mmq_now_ns() + mmq_backoff_ns(loop->failures++, BACKOFF_LEAST_MS, BACKOFF_MOST_MS);
-}
-
-static void open_connection(struct loop *loop)
-{
-    mmq_why why;
-    const mmq_worker_options *options = &loop->worker->options;
-    int64_t now_ns = mmq_now_ns();
-    loop->dealer = mmq_dealer_new(options->endpoint, MMQ_MESSAGE_MAX, SEND_HWM, &why);
-    if (loop->dealer == NULL) {
-        mmq_log(MMQ_ERROR, "cannot connect to the broker", MMQ_S("reason", why.text));
-        loop->open_ns = now_ns + BACKOFF_MOST_MS * MMQ_NS_PER_MS;
-        return;
-    }
-    loop->ready_sent = false;
-    loop->complained = false;
-    loop->heard_ns = now_ns;
-}
-
-/* Sends a command that has no body. What cannot leave now is not sent. */
-static bool say(struct loop *loop, mmq_worker_command command)
-{
-    const mmq_worker_options *options = &loop->worker->options;
-    mmq_message message;
-    mmq_message_init(&message);
-    mmq_err err = command == MMQ_WORKER_READY
-                      ? mmq_envelope_ready(&message, options->service,
-                                           options->capacity > 1 ? options->capacity : 0)
-                      : mmq_envelope_begin_worker(&message, command, NULL, 0);
-    if (err == MMQ_OK) {
-        err = mmq_message_send(&message, mmq_dealer_socket(loop->dealer));
-    }
-    mmq_message_clear(&message);
-    return err == MMQ_OK;
-}
-
-/* Leaves, so that the broker ends or re-dispatches all that we hold. */
-static void leave_broker(struct loop *loop, const char *reason)
-{
-    if (loop->dealer != NULL && loop->ready_sent) {
-        (void)say(loop, MMQ_WORKER_DISCONNECT);
-    }
-    close_connection(loop, reason);
-}
-
-static void send_ready(struct loop *loop)
-{
-    if (!loop->ready_sent && mmq_dealer_connected(loop->dealer) && say(loop, MMQ_WORKER_READY)) {
-        loop->ready_sent = true;
-        loop->heartbeat_ns = mmq_now_ns() + loop->interval_ns;
-        mmq_log(MMQ_INFO, "ready", MMQ_S("service", loop->worker->options.service),
-                MMQ_I("capacity", loop->worker->options.capacity));
-    }
-}
-
-static void tend_connection(struct loop *loop)
-{
-    if (!serves(loop)) {
-        return;
-    }
-    int64_t now_ns = mmq_now_ns();
-    if (loop->dealer == NULL && loop->state == SERVING && now_ns >= loop->open_ns) {
-        open_connection(loop);
-    } else if (loop->dealer != NULL && mmq_dealer_check(loop->dealer)) {
-        close_connection(loop, "connection lost");
-    } else if (loop->dealer != NULL && now_ns - loop->heard_ns > loop->liveness_ns) {
-        close_connection(loop, "the broker is silent");
-    }
-    if (loop->dealer == NULL) {
-        return;
-    }
-    send_ready(loop);
-    if (loop->ready_sent && now_ns >= loop->heartbeat_ns) {
-        (void)say(loop, MMQ_WORKER_HEARTBEAT);
-        loop->heartbeat_ns = now_ns + loop->interval_ns;
-    }
-}
-
-/* ---- from the broker ---------------------------------------------------------------------- */
-
-/* Once a connection: a broker that is wrong once is wrong often. */
-static void complain(struct loop *loop, const char *reason)
-{
-    if (!loop->complained) {
-        mmq_log(MMQ_WARN, "a message of the broker was dropped", MMQ_S("reason", reason));
-    }
-    loop->complained = true;
-}
-
-static void accept_request(struct loop *loop, mmq_message *message, size_t body)
-{
-    if (loop->held >= loop->worker->options.capacity) {
-        complain(loop, "it sends more requests than this worker's capacity");
-        return;
-    }
-    mmq_request *request = mmq_request_new(message, body, loop->generation);
-    if (request == NULL) {
-        leave_broker(loop, "no memory for a request");
-        return;
-    }
-    TAILQ_INSERT_TAIL(&loop->queue, request, link);
-    loop->held++;
-}
-
-static void take_command(struct loop *loop, mmq_message *message)
-{
-    mmq_envelope envelope;
-    mmq_why why;
-    if (mmq_envelope_parse_worker(message, 0, &envelope, &why) != MMQ_OK) {
-        complain(loop, why.text);
-        return;
-    }
-    loop->heard_ns = mmq_now_ns();
-    loop->failures = 0;
-    if (envelope.command == MMQ_WORKER_REQUEST) {
-        accept_request(loop, message, envelope.body);
-    } else if (envelope.command == MMQ_WORKER_DISCONNECT) {
-        close_connection(loop, "the broker said DISCONNECT");
-    }
-}
-
-static void read_dealer(struct loop *loop)
-{
-    mmq_message message;
-    mmq_message_init(&message);
-    for (size_t i = 0; i < MESSAGES_MAX && loop->dealer != NULL; i++) {
-        mmq_err err =
-            mmq_message_receive(&message, mmq_dealer_socket(loop->dealer), MMQ_MESSAGE_MAX);
-        if (err == MMQ_OK) {
-            take_command(loop, &message);
-        } else if (err != MMQ_ETOOBIG) {
-            break;
+    mmq_request *request = TAILQ_FIRST(&loop->queue);
+    while (request != NULL) {
+        mmq_request *next = TAILQ_NEXT(request, link);
+        if (!mmq_worker_awaits(loop->worker, request->origin)) {
+            TAILQ_REMOVE(&loop->queue, request, link);
+            mmq_request_destroy(&request);
         }
+        request = next;
     }
-    mmq_message_clear(&message);
+}
+
+static void tend_links(struct loop *loop)
+{
+    bool ended = false;
+    for (size_t i = 0; i < loop->link_count; i++) {
+        mmq_worker_link_read(loop->links[i], &loop->queue);
+        if (serves(loop)) {
+            mmq_worker_link_tend(loop->links[i]);
+        }
+        const uint64_t generation = atomic_load(&loop->worker->generations[i]);
+        ended |= generation != loop->generations[i];
+        loop->generations[i] = generation;
+    }
+    if (ended) {
+        drop_requests(loop);
+    }
+}
+
+static void leave_brokers(struct loop *loop, const char *reason)
+{
+    for (size_t i = 0; i < loop->link_count; i++) {
+        mmq_worker_link_leave(loop->links[i], reason);
+    }
 }
 
 /* ---- work threads ------------------------------------------------------------------------- */
@@ -257,7 +126,7 @@ static void hand_over(struct loop *loop, mmq_work_thread *thread)
     for (size_t i = 0; i < count; i++) {
         mmq_request_destroy(&batch[i]);
     }
-    leave_broker(loop, "no memory for a batch");
+    leave_brokers(loop, "no memory for a batch");
 }
 
 static void dispatch(struct loop *loop)
@@ -291,18 +160,23 @@ static void fail(struct loop *loop, const char *reason, size_t size)
     mmq_pipe_signal(loop->worker->loop_control); /* the owner may wait for it */
 }
 
-/* Sends what waits for the broker; false if it still waits. */
+/* Sends what waits for its broker; false if it still waits. */
 static bool flush_stuck(struct loop *loop, mmq_work_thread *thread)
 {
     if (thread->stuck.count == 0) {
         return true;
     }
-    return mmq_message_send(&thread->stuck, mmq_dealer_socket(loop->dealer)) == MMQ_OK;
+    if (!mmq_worker_awaits(loop->worker, thread->stuck_origin)) {
+        mmq_message_clear(&thread->stuck);
+        return true;
+    }
+    mmq_worker_link *link = loop->links[thread->stuck_origin.link];
+    return mmq_worker_link_send(link, &thread->stuck) != MMQ_EAGAIN;
 }
 
 /* Sends the thread's frames token, header and payload on to the broker. */
-static void forward(struct loop *loop, mmq_work_thread *thread, mmq_worker_command command,
-                    mmq_message *note)
+static void forward(struct loop *loop, mmq_work_thread *thread, mmq_origin origin,
+                    mmq_worker_command command, mmq_message *note)
 {
     const mmq_frame *token = &note->frames[1];
     mmq_err err = mmq_envelope_begin_worker(&thread->stuck, command, mmq_frame_data(token),
@@ -310,9 +184,9 @@ static void forward(struct loop *loop, mmq_work_thread *thread, mmq_worker_comma
     for (size_t i = 2; err == MMQ_OK && i < note->count; i++) {
         err = mmq_message_append(&thread->stuck, &note->frames[i]);
     }
+    thread->stuck_origin = origin;
     if (err != MMQ_OK) {
-        leave_broker(loop, "no memory for an answer");
-        return;
+        mmq_worker_link_leave(loop->links[origin.link], "no memory for an answer");
     }
     (void)flush_stuck(loop, thread);
 }
@@ -320,16 +194,19 @@ static void forward(struct loop *loop, mmq_work_thread *thread, mmq_worker_comma
 static void take_answer(struct loop *loop, mmq_work_thread *thread, mmq_note note,
                         mmq_message *message)
 {
-    bool last = note.kind != MMQ_NOTE_PARTIAL;
+    const bool last = note.kind != MMQ_NOTE_PARTIAL;
     thread->outstanding -= last;
-    if (note.generation != loop->generation || loop->dealer == NULL) {
+    if (!mmq_worker_awaits(loop->worker, note.origin)) {
         return;
     }
-    loop->held -= last;
+    mmq_worker_link *link = loop->links[note.origin.link];
+    if (last) {
+        mmq_worker_link_end_request(link);
+    }
     if (note.kind == MMQ_NOTE_LOST) {
-        leave_broker(loop, "no memory for an answer");
+        mmq_worker_link_leave(link, "no memory for an answer");
     } else {
-        forward(loop, thread, last ? MMQ_WORKER_FINAL : MMQ_WORKER_PARTIAL, message);
+        forward(loop, thread, note.origin, last ? MMQ_WORKER_FINAL : MMQ_WORKER_PARTIAL, message);
     }
 }
 
@@ -382,6 +259,20 @@ static void read_thread(struct loop *loop, mmq_work_thread *thread)
 }
 
 /* ---- the loop ----------------------------------------------------------------------------- */
+
+static bool make_links(struct loop *loop)
+{
+    while (loop->link_count < loop->worker->endpoints.count) {
+        mmq_worker_link *link = mmq_worker_link_new(loop->worker, loop->link_count);
+        if (link == NULL) {
+            static const char reason[] = "no memory for a worker";
+            fail(loop, reason, sizeof reason - 1);
+            return false;
+        }
+        loop->links[loop->link_count++] = link;
+    }
+    return true;
+}
 
 static bool open_pipe(mmq_work_thread *thread)
 {
@@ -469,7 +360,7 @@ static bool is_busy(const struct loop *loop)
 static void drain(struct loop *loop)
 {
     if (loop->state == DRAINING && (!is_busy(loop) || mmq_now_ns() >= loop->drain_end_ns)) {
-        leave_broker(loop, "the worker stops");
+        leave_brokers(loop, "the worker stops");
         end_threads(loop);
     }
 }
@@ -477,15 +368,10 @@ static void drain(struct loop *loop)
 /* Milliseconds until a timer is due, rounded up; -1: none is set. */
 static long wait_ms(const struct loop *loop)
 {
-    int64_t due_ns = INT64_MAX;
-    if (serves(loop) && loop->dealer == NULL) {
-        due_ns = loop->open_ns;
-    } else if (serves(loop)) {
-        int64_t dead_ns = loop->heard_ns + loop->liveness_ns;
-        due_ns = loop->ready_sent && loop->heartbeat_ns < dead_ns ? loop->heartbeat_ns : dead_ns;
-    }
-    if (loop->state == DRAINING && loop->drain_end_ns < due_ns) {
-        due_ns = loop->drain_end_ns;
+    int64_t due_ns = loop->state == DRAINING ? loop->drain_end_ns : INT64_MAX;
+    for (size_t i = 0; serves(loop) && i < loop->link_count; i++) {
+        const int64_t link_ns = mmq_worker_link_due_ns(loop->links[i]);
+        due_ns = link_ns < due_ns ? link_ns : due_ns;
     }
     if (due_ns == INT64_MAX) {
         return -1;
@@ -494,40 +380,44 @@ static long wait_ms(const struct loop *loop)
     return left_ns <= 0 ? 0 : (long)(left_ns / MMQ_NS_PER_MS + 1);
 }
 
-/* Waits; afterwards items[FIXED_ITEMS + i] tells of thread i. */
+/* Waits; afterwards items[thread_items + i] tells of thread i. */
 static void wait_input(struct loop *loop)
 {
-    zmq_pollitem_t *items = loop->items;
-    bool blocked = false;
-    for (size_t i = 0; i < loop->thread_count; i++) {
-        bool stuck = loop->threads[i].stuck.count > 0;
-        blocked |= stuck;
-        items[FIXED_ITEMS + i] = (zmq_pollitem_t){
-            .socket = zsock_resolve(loop->threads[i].loop_pipe), .events = stuck ? 0 : ZMQ_POLLIN};
-    }
-    items[0] = items[1] = items[2] =
+    zmq_pollitem_t *item = loop->items;
+    *item++ =
         (zmq_pollitem_t){.socket = zsock_resolve(loop->worker->loop_control), .events = ZMQ_POLLIN};
-    if (loop->dealer != NULL) {
-        items[1].socket = mmq_dealer_socket(loop->dealer);
-        items[1].events = (short)(ZMQ_POLLIN | (blocked ? ZMQ_POLLOUT : 0));
-        items[2].socket = mmq_dealer_monitor(loop->dealer);
+    for (size_t i = 0; i < loop->link_count; i++) {
+        mmq_worker_link_poll(loop->links[i], item);
+        item += MMQ_WORKER_LINK_ITEMS;
     }
-    (void)zmq_poll(items, FIXED_ITEMS + (int)loop->thread_count, wait_ms(loop));
+    loop->thread_items = (size_t)(item - loop->items);
+    for (size_t i = 0; i < loop->thread_count; i++) {
+        const mmq_work_thread *thread = &loop->threads[i];
+        *item++ = (zmq_pollitem_t){.socket = zsock_resolve(thread->loop_pipe),
+                                   .events = thread->stuck.count > 0 ? 0 : ZMQ_POLLIN};
+    }
+    (void)zmq_poll(loop->items, (int)(item - loop->items), wait_ms(loop));
+}
+
+static void read_threads(struct loop *loop)
+{
+    for (size_t i = 0; i < loop->thread_count; i++) {
+        if (loop->items[loop->thread_items + i].revents != 0 || loop->threads[i].stuck.count > 0) {
+            read_thread(loop, &loop->threads[i]);
+        }
+    }
 }
 
 static void run(struct loop *loop)
 {
-    start_threads(loop);
+    if (make_links(loop)) {
+        start_threads(loop);
+    }
     while (loop->state != STOPPING || loop->ended_count < loop->thread_count) {
         wait_input(loop);
         read_control(loop);
-        read_dealer(loop);
-        for (size_t i = 0; i < loop->thread_count; i++) {
-            if (loop->items[FIXED_ITEMS + i].revents != 0 || loop->threads[i].stuck.count > 0) {
-                read_thread(loop, &loop->threads[i]);
-            }
-        }
-        tend_connection(loop);
+        tend_links(loop);
+        read_threads(loop);
         dispatch(loop);
         drain(loop);
     }
@@ -537,20 +427,25 @@ static void run(struct loop *loop)
     }
 }
 
-void *mmq_worker_run_loop(void *worker_p)
+static void clear_loop(struct loop *loop)
 {
-    mmq_worker *worker = worker_p;
+    mmq_request *request;
+    while ((request = TAILQ_FIRST(&loop->queue)) != NULL) {
+        TAILQ_REMOVE(&loop->queue, request, link);
+        mmq_request_destroy(&request);
+    }
+    for (size_t i = 0; i < loop->link_count; i++) {
+        mmq_worker_link_destroy(&loop->links[i]);
+    }
+    free(loop->threads);
+}
+
+void *mmq_worker_run_loop(void *worker)
+{
     mmq_log_role("worker");
-    bool plain = worker->options.capacity == 1;
-    struct loop loop = {
-        .worker = worker,
-        .interval_ns = (plain ? 2500 : 1000) * MMQ_NS_PER_MS,
-        .liveness_ns = (plain ? 10000 : 3000) * MMQ_NS_PER_MS,
-    };
+    struct loop loop = {.worker = worker};
     TAILQ_INIT(&loop.queue);
     run(&loop);
-    mmq_dealer_destroy(&loop.dealer, LINGER_MS);
-    drop_queue(&loop);
-    free(loop.threads);
+    clear_loop(&loop);
     return NULL;
 }

@@ -1,5 +1,6 @@
 /* What the threads of a worker share. The owner's calls are in worker.c, the loop thread in
- * worker_loop.c, the work threads in worker_thread.c, requests in worker_request.c.
+ * worker_loop.c and (its connections) worker_link.c, the work threads in worker_thread.c, requests
+ * in worker_request.c.
  *
  * Loop to work thread: one frame with the pointers of a batch, whose requests then belong to the
  * work thread; an empty frame tells it to end. Work thread to loop: a note, and after PARTIAL and
@@ -11,6 +12,7 @@
 #include <stdatomic.h>
 #include <sys/queue.h>
 
+#include "lib/endpoints.h"
 #include "metricmq/protocol.h"
 #include "metricmq/worker.h"
 
@@ -18,15 +20,23 @@ enum { MMQ_WORK_THREADS_MAX = 64 };
 
 struct mmq_worker {
     mmq_worker_options options; /* with the strings below */
-    char *endpoint, *service;
+    mmq_endpoints endpoints;
+    char *service;
     struct _zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
     struct _zsock_t *loop_control;
     pthread_t loop;
     atomic_bool stopping;
-    atomic_uint_fast64_t generation; /* of the connection to the broker; written by the loop */
+    /* Of the connection to each broker; written by the loop. */
+    atomic_uint_fast64_t generations[MMQ_ENDPOINTS_MAX];
     atomic_bool failed;
     mmq_why why; /* written before failed is set */
 };
+
+/* The connection that a request came over. */
+typedef struct mmq_origin {
+    size_t link; /* index of the broker's endpoint */
+    uint64_t generation;
+} mmq_origin;
 
 typedef enum mmq_note_kind {
     MMQ_NOTE_READY,  /* the thread has its context */
@@ -39,7 +49,7 @@ typedef enum mmq_note_kind {
 
 typedef struct mmq_note {
     mmq_note_kind kind;
-    uint64_t generation; /* of the request */
+    mmq_origin origin; /* of the request */
 } mmq_note;
 
 typedef struct mmq_work_thread {
@@ -49,6 +59,7 @@ typedef struct mmq_work_thread {
     struct _zsock_t *loop_pipe;
     size_t outstanding; /* requests handed over and not ended */
     mmq_message stuck;  /* waits until the broker takes it; the pipe is not read meanwhile */
+    mmq_origin stuck_origin;
     /* the work thread's */
     struct _zsock_t *pipe;
     size_t open; /* requests of the batch that have not ended */
@@ -60,7 +71,7 @@ struct mmq_request {
     mmq_work_thread *thread;       /* once a work thread has it */
     mmq_message message;           /* as it came */
     size_t body;                   /* index of the body's first frame */
-    uint64_t generation;           /* of the connection it came over */
+    mmq_origin origin;
     int64_t deadline_ns;
     int64_t seq; /* of the next PARTIAL */
     const void *id;
@@ -68,8 +79,11 @@ struct mmq_request {
     char *trace; /* NULL: none */
 };
 
+TAILQ_HEAD(mmq_request_queue, mmq_request);
+typedef struct mmq_request_queue mmq_request_queue;
+
 /* A request of the message, moved on success; body is its body's index. NULL: no memory. */
-mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generation);
+mmq_request *mmq_request_new(mmq_message *message, size_t body, mmq_origin origin);
 /* Frees without an answer. */
 void mmq_request_destroy(mmq_request **request);
 
@@ -79,6 +93,8 @@ void mmq_pipe_signal(struct _zsock_t *pipe);
 /* Sends a note; frames (may be NULL) are sent after it. False if there is no memory. */
 bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames);
 
+/* False once the connection has ended: nobody waits for the answer. */
+bool mmq_worker_awaits(const mmq_worker *worker, mmq_origin origin);
 /* What is not begun when the worker stops: answered with 503 if true, else left to the broker,
  * which gives it to another worker. */
 bool mmq_worker_refuses(const mmq_worker *worker);

@@ -41,7 +41,7 @@ static char *find_trace(const void *body, size_t size)
     return NULL;
 }
 
-mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generation)
+mmq_request *mmq_request_new(mmq_message *message, size_t body, mmq_origin origin)
 {
     mmq_request *request = calloc(1, sizeof *request);
     if (request == NULL) {
@@ -50,7 +50,7 @@ mmq_request *mmq_request_new(mmq_message *message, size_t body, uint64_t generat
     mmq_message_init(&request->message);
     mmq_message_move(&request->message, message);
     request->body = body;
-    request->generation = generation;
+    request->origin = origin;
     size_t size;
     const void *data = mmq_request_body(request, &size);
     mmq_routing routing;
@@ -141,15 +141,15 @@ static bool send_answer(mmq_request *request, mmq_note_kind kind, mmq_frame *hea
     if (err == MMQ_OK && payload != NULL) {
         err = mmq_message_append(&frames, payload);
     }
-    bool sent = err == MMQ_OK &&
-                mmq_note_send(request->thread, (mmq_note){kind, request->generation}, &frames);
+    bool sent =
+        err == MMQ_OK && mmq_note_send(request->thread, (mmq_note){kind, request->origin}, &frames);
     mmq_message_clear(&frames);
     return sent;
 }
 
 mmq_err mmq_request_partial(mmq_request *request, const char *cursor, mmq_frame *payload)
 {
-    if (request->generation != atomic_load(&request->thread->worker->generation)) {
+    if (!mmq_worker_awaits(request->thread->worker, request->origin)) {
         return MMQ_EUNREACHABLE; /* the broker that asked is gone */
     }
     mmq_header header = header_of(request);
@@ -201,7 +201,7 @@ void mmq_request_final(mmq_request **request_p, const mmq_final *final, mmq_fram
     const mmq_final poor = {.status = 503, .rows = -1, .error = "no memory for the answer"};
     if (!send_final(request, final, payload) && !send_final(request, &poor, NULL)) {
         /* a note alone fits into its frame without memory of its own */
-        CHECK(mmq_note_send(thread, (mmq_note){MMQ_NOTE_LOST, request->generation}, NULL));
+        CHECK(mmq_note_send(thread, (mmq_note){MMQ_NOTE_LOST, request->origin}, NULL));
     }
     thread->open--;
     mmq_request_destroy(request_p);

@@ -15,7 +15,7 @@ static bool refuse_unfit(mmq_work_thread *thread, mmq_request **request_p)
     const mmq_request *request = *request_p;
     mmq_why why = {""};
     mmq_err err = MMQ_OK;
-    if (request->generation != atomic_load(&thread->worker->generation)) {
+    if (!mmq_worker_awaits(thread->worker, request->origin)) {
         err = mmq_fail(&why, MMQ_EUNAVAILABLE, "the broker that asked is gone");
     } else if (mmq_worker_refuses(thread->worker)) {
         err = mmq_fail(&why, MMQ_EUNAVAILABLE, "the worker stops; the request was not begun");

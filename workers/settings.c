@@ -1,7 +1,5 @@
 /* Mistakes in settings, found before anything is started. */
-#include <string.h>
-
-#include "lib/dealer.h"
+#include "lib/endpoints.h"
 #include "workers/delivery.h"
 #include "workers/server_id.h"
 #include "workers/store/store.h"
@@ -24,10 +22,20 @@ static mmq_err check_server_id(const char *given, mmq_why *why)
     return mmq_server_id_read(NO_FOLDER, given, id, why);
 }
 
+static mmq_err check_endpoints(const char *list, mmq_why *why)
+{
+    mmq_endpoints endpoints;
+    mmq_err err = mmq_endpoints_split(list, &endpoints, why);
+    if (err == MMQ_OK) {
+        err = mmq_endpoints_check(&endpoints, why);
+        mmq_endpoints_clear(&endpoints);
+    }
+    return err;
+}
+
 mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *why)
 {
-    const bool own = strncmp(settings->endpoint, "inproc:", 7) == 0; /* not anybody's choice */
-    mmq_err err = own ? MMQ_OK : mmq_endpoint_check(settings->endpoint, why);
+    mmq_err err = check_endpoints(settings->endpoint, why);
     if (err == MMQ_OK) {
         err = mmq_store_url_check(settings->store, why);
     }

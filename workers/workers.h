@@ -8,7 +8,7 @@
 #include "metricmq/worker.h"
 
 typedef struct mmq_worker_settings {
-    const char *endpoint; /* the broker's, for workers */
+    const char *endpoint; /* the broker's, for workers; or a list: see metricmq/worker.h */
     const char *store;    /* url */
     unsigned threads;     /* query and feedback; the write worker has one */
     unsigned capacity;    /* 0: the role's default */

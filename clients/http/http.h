@@ -10,7 +10,7 @@ typedef struct mmq_http mmq_http;
 
 typedef struct mmq_http_settings {
     const char *listen;  /* "127.0.0.1:8080", "[::1]:8080"; port 0 picks one */
-    const char *connect; /* the broker's endpoint for clients */
+    const char *connect; /* the broker's endpoint for clients, or a list of several brokers' */
     const char *api_key; /* NULL: no key is wanted */
     unsigned connections_max;
     unsigned timeout_ms; /* of a request on the bus */

@@ -2,7 +2,12 @@
  *
  * A client belongs to one thread. Many requests may be under way at once; each try has an id of
  * its own, so that late answers of an earlier try are dropped. Requests marked `retry` are sent
- * again, with backoff, when the broker was lost or answered 503, until their deadline.
+ * again, with backoff, when the broker was lost or answered 503, until their deadline. Others are
+ * sent once at most.
+ *
+ * Several brokers: "tcp://a:5750,tcp://b:5750" names up to 8. The client uses the first that
+ * answers, and goes on to the next (after the last: the first) when it is lost. Requests, streams
+ * and the descriptor stay what they were.
  *
  * A stream hides pages: it asks for the next page ahead of need (at most two are held), and takes
  * a broken page up again from the cursor of the last PARTIAL it saw. */
@@ -20,7 +25,8 @@
 typedef struct mmq_client mmq_client;
 typedef struct mmq_stream mmq_stream;
 
-/* Connects (in the background) to the broker's endpoint for clients. NULL on a bad endpoint. */
+/* Connects (in the background) to the broker's endpoint for clients; endpoint may be a list of
+ * several brokers'. NULL if one is bad, with a sentence in why that names it. */
 mmq_client *mmq_client_new(const char *endpoint, mmq_why *why);
 /* Requests and streams that are still open are forgotten; their callbacks are not called. Destroy
  * streams first. */

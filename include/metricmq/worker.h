@@ -4,6 +4,10 @@
  * threads take requests from it over inproc and hand frames back, so that work may take long while
  * heartbeats go on. docs/architecture.md has the picture.
  *
+ * Several brokers: "tcp://a:5751,tcp://b:5751" names up to 8. RFC 18 binds a worker to one broker,
+ * so each of them sees a worker of its own, with the whole capacity; the threads are shared, and a
+ * request waits for one in the order of arrival.
+ *
  *     static void echo(void *context, mmq_request **requests, size_t count)
  *     {
  *         size_t size;
@@ -27,7 +31,7 @@ typedef struct mmq_worker mmq_worker;
 typedef struct mmq_request mmq_request;
 
 typedef struct mmq_worker_options {
-    const char *endpoint; /* the broker's endpoint for workers */
+    const char *endpoint; /* the broker's endpoint for workers, or a list of several brokers' */
     const char *service;
     unsigned threads;   /* work threads, 1..64; 0 means 1 */
     unsigned capacity;  /* requests held at once, 1..1000; 1 sends the plain READY */

@@ -72,6 +72,12 @@ class Usage(harness.Case):
                         ["import", __file__], ["http", "--http", "127.0.0.1:0"]):
             for endpoint in ("nowhere", "tcp://127.0.0.1:x", "tcp://127.0.0.1:99999"):
                 self.assertIn(endpoint, self.refused(*command, "--connect", endpoint, timeout=20))
+                line = self.refused(*command, "--connect", f"tcp://127.0.0.1:1,{endpoint}", timeout=20)
+                self.assertIn(endpoint, line)
+            for bad, named in (("tcp://127.0.0.1:1,", "endpoint 2"), (",tcp://127.0.0.1:1", "endpoint 1"),
+                               ("tcp://127.0.0.1:1,tcp://127.0.0.1:1", "tcp://127.0.0.1:1 is twice"),
+                               (",".join(f"tcp://127.0.0.1:{port}" for port in range(1, 10)), "tcp://127.0.0.1:9")):
+                self.assertIn(named, self.refused(*command, "--connect", bad, timeout=20))
 
     def test_flags_win_over_environment_over_file(self):
         file = self.folder / "metricmq.conf"

@@ -3,7 +3,9 @@
 #ifndef FAKE_BROKER_H
 #define FAKE_BROKER_H
 
+#include <arpa/inet.h>
 #include <czmq.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -25,6 +27,7 @@ enum { WAIT_MS = 10000 };
 
 typedef struct fake_broker {
     zsock_t *router;
+    int receive_hwm; /* 0: the default */
     char endpoint[64];
     mmq_message last; /* as received: peer, then the envelope */
     mmq_envelope envelope;
@@ -36,6 +39,9 @@ static inline void fake_bind(fake_broker *fake)
     fake->router = zsock_new(ZMQ_ROUTER);
     assert_non_null(fake->router);
     zsock_set_linger(fake->router, 1000);
+    if (fake->receive_hwm > 0) {
+        zsock_set_rcvhwm(fake->router, fake->receive_hwm);
+    }
     for (int i = 0; zsock_bind(fake->router, "%s", fake->endpoint) < 0; i++) {
         assert_true(i < WAIT_MS); /* the port of a closed socket is free again soon */
         (void)poll(NULL, 0, 1);
@@ -65,14 +71,31 @@ static inline void fake_stop(fake_broker *fake)
     zsock_destroy(&fake->router);
 }
 
-/* True if a message was there. */
+/* A broker that hangs: connections are made, but nobody ever speaks. Returns a descriptor. */
+static inline int fake_hang(char endpoint[64])
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t size = sizeof address;
+    int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(descriptor >= 0);
+    assert_int_equal(bind(descriptor, (struct sockaddr *)&address, size), 0);
+    assert_int_equal(listen(descriptor, 16), 0);
+    assert_int_equal(getsockname(descriptor, (struct sockaddr *)&address, &size), 0);
+    snprintf(endpoint, 64, "tcp://127.0.0.1:%d", ntohs(address.sin_port));
+    return descriptor;
+}
+
+/* True if a message was there; else the last one stays. */
 static inline bool fake_poll(fake_broker *fake, bool from_worker)
 {
-    mmq_err err = mmq_message_receive(&fake->last, zsock_resolve(fake->router), SIZE_MAX);
+    mmq_message message;
+    mmq_message_init(&message);
+    mmq_err err = mmq_message_receive(&message, zsock_resolve(fake->router), SIZE_MAX);
     if (err == MMQ_EAGAIN) {
         return false;
     }
     assert_int_equal(err, MMQ_OK);
+    mmq_message_move(&fake->last, &message);
     mmq_why why = {""};
     err = from_worker ? mmq_envelope_parse_worker(&fake->last, 1, &fake->envelope, &why)
                       : mmq_envelope_parse_client(&fake->last, 1, &fake->envelope, &why);

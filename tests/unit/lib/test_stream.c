@@ -84,11 +84,11 @@ static void await_end(fixture *f, mmq_err err)
 }
 
 /* The cursor of the last request; "" if it has none. */
-static const char *asked_cursor(const fixture *f)
+static const char *asked_cursor(const fake_broker *fake)
 {
     static char cursor[64];
     cursor[0] = '\0';
-    const mmq_frame *body = &f->broker.last.frames[f->broker.envelope.body];
+    const mmq_frame *body = &fake->last.frames[fake->envelope.body];
     mmq_reader reader;
     mmq_value map, key, value;
     mmq_reader_init(&reader, mmq_frame_data(body), mmq_frame_size(body));
@@ -110,7 +110,7 @@ static void test_pages(void **state)
 {
     fixture *f = *state;
     start(f, 5000);
-    assert_string_equal(asked_cursor(f), "");
+    assert_string_equal(asked_cursor(&f->broker), "");
     assert_int_equal(mmq_stream_status(f->stream), 0);
     fake_partial(&f->broker, 0, "c1", "ab");
     await_text(f, "ab"); /* before the page's end */
@@ -119,10 +119,10 @@ static void test_pages(void **state)
     fake_partial(&f->broker, 1, "c2", "cd");
     fake_final(&f->broker, 200, 2, "c2", NULL);
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c2");
+    assert_string_equal(asked_cursor(&f->broker), "c2");
     fake_final(&f->broker, 200, 0, "c3", NULL); /* a page may have no rows */
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c3");
+    assert_string_equal(asked_cursor(&f->broker), "c3");
     fake_final(&f->broker, 200, 0, NULL, "ef");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "abcdef");
@@ -153,7 +153,7 @@ static void test_reader_is_slow(void **state)
     assert_int_equal(mmq_client_step(f->client), -1);
     assert_true(take(f)); /* now only the second page is held */
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c4");
+    assert_string_equal(asked_cursor(&f->broker), "c4");
     fake_final(&f->broker, 200, 0, NULL, "d");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "abcd");
@@ -166,12 +166,12 @@ static void test_resume_after_503(void **state)
     fake_partial(&f->broker, 0, "c1", "a");
     fake_final(&f->broker, 503, 1, NULL, NULL);
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c1");
+    assert_string_equal(asked_cursor(&f->broker), "c1");
     await_text(f, "a");
     fake_partial(&f->broker, 0, "c2", "b");
     fake_final(&f->broker, 504, 1, NULL, NULL);
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c2");
+    assert_string_equal(asked_cursor(&f->broker), "c2");
     fake_final(&f->broker, 200, 0, NULL, "c");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "abc");
@@ -187,17 +187,17 @@ static void test_gaps(void **state)
     fake_partial(&f->broker, 3, "c4", "x");
     fake_final(&f->broker, 200, 4, NULL, NULL);
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c1");
+    assert_string_equal(asked_cursor(&f->broker), "c1");
     await_text(f, "a");
     fake_partial(&f->broker, 0, "c2", "b");
     fake_partial(&f->broker, 0, "c2", "b");
     await_text(f, "ab");
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c2");
+    assert_string_equal(asked_cursor(&f->broker), "c2");
     fake_partial(&f->broker, 0, "c3", "c");
     fake_final(&f->broker, 200, 2, NULL, "x");
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c3");
+    assert_string_equal(asked_cursor(&f->broker), "c3");
     fake_final(&f->broker, 200, 0, NULL, "d");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "abcd");
@@ -212,10 +212,35 @@ static void test_resume_on_another_broker(void **state)
     fake_close(&f->broker);
     fake_bind(&f->broker);
     await_request(&f->broker, f->client);
-    assert_string_equal(asked_cursor(f), "c1");
+    assert_string_equal(asked_cursor(&f->broker), "c1");
     fake_final(&f->broker, 200, 0, NULL, "b");
     await_end(f, MMQ_EEND);
     assert_string_equal(f->text, "ab");
+}
+
+/* The next broker of the list is asked as soon as it is connected. */
+static void test_resume_on_the_next_broker(void **state)
+{
+    fixture *f = *state;
+    fake_broker next;
+    fake_start(&next);
+    char list[160];
+    snprintf(list, sizeof list, "%s,%s", f->broker.endpoint, next.endpoint);
+    mmq_client_destroy(&f->client);
+    f->client = mmq_client_new(list, NULL);
+    assert_non_null(f->client);
+    start(f, 8000);
+    fake_partial(&f->broker, 0, "c1", "a");
+    await_text(f, "a");
+    fake_close(&f->broker);
+    const int64_t lost_ns = mmq_now_ns();
+    await_request(&next, f->client);
+    assert_true(mmq_now_ns() - lost_ns < MMQ_NS_PER_S);
+    assert_string_equal(asked_cursor(&next), "c1");
+    fake_final(&next, 200, 0, NULL, "b");
+    await_end(f, MMQ_EEND);
+    assert_string_equal(f->text, "ab");
+    fake_stop(&next);
 }
 
 static void test_silent_try(void **state)
@@ -315,6 +340,7 @@ int main(void)
         TEST(test_resume_after_503),
         TEST(test_gaps),
         TEST(test_resume_on_another_broker),
+        TEST(test_resume_on_the_next_broker),
         TEST(test_silent_try),
         TEST(test_no_progress),
         TEST(test_standstill),

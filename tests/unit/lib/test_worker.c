@@ -1,21 +1,5 @@
 /* The worker runtime against a broker played by hand (faults F2, F3, F9, F12, F28). */
-#include <pthread.h>
-#include <stdatomic.h>
-
-#include "lib/unpack.h"
-#include "metricmq/worker.h"
-#include "tests/unit/lib/fake_broker.h"
-
-/* What handlers and contexts share with the test. */
-typedef struct shared {
-    atomic_size_t contexts;
-    atomic_size_t idles;
-    atomic_size_t largest_batch;
-    atomic_size_t begun;
-    atomic_bool hold; /* handlers wait while it is set */
-    atomic_bool fail;
-    atomic_bool block; /* thread_new waits while it is set */
-} shared;
+#include "tests/unit/lib/worker_world.h"
 
 typedef struct fixture {
     fake_broker broker;
@@ -23,79 +7,15 @@ typedef struct fixture {
     shared shared;
 } fixture;
 
-static void *make_context(void *context, mmq_why *why)
-{
-    shared *s = context;
-    while (atomic_load(&s->block)) {
-        (void)poll(NULL, 0, 1);
-    }
-    if (atomic_load(&s->fail)) {
-        (void)mmq_fail(why, MMQ_EIO, "no context today");
-        return NULL;
-    }
-    atomic_fetch_add(&s->contexts, 1);
-    return s;
-}
-
-static void free_context(void **context)
-{
-    shared *s = *context;
-    atomic_fetch_sub(&s->contexts, 1);
-    *context = NULL;
-}
-
 static bool count_idle(void *context)
 {
     shared *s = context;
     return atomic_fetch_add(&s->idles, 1) < 3;
 }
 
-/* Two parts "p", then the body back. */
-static void echo_one(shared *s, mmq_request **request)
-{
-    atomic_fetch_add(&s->begun, 1);
-    while (atomic_load(&s->hold)) {
-        (void)poll(NULL, 0, 1);
-    }
-    size_t size;
-    const void *body = mmq_request_body(*request, &size);
-    mmq_frame payload;
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(mmq_frame_copy(&payload, "p", 1), MMQ_OK);
-        mmq_err err = mmq_request_partial(*request, "cursor", &payload);
-        assert_true(err == MMQ_OK || err == MMQ_EUNREACHABLE);
-        mmq_frame_close(&payload);
-    }
-    assert_int_equal(mmq_frame_copy(&payload, body, size), MMQ_OK);
-    mmq_final final = {.status = 200, .rows = 7, .next = "next", .state = "state"};
-    mmq_request_final(request, &final, &payload);
-    mmq_frame_close(&payload);
-}
-
-static void echo(void *context, mmq_request **requests, size_t count)
-{
-    shared *s = context;
-    if (count > atomic_load(&s->largest_batch)) {
-        atomic_store(&s->largest_batch, count);
-    }
-    for (size_t i = 0; i < count; i++) {
-        echo_one(s, &requests[i]);
-        assert_null(requests[i]);
-    }
-}
-
 static mmq_worker_options options_of(fixture *f)
 {
-    return (mmq_worker_options){.endpoint = f->broker.endpoint,
-                                .service = "echo",
-                                .threads = 1,
-                                .capacity = 8,
-                                .batch_max = 1,
-                                .drain_ms = 5000,
-                                .shared = &f->shared,
-                                .thread_new = make_context,
-                                .thread_destroy = free_context,
-                                .handle = echo};
+    return echo_options(f->broker.endpoint, &f->shared);
 }
 
 static int setup(void **state)
@@ -117,28 +37,6 @@ static int teardown(void **state)
     return 0;
 }
 
-/* Waits for the next message of the worker that is no heartbeat. */
-static int await_command(fixture *f)
-{
-    int64_t end_ns = mmq_now_ns() + WAIT_MS * MMQ_NS_PER_MS;
-    for (;;) {
-        if (!fake_poll(&f->broker, true)) {
-            assert_true(mmq_now_ns() < end_ns);
-            (void)poll(NULL, 0, 1);
-        } else if (f->broker.envelope.command != MMQ_WORKER_HEARTBEAT) {
-            return f->broker.envelope.command;
-        }
-    }
-}
-
-static void say(fixture *f, mmq_worker_command command)
-{
-    mmq_message out;
-    begin_to_peer(&f->broker, &out);
-    assert_int_equal(mmq_envelope_begin_worker(&out, command, NULL, 0), 0);
-    fake_send(&f->broker, &out);
-}
-
 static void start(fixture *f, const mmq_worker_options *options)
 {
     mmq_why why = {""};
@@ -146,59 +44,8 @@ static void start(fixture *f, const mmq_worker_options *options)
     if (f->worker == NULL) {
         fail_msg("%s", why.text);
     }
-    assert_int_equal(await_command(f), MMQ_WORKER_READY);
-    say(f, MMQ_WORKER_HEARTBEAT);
-}
-
-/* A request whose id is the token's first byte. */
-static void request(fixture *f, const char *token, unsigned timeout_ms, const char *trace)
-{
-    mmq_args args;
-    mmq_args_init(&args);
-    mmq_args_cstr(&args, "op", "echo");
-    mmq_args_int(&args, "id", token[0]);
-    mmq_args_int(&args, "timeout", timeout_ms);
-    mmq_args_cstr(&args, "trace", trace);
-    mmq_buffer body;
-    mmq_buffer_init(&body, 4096);
-    mmq_pack_map(&body, args.count);
-    mmq_buffer_add(&body, args.pairs.data, args.pairs.size);
-    mmq_message out;
-    begin_to_peer(&f->broker, &out);
-    assert_int_equal(mmq_envelope_begin_worker(&out, MMQ_WORKER_REQUEST, token, strlen(token)), 0);
-    assert_int_equal(mmq_message_append_copy(&out, body.data, body.size), 0);
-    fake_send(&f->broker, &out);
-    mmq_buffer_clear(&body);
-    mmq_args_clear(&args);
-}
-
-static mmq_header header_of(const fixture *f)
-{
-    mmq_header header;
-    const mmq_frame *frame = &f->broker.last.frames[f->broker.envelope.body];
-    assert_int_equal(mmq_header_parse(mmq_frame_data(frame), mmq_frame_size(frame), &header),
-                     MMQ_OK);
-    return header;
-}
-
-/* Waits for the next FINAL; the token goes to token, PARTIALs are passed over. */
-static int await_final(fixture *f, char token[MMQ_TOKEN_MAX + 1])
-{
-    while (await_command(f) != MMQ_WORKER_FINAL) {
-        assert_int_equal(f->broker.envelope.command, MMQ_WORKER_PARTIAL);
-    }
-    memcpy(token, f->broker.envelope.token, f->broker.envelope.token_size);
-    token[f->broker.envelope.token_size] = '\0';
-    return (int)header_of(f).status;
-}
-
-static void await_begun(fixture *f, size_t count)
-{
-    int64_t end_ns = mmq_now_ns() + WAIT_MS * MMQ_NS_PER_MS;
-    while (atomic_load(&f->shared.begun) < count) {
-        assert_true(mmq_now_ns() < end_ns);
-        (void)poll(NULL, 0, 1);
-    }
+    assert_int_equal(await_command(&f->broker), MMQ_WORKER_READY);
+    say(&f->broker, MMQ_WORKER_HEARTBEAT);
 }
 
 static void test_answers(void **state)
@@ -208,10 +55,10 @@ static void test_answers(void **state)
     start(f, &options);
     assert_int_equal(f->broker.envelope.capacity, 8);
     assert_false(f->broker.envelope.plain);
-    request(f, "token", 5000, "trace-7");
+    request(&f->broker, "token", 5000, "trace-7");
     for (int64_t i = 0; i < 2; i++) {
-        assert_int_equal(await_command(f), MMQ_WORKER_PARTIAL);
-        mmq_header header = header_of(f);
+        assert_int_equal(await_command(&f->broker), MMQ_WORKER_PARTIAL);
+        mmq_header header = header_of(&f->broker);
         assert_int_equal(header.seq, i);
         assert_int_equal(*(const char *)header.id, 't');
         assert_memory_equal(header.cursor.data, "cursor", 6);
@@ -219,9 +66,9 @@ static void test_answers(void **state)
         assert_int_equal(f->broker.last.count, 7);
     }
     char token[MMQ_TOKEN_MAX + 1];
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "token");
-    mmq_header header = header_of(f);
+    mmq_header header = header_of(&f->broker);
     assert_int_equal(header.seq, 2);
     assert_int_equal(header.rows, 7);
     assert_memory_equal(header.next.data, "next", 4);
@@ -244,19 +91,19 @@ static void test_heartbeats_during_work(void **state)
     mmq_worker_options options = options_of(f);
     start(f, &options);
     atomic_store(&f->shared.hold, true);
-    request(f, "a", 20000, NULL);
-    await_begun(f, 1);
+    request(&f->broker, "a", 20000, NULL);
+    await_begun(&f->shared, 1);
     for (int beats = 0; beats < 4;) {
         if (fake_poll(&f->broker, true)) {
             assert_int_equal(f->broker.envelope.command, MMQ_WORKER_HEARTBEAT);
-            say(f, MMQ_WORKER_HEARTBEAT);
+            say(&f->broker, MMQ_WORKER_HEARTBEAT);
             beats++;
         }
         (void)poll(NULL, 0, 1);
     }
     atomic_store(&f->shared.hold, false);
     char token[MMQ_TOKEN_MAX + 1];
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
 }
 
 static void test_batches_and_expiry(void **state)
@@ -266,12 +113,12 @@ static void test_batches_and_expiry(void **state)
     options.batch_max = 4;
     start(f, &options);
     atomic_store(&f->shared.hold, true);
-    request(f, "a", 20000, NULL);
-    await_begun(f, 1);
-    request(f, "b", 1, NULL);
-    request(f, "c", 20000, NULL);
-    request(f, "d", 20000, NULL);
-    say(f, MMQ_WORKER_HEARTBEAT);
+    request(&f->broker, "a", 20000, NULL);
+    await_begun(&f->shared, 1);
+    request(&f->broker, "b", 1, NULL);
+    request(&f->broker, "c", 20000, NULL);
+    request(&f->broker, "d", 20000, NULL);
+    say(&f->broker, MMQ_WORKER_HEARTBEAT);
     int64_t sent_ns = mmq_now_ns();
     while (mmq_now_ns() - sent_ns < 100 * MMQ_NS_PER_MS) { /* b's deadline passes */
         (void)poll(NULL, 0, 5);
@@ -280,7 +127,7 @@ static void test_batches_and_expiry(void **state)
     char token[MMQ_TOKEN_MAX + 1];
     int statuses[256] = {0};
     for (int i = 0; i < 4; i++) {
-        int status = await_final(f, token);
+        int status = await_final(&f->broker, token);
         statuses[(uint8_t)token[0]] = status;
     }
     assert_int_equal(statuses['a'], 200);
@@ -299,19 +146,19 @@ static void test_too_many(void **state)
     options.capacity = 2;
     start(f, &options);
     atomic_store(&f->shared.hold, true);
-    request(f, "a", 20000, NULL);
-    request(f, "b", 20000, NULL);
-    request(f, "c", 20000, NULL);
-    say(f, MMQ_WORKER_HEARTBEAT);
-    await_begun(f, 1);
+    request(&f->broker, "a", 20000, NULL);
+    request(&f->broker, "b", 20000, NULL);
+    request(&f->broker, "c", 20000, NULL);
+    say(&f->broker, MMQ_WORKER_HEARTBEAT);
+    await_begun(&f->shared, 1);
     atomic_store(&f->shared.hold, false);
     char token[MMQ_TOKEN_MAX + 1];
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "a");
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "b");
-    request(f, "d", 20000, NULL);
-    assert_int_equal(await_final(f, token), 200);
+    request(&f->broker, "d", 20000, NULL);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_true(token[0] == 'd');
 }
 
@@ -322,15 +169,15 @@ static void test_disconnect(void **state)
     mmq_worker_options options = options_of(f);
     start(f, &options);
     atomic_store(&f->shared.hold, true);
-    request(f, "old", 20000, NULL);
-    await_begun(f, 1);
-    say(f, MMQ_WORKER_DISCONNECT);
-    assert_int_equal(await_command(f), MMQ_WORKER_READY);
-    say(f, MMQ_WORKER_HEARTBEAT);
-    request(f, "new", 20000, NULL);
+    request(&f->broker, "old", 20000, NULL);
+    await_begun(&f->shared, 1);
+    say(&f->broker, MMQ_WORKER_DISCONNECT);
+    assert_int_equal(await_command(&f->broker), MMQ_WORKER_READY);
+    say(&f->broker, MMQ_WORKER_HEARTBEAT);
+    request(&f->broker, "new", 20000, NULL);
     atomic_store(&f->shared.hold, false);
     char token[MMQ_TOKEN_MAX + 1];
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "new");
 }
 
@@ -344,7 +191,7 @@ static void test_broker_returns(void **state)
         fake_close(&f->broker);
         fake_bind(&f->broker);
         int64_t back_ns = mmq_now_ns();
-        assert_int_equal(await_command(f), MMQ_WORKER_READY);
+        assert_int_equal(await_command(&f->broker), MMQ_WORKER_READY);
         assert_true(mmq_now_ns() - back_ns < 2 * MMQ_NS_PER_S);
     }
 }
@@ -356,7 +203,7 @@ static void test_silence(void **state)
     mmq_worker_options options = options_of(f);
     start(f, &options);
     int64_t ready_ns = mmq_now_ns();
-    assert_int_equal(await_command(f), MMQ_WORKER_READY);
+    assert_int_equal(await_command(&f->broker), MMQ_WORKER_READY);
     assert_in_range(mmq_now_ns() - ready_ns, 2500 * MMQ_NS_PER_MS, 5000 * MMQ_NS_PER_MS);
 }
 
@@ -381,10 +228,10 @@ static void test_malformed(void **state)
     static const char *const garbage[] = {MMQ_WORKER_MAGIC, "\2", "garbage", "", "\xc1\xff", NULL};
     char token[MMQ_TOKEN_MAX + 1];
     fake_raw(&f->broker, two_bodies);
-    assert_int_equal(await_final(f, token), 400);
+    assert_int_equal(await_final(&f->broker, token), 400);
     assert_string_equal(token, "two");
     fake_raw(&f->broker, garbage);
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "garbage");
 }
 
@@ -403,9 +250,9 @@ static void drain(fixture *f, const char *service, bool refused)
     start(f, &options);
     atomic_store(&f->shared.begun, 0);
     atomic_store(&f->shared.hold, true);
-    request(f, "begun", 20000, NULL);
-    await_begun(f, 1);
-    request(f, "waits", 20000, NULL);
+    request(&f->broker, "begun", 20000, NULL);
+    await_begun(&f->shared, 1);
+    request(&f->broker, "waits", 20000, NULL);
     pthread_t thread;
     mmq_worker *worker = f->worker;
     f->worker = NULL;
@@ -415,13 +262,13 @@ static void drain(fixture *f, const char *service, bool refused)
     }
     atomic_store(&f->shared.hold, false);
     char token[MMQ_TOKEN_MAX + 1];
-    assert_int_equal(await_final(f, token), 200);
+    assert_int_equal(await_final(&f->broker, token), 200);
     assert_string_equal(token, "begun");
     if (refused) {
-        assert_int_equal(await_final(f, token), 503);
+        assert_int_equal(await_final(&f->broker, token), 503);
         assert_string_equal(token, "waits");
     }
-    assert_int_equal(await_command(f), MMQ_WORKER_DISCONNECT);
+    assert_int_equal(await_command(&f->broker), MMQ_WORKER_DISCONNECT);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(atomic_load(&f->shared.begun), 1);
 }
@@ -457,7 +304,7 @@ static void test_standby(void **state)
     }
     assert_false(mmq_worker_failed(f->worker, NULL));
     atomic_store(&f->shared.block, false);
-    assert_int_equal(await_command(f), MMQ_WORKER_READY);
+    assert_int_equal(await_command(&f->broker), MMQ_WORKER_READY);
     assert_int_equal(atomic_load(&f->shared.contexts), 2);
 }
 

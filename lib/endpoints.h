@@ -1,0 +1,25 @@
+/* Lists of endpoints: "tcp://a:5750,tcp://b:5750" names two brokers. */
+#ifndef MMQ_ENDPOINTS_H
+#define MMQ_ENDPOINTS_H
+
+#include <stddef.h>
+
+#include "metricmq/error.h"
+
+enum { MMQ_ENDPOINTS_MAX = 8 };
+
+typedef struct mmq_endpoints {
+    size_t count;
+    char *items[MMQ_ENDPOINTS_MAX];
+} mmq_endpoints;
+
+/* Splits a list at its commas. MMQ_EINVAL with a sentence that names the element that is empty,
+ * there twice or one too many. What failed holds nothing. */
+mmq_err mmq_endpoints_split(const char *list, mmq_endpoints *endpoints, mmq_why *why) MMQ_MUST_USE;
+/* Frees the elements; the list is empty. */
+void mmq_endpoints_clear(mmq_endpoints *endpoints);
+/* MMQ_EINVAL if the list has an element that could never be connected to. Whether anybody is there
+ * is not looked at. */
+mmq_err mmq_endpoints_check(const mmq_endpoints *endpoints, mmq_why *why) MMQ_MUST_USE;
+
+#endif
