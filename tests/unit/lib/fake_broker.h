@@ -27,7 +27,6 @@ enum { WAIT_MS = 10000 };
 
 typedef struct fake_broker {
     zsock_t *router;
-    int receive_hwm; /* 0: the default */
     char endpoint[64];
     mmq_message last; /* as received: peer, then the envelope */
     mmq_envelope envelope;
@@ -39,9 +38,6 @@ static inline void fake_bind(fake_broker *fake)
     fake->router = zsock_new(ZMQ_ROUTER);
     assert_non_null(fake->router);
     zsock_set_linger(fake->router, 1000);
-    if (fake->receive_hwm > 0) {
-        zsock_set_rcvhwm(fake->router, fake->receive_hwm);
-    }
     for (int i = 0; zsock_bind(fake->router, "%s", fake->endpoint) < 0; i++) {
         assert_true(i < WAIT_MS); /* the port of a closed socket is free again soon */
         (void)poll(NULL, 0, 1);

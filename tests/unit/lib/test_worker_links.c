@@ -1,5 +1,6 @@
 /* A worker of two brokers, both played by hand: each sees a worker of its own (faults F2, F3, F9,
  * F28). */
+#include "tests/unit/lib/valve.h"
 #include "tests/unit/lib/worker_world.h"
 
 enum { CAPACITY = 8 };
@@ -227,15 +228,16 @@ static void flood(void *context, mmq_request **requests, size_t count)
     mmq_request_final(&requests[0], &final, NULL);
 }
 
-/* Seconds until b is served, although a holds the only thread by reading nothing. */
+/* Seconds until b is served, although a holds the only thread by taking nothing. */
 static int64_t seconds_blocked(fixture *f, bool a_beats)
 {
-    fake_close(&f->a);
-    f->a.receive_hwm = 1;
-    fake_bind(&f->a);
+    valve to_a;
+    valve_start(&to_a, &f->a);
     mmq_worker_options options = options_of(f);
+    snprintf(f->list, sizeof f->list, "%s,%s", to_a.endpoint, f->b.endpoint);
     options.handle = flood;
     start(f, &options);
+    atomic_store(&to_a.shut, true);
     request(&f->a, "flood", 60000, NULL);
     await_begun(&f->shared, 1);
     request(&f->b, "b", 60000, NULL);
@@ -253,7 +255,10 @@ static int64_t seconds_blocked(fixture *f, bool a_beats)
         (void)poll(NULL, 0, 5);
     }
     assert_int_equal(f->b.envelope.command, MMQ_WORKER_PARTIAL); /* it was connected all the time */
-    return (mmq_now_ns() - start_ns) / MMQ_NS_PER_S;
+    const int64_t seconds = (mmq_now_ns() - start_ns) / MMQ_NS_PER_S;
+    mmq_worker_destroy(&f->worker);
+    valve_stop(&to_a);
+    return seconds;
 }
 
 static void test_silent_broker_blocks_for_its_liveness(void **state)
