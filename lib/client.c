@@ -27,9 +27,10 @@
 #include "lib/unpack.h"
 
 enum {
-    PASSES_MAX = 16,    /* of one step */
-    MESSAGES_MAX = 64,  /* of one pass */
-    BODY_OVERHEAD = 64, /* room for map header, id and timeout */
+    PASSES_MAX = 16,        /* of one step */
+    MESSAGES_MAX = 64,      /* of one pass */
+    LAST_PASSES_MAX = 1024, /* over what came before a loss */
+    BODY_OVERHEAD = 64,     /* room for map header, id and timeout */
 };
 
 #define GRACE_NS  (250 * MMQ_NS_PER_MS)
@@ -333,7 +334,7 @@ static bool handle_loss(mmq_client *client)
     }
     const uint64_t connection = client->link.connection;
     mmq_dealer *dealer = mmq_client_link_leave(&client->link);
-    for (size_t i = 0; i < PASSES_MAX && take_messages(client, &dealer); i++) {
+    for (size_t i = 0; i < LAST_PASSES_MAX && take_messages(client, &dealer); i++) {
         /* what came before the loss counts */
     }
     mmq_dealer_destroy(&dealer, 0);

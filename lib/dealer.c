@@ -6,7 +6,10 @@
  * on its missing frames (fq.cpp, !_more).
  *
  * Pings at the level of ZMTP find a peer that is gone without a word (half-open TCP, a stopped
- * process): clients of MDP have no heartbeats of their own. */
+ * process): clients of MDP have no heartbeats of their own. But libzmq 4.3.4 aborts when a ping is
+ * due on a connection that ended while its input was held back (stream_engine_base, !_io_error):
+ * by a high-water mark that was reached, or by a socket that was closed and lingers. So a DEALER
+ * with pings has no high-water mark for what it receives, and does not linger. */
 #include "lib/dealer.h"
 
 #include <czmq.h>
@@ -43,8 +46,11 @@ static void set_options(zsock_t *socket, const char *endpoint, const mmq_dealer_
     zsock_set_reconnect_ivl(socket, options->once ? ONCE_MS : RECONNECT_MS);
     zsock_set_connect_timeout(socket, CONNECT_TIMEOUT_MS);
     zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
-    zsock_set_heartbeat_ivl(socket, PING_MS);
-    zsock_set_heartbeat_timeout(socket, options->ping_timeout_ms);
+    if (options->ping_timeout_ms > 0) {
+        zsock_set_heartbeat_ivl(socket, PING_MS);
+        zsock_set_heartbeat_timeout(socket, options->ping_timeout_ms);
+        zsock_set_rcvhwm(socket, 0);
+    }
 }
 
 bool mmq_endpoint_port_fits(const char *endpoint)

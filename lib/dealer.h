@@ -18,7 +18,7 @@ enum { MMQ_DEALER_DESCRIPTORS = 2 };
 typedef struct mmq_dealer_options {
     size_t frame_max;
     int send_hwm;        /* messages that wait for the network at most */
-    int ping_timeout_ms; /* a connection over which nothing came for so long is lost */
+    int ping_timeout_ms; /* a connection over which nothing came for so long is lost; 0: no pings */
     bool once;           /* one attempt to connect: what fails or is lost stays so */
 } mmq_dealer_options;
 
@@ -29,7 +29,7 @@ bool mmq_endpoint_port_fits(const char *endpoint);
 /* MMQ_EINVAL: nothing that could ever be connected to. Whether anybody is there is not looked at.
  */
 mmq_err mmq_endpoint_check(const char *endpoint, mmq_why *why) MMQ_MUST_USE;
-/* linger_ms: how long what was sent may still leave in the background. */
+/* linger_ms: how long what was sent may still leave in the background; 0 for one with pings. */
 void mmq_dealer_destroy(mmq_dealer **dealer, int linger_ms);
 /* The libzmq sockets, borrowed, to poll. Only mmq_dealer_check reads from the monitor. */
 void *mmq_dealer_socket(const mmq_dealer *dealer);

@@ -24,7 +24,6 @@ enum {
     BACKOFF_LEAST_MS = 100,
     BACKOFF_MOST_MS = 1000,
     LINGER_MS = 1000,
-    PING_TIMEOUT_MS = 5000,
 };
 
 /* As long as the broker bears with a client that does not read. Once SEND_HWM is reached, libzmq
@@ -93,8 +92,7 @@ static void close_connection(mmq_worker_link *link, const char *reason)
 
 static void open_connection(mmq_worker_link *link, int64_t now_ns)
 {
-    static const mmq_dealer_options options = {
-        .frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM, .ping_timeout_ms = PING_TIMEOUT_MS};
+    static const mmq_dealer_options options = {.frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM};
     mmq_why why;
     link->dealer = mmq_dealer_new(link->endpoint, &options, &why);
     if (link->dealer == NULL) {

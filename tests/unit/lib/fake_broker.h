@@ -38,6 +38,7 @@ static inline void fake_bind(fake_broker *fake)
     fake->router = zsock_new(ZMQ_ROUTER);
     assert_non_null(fake->router);
     zsock_set_linger(fake->router, 1000);
+    zsock_set_sndhwm(fake->router, 0); /* past it a ROUTER drops */
     for (int i = 0; zsock_bind(fake->router, "%s", fake->endpoint) < 0; i++) {
         assert_true(i < WAIT_MS); /* the port of a closed socket is free again soon */
         (void)poll(NULL, 0, 1);

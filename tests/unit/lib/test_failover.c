@@ -198,6 +198,48 @@ static void test_last_words(void **state)
     }
 }
 
+typedef struct request_id {
+    uint8_t bytes[MMQ_ID_MAX];
+    size_t size;
+} request_id;
+
+static void answer_all(fake_broker *fake, const request_id *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const mmq_header header = {
+            .status = 200, .rows = 1, .seq = 0, .id = ids[i].bytes, .id_size = ids[i].size};
+        fake_answer(fake, true, &header, NULL);
+    }
+}
+
+/* Answers wait unread while their broker dies: they count, and pings do not trip over them. */
+static void test_unread_answers(void **state)
+{
+    enum { MANY = 3000 }; /* more than libzmq's default high-water marks hold */
+    static seen all[MANY];
+    static request_id ids[MANY];
+    fixture *f = *state;
+    start(f);
+    for (size_t i = 0; i < MANY; i++) {
+        ask(f, "s", 20000, false, &all[i]);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        await_request(&f->a, f->client);
+        memcpy(ids[i].bytes, f->a.routing.id, f->a.routing.id_size);
+        ids[i].size = f->a.routing.id_size;
+    }
+    answer_all(&f->a, ids, MANY);
+    fake_close(&f->a);
+    const int64_t closed_ns = mmq_now_ns();
+    while (mmq_now_ns() - closed_ns < 2500 * MMQ_NS_PER_MS) { /* pings are due each second */
+        (void)poll(NULL, 0, 5);
+    }
+    for (size_t i = 0; i < MANY; i++) {
+        AWAIT(f->client, all[i].finals == 1);
+        assert_int_equal(all[i].status, 200);
+    }
+}
+
 /* Answers of mmi.* bear no id: those of the old broker are not waited for any more (F22). */
 static void test_mmi(void **state)
 {
@@ -316,9 +358,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(test_first_refuses), TEST(test_first_hangs), TEST(test_first_answers),
-        TEST(test_round),         TEST(test_drain),       TEST(test_last_words),
-        TEST(test_mmi),           TEST(test_nobody),      TEST(test_on_an_event_loop),
+        TEST(test_first_refuses),  TEST(test_first_hangs),
+        TEST(test_first_answers),  TEST(test_round),
+        TEST(test_drain),          TEST(test_last_words),
+        TEST(test_unread_answers), TEST(test_mmi),
+        TEST(test_nobody),         TEST(test_on_an_event_loop),
         TEST(test_bad_lists),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
