@@ -33,6 +33,17 @@ typedef struct fake_broker {
     mmq_routing routing; /* of a REQUEST's body */
 } fake_broker;
 
+/* A loopback address that no other process has: a port that is free for a moment, because a broker
+ * of ours is away, is nobody else's. */
+static inline const char *own_address(void)
+{
+    static char address[16];
+    unsigned id = (unsigned)getpid();
+    snprintf(address, sizeof address, "127.%u.%u.%u", 1 + (id >> 16) % 127, (id >> 8) % 256,
+             id % 255);
+    return address;
+}
+
 static inline void fake_bind(fake_broker *fake)
 {
     fake->router = zsock_new(ZMQ_ROUTER);
@@ -49,7 +60,7 @@ static inline void fake_start(fake_broker *fake)
 {
     memset(fake, 0, sizeof *fake);
     mmq_message_init(&fake->last);
-    strcpy(fake->endpoint, "tcp://127.0.0.1:*");
+    snprintf(fake->endpoint, sizeof fake->endpoint, "tcp://%s:*", own_address());
     fake_bind(fake);
     char *bound = zsock_last_endpoint(fake->router);
     assert_true(strlen(bound) < sizeof fake->endpoint);
@@ -71,14 +82,15 @@ static inline void fake_stop(fake_broker *fake)
 /* A broker that hangs: connections are made, but nobody ever speaks. Returns a descriptor. */
 static inline int fake_hang(char endpoint[64])
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr.s_addr = inet_addr(own_address())};
     socklen_t size = sizeof address;
     int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_true(descriptor >= 0);
     assert_int_equal(bind(descriptor, (struct sockaddr *)&address, size), 0);
     assert_int_equal(listen(descriptor, 16), 0);
     assert_int_equal(getsockname(descriptor, (struct sockaddr *)&address, &size), 0);
-    snprintf(endpoint, 64, "tcp://127.0.0.1:%d", ntohs(address.sin_port));
+    snprintf(endpoint, 64, "tcp://%s:%d", own_address(), ntohs(address.sin_port));
     return descriptor;
 }
 

@@ -51,7 +51,7 @@ static inline void valve_start(valve *v, const fake_broker *fake)
     v->broker = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     const char *port = strrchr(fake->endpoint, ':') + 1;
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_addr.s_addr = inet_addr(own_address()),
                                   .sin_port = htons((uint16_t)strtoul(port, NULL, 10))};
     assert_int_equal(connect(v->broker, (struct sockaddr *)&address, sizeof address), 0);
     assert_int_equal(pthread_create(&v->thread, NULL, valve_run, v), 0);
