@@ -2,10 +2,10 @@
  *
  * A service's queue is made of lanes, one a client that waits; they are served in turn, so that a
  * client with thousands of requests delays only itself. While there are several clients, none holds
- * more than a third of what the workers take at once: what is at a worker is out of our hands, and
- * a request that comes behind long ones would wait for them all. Our query workers take three a
- * thread, so that a flood of one client keeps all threads busy, but leaves nothing in their queue.
- * A service lives while it has workers or something waits for it. */
+ * more than a quarter of what the workers take at once: what is at a worker is out of our hands,
+ * and a request that comes behind long ones would wait for them all. Our query workers take three a
+ * thread, so a quarter leaves a thread free for the others. A service lives while it has workers or
+ * something waits for it. */
 #include "broker/state.h"
 
 #include <stdlib.h>
@@ -136,7 +136,7 @@ void mmq_lane_take(mmq_job *job)
 static bool may_hold_more(const mmq_service *service, const mmq_caller *caller)
 {
     bool shared = service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
-    return !shared || caller->held <= (service->capacity - 1) / MMQ_SHARES;
+    return !shared || caller->held == 0 || caller->held < service->capacity / MMQ_SHARES;
 }
 
 /* The lane whose turn it is; NULL if there is none. Few are passed over: no more than

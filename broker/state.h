@@ -23,7 +23,7 @@ enum {
     MMQ_PEER_MAX = 255,  /* bytes of a routing id */
     MMQ_TOKEN_SIZE = 16, /* the hand's serial, then its count of dispatches */
     MMQ_TRIES_MAX = 3,   /* workers that a request is given to */
-    MMQ_SHARES = 3,      /* one of so many is what a client may hold of shared workers */
+    MMQ_SHARES = 4,      /* one of so many is what a client may hold of shared workers */
     MMQ_LATENCY_BUCKETS = 14,
     MMQ_OUTBOX_MAX = 8 * 1024 * 1024, /* bytes that wait for a slow client */
     MMQ_OUTBOX_KEPT = 32 * 1024,      /* error answers kept for it: more than one queue holds */

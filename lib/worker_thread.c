@@ -2,12 +2,13 @@
  * requests, also those that it does not work on, so that the loop only forwards. */
 #include <czmq.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "lib/check.h"
 #include "lib/log.h"
 #include "lib/worker_parts.h"
 
-enum { IDLE_MS = 1000, BATCH_BYTES_MAX = MMQ_CAPACITY_MAX * sizeof(mmq_request *) };
+enum { NICER = 5, IDLE_MS = 1000, BATCH_BYTES_MAX = MMQ_CAPACITY_MAX * sizeof(mmq_request *) };
 
 /* True if the request is not worked on; it is then answered. */
 static bool refuse_unfit(mmq_work_thread *thread, mmq_request **request_p)
@@ -100,11 +101,19 @@ static void report_failure(mmq_work_thread *thread, const mmq_why *why)
     mmq_message_clear(&text);
 }
 
+/* Where there are more threads that work than CPUs, those that only pass messages on (loops, the
+ * broker, libzmq's) would each wait for a time slice of theirs, at every hop of every request. */
+static void give_way(void)
+{
+    (void)setpriority(PRIO_PROCESS, 0, getpriority(PRIO_PROCESS, 0) + NICER); /* of this thread */
+}
+
 void *mmq_worker_run_thread(void *work_thread)
 {
     mmq_work_thread *thread = work_thread;
     const mmq_worker_options *options = &thread->worker->options;
     mmq_log_role("worker");
+    give_way();
     mmq_why why = {""};
     void *context = options->thread_new != NULL ? options->thread_new(options->shared, &why) : NULL;
     if (context == NULL && options->thread_new != NULL) {

@@ -29,7 +29,7 @@ const mmq_option mmq_options[] = {
     {"connect", MMQ_OPTION_TEXT, NULL, "ENDPOINT[,ENDPOINT]...",
      "the broker, or several, to connect to (default " MMQ_DEFAULT_CLIENTS "; workers: port 5751)",
      NULL, 0, 0, false},
-    {"threads", MMQ_OPTION_INT, "2", "N", "work threads of a query or feedback worker", NULL, 1, 64,
+    {"threads", MMQ_OPTION_INT, "3", "N", "work threads of a query or feedback worker", NULL, 1, 64,
      false},
     {"capacity", MMQ_OPTION_INT, "0", "N",
      "requests a worker holds at once (0: as its role sees fit; 1: a plain MDP/0.2 worker)", NULL,

@@ -81,12 +81,12 @@ static void test_overload_leaves_the_goodput(void **state)
     bus_destroy(bus);
 }
 
-static void test_no_client_holds_more_than_a_third_while_others_ask(void **state)
+static void test_no_client_holds_more_than_a_quarter_while_others_ask(void **state)
 {
     (void)state;
     fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 6);
+    worker_ready(bus, "w", "s", 8);
     client_asks(bus, "modest", "s", 100, 0);
     assert_int_equal(expect_request(bus, "w", token), 100);
     worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
@@ -130,7 +130,7 @@ int main(void)
         cmocka_unit_test(test_what_would_come_too_late_is_refused_at_once),
         cmocka_unit_test(test_a_long_queue_of_anothers_is_no_reason),
         cmocka_unit_test(test_overload_leaves_the_goodput),
-        cmocka_unit_test(test_no_client_holds_more_than_a_third_while_others_ask),
+        cmocka_unit_test(test_no_client_holds_more_than_a_quarter_while_others_ask),
         cmocka_unit_test(test_a_client_alone_has_all),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
