@@ -142,6 +142,17 @@ static void add_lines(const mmq_load_report *report, const mmq_tally *total, mmq
     }
 }
 
+static void add_refusals(const mmq_histogram *refused, mmq_buffer *out)
+{
+    if (refused->count > 0) {
+        mmq_buffer_text(out, "refused (503) after p50 ");
+        mmq_load_report_time(out, mmq_histogram_percentile(refused, 50));
+        mmq_buffer_text(out, ", p99 ");
+        mmq_load_report_time(out, mmq_histogram_percentile(refused, 99));
+        mmq_buffer_text(out, "\n");
+    }
+}
+
 static void add_errors(const mmq_load_report *report, const mmq_tally *total, mmq_buffer *out)
 {
     mmq_buffer_text(out, "errors:");
@@ -151,8 +162,9 @@ static void add_errors(const mmq_load_report *report, const mmq_tally *total, mm
     while (mmq_tally_next_error(total, &at, name, &count)) {
         mmq_buffer_format(out, " %s=%" PRIu64, name, count);
     }
-    mmq_buffer_format(out, "%s\nnever answered: %" PRIu64 "\n",
-                      mmq_tally_errors(total) == 0 ? " none" : "", report->result->never_answered);
+    mmq_buffer_text(out, mmq_tally_errors(total) == 0 ? " none\n" : "\n");
+    add_refusals(&total->refused, out);
+    mmq_buffer_format(out, "never answered: %" PRIu64 "\n", report->result->never_answered);
     if (report->result->stray > 0) {
         mmq_buffer_format(out, "answers to no request: %" PRIu64 "\n", report->result->stray);
     }
@@ -227,6 +239,8 @@ static void add_tally(mmq_buffer *out, const char *key, const mmq_tally *tally, 
         (double)tally->in_time / seconds, tally->rows, (double)tally->rows / seconds, tally->bytes,
         (double)tally->bytes / MB / seconds, tally->pages, (double)tally->pages / seconds);
     add_latency(out, "latency_ms", &tally->latency);
+    mmq_buffer_text(out, ", ");
+    add_latency(out, "refused_ms", &tally->refused);
     mmq_buffer_text(out, ", ");
     add_error_map(out, tally);
     mmq_buffer_text(out, "}");

@@ -60,6 +60,9 @@ void mmq_tally_add(mmq_tally *tally, const mmq_outcome *outcome, int64_t latency
     tally->pages += outcome->pages;
     if (!mmq_outcome_good(outcome)) {
         count_error(tally, outcome);
+        if (outcome->fault == MMQ_FAULT_NONE && outcome->status == 503) {
+            mmq_histogram_add(&tally->refused, latency_ns);
+        }
         return;
     }
     tally->good++;
@@ -82,6 +85,7 @@ void mmq_tally_merge(mmq_tally *into, const mmq_tally *from)
         into->statuses[i] += from->statuses[i];
     }
     mmq_histogram_merge(&into->latency, &from->latency);
+    mmq_histogram_merge(&into->refused, &from->refused);
 }
 
 uint64_t mmq_tally_errors(const mmq_tally *tally)

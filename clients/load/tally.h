@@ -61,6 +61,7 @@ typedef struct mmq_tally {
     uint64_t faults[MMQ_FAULTS];
     uint64_t statuses[MMQ_STATUS_MOST - MMQ_STATUS_LEAST + 1]; /* other than good ones' */
     mmq_histogram latency;                                     /* of good ones, nanoseconds */
+    mmq_histogram refused;                                     /* the same of answers 503 */
 } mmq_tally;
 
 void mmq_tally_add(mmq_tally *tally, const mmq_outcome *outcome, int64_t latency_ns,
