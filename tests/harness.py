@@ -64,8 +64,8 @@ class Program:
     `ready` holds the addresses of its ready line, e.g. ready["http"], ready["clients"].
     """
 
-    def __init__(self, *args, env=None, timeout=30, wait=True):
-        self.args = [PROGRAM, *map(str, args)]
+    def __init__(self, *args, env=None, timeout=30, wait=True, prefix=()):
+        self.args = [*map(str, prefix), PROGRAM, *map(str, args)]
         self.log = tempfile.NamedTemporaryFile(prefix="metricmq-log-", mode="w+b")
         self.process = subprocess.Popen(self.args, stdout=subprocess.PIPE, stderr=self.log,
                                         env={**os.environ, **(env or {})})
