@@ -34,7 +34,7 @@ class Proxy:
         self.random = random.Random(seed)
         self.passed = {UP: 0, DOWN: 0}  # bytes so far
         self.links = set()
-        self.trap = None  # (direction, bytes left, called)
+        self.trap = None  # [direction, bytes left, called, then reset]
         self.loop = _loop()
         self.server = self._run(asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024))
         self.endpoint = "tcp://127.0.0.1:%d" % self.server.sockets[0].getsockname()[1]
@@ -55,9 +55,13 @@ class Proxy:
                 assert hasattr(rules, name), name
                 setattr(rules, name, value)
 
+    def call_after(self, direction, count, called):
+        """Calls `called` in the proxy's thread when `count` more bytes have passed that way."""
+        self.trap = [direction, count, called, False]
+
     def cut_after(self, direction, count, called=lambda: None):
-        """Lets `count` more bytes pass that way, calls `called` in the proxy's thread and resets all."""
-        self.trap = [direction, count, called]
+        """As call_after, and then resets all connections."""
+        self.trap = [direction, count, called, True]
 
     def cut(self):
         """Resets every connection now."""
@@ -134,12 +138,7 @@ class Proxy:
         if self.trap and self.trap[0] == direction:
             self.trap[1] -= len(data)
             if self.trap[1] <= 0:
-                keep = len(data) + self.trap[1]
-                called, self.trap = self.trap[2], None
-                writer.write(data[:keep])
-                called()
-                await self._reset_all()
-                return
+                data = await self._spring(data, writer)
         self.passed[direction] += len(data)
         rate = self.rules[direction].bytes_per_s
         for piece in [data] if rate is None else [data[n:n + 1] for n in range(len(data))]:
@@ -147,6 +146,17 @@ class Proxy:
             await writer.drain()
             if rate is not None:
                 await asyncio.sleep(1 / rate)
+
+
+    async def _spring(self, data, writer):
+        """The trap's byte is among these: what is left of them to write."""
+        (_, over, called, reset), self.trap = self.trap, None
+        keep = len(data) + over
+        writer.write(data[:keep])
+        called()
+        if reset:
+            await self._reset_all()
+        return b"" if reset else data[keep:]
 
 
 _started = None

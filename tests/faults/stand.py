@@ -165,9 +165,9 @@ class Supervised:
 class Readers:
     """Streams of the client library, `in_flight` at once over one client, until `finish`."""
 
-    def __init__(self, endpoint, data, plan, in_flight, timeout_s=30, each=False):
-        arguments = ["--each"] * each + [endpoint, str(in_flight), str(timeout_s * 1000), str(data.write_plan(plan))]
-        self.process = subprocess.Popen([READERS, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    def __init__(self, endpoint, data, plan, in_flight, timeout_s=30, pause_ms=0, each=False):
+        arguments = ["--each"] * each + [endpoint, in_flight, timeout_s * 1000, pause_ms, data.write_plan(plan)]
+        self.process = subprocess.Popen([READERS, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)
         self.lines = []
         self.ends = []  # (begin, end) in seconds, with each

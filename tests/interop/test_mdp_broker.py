@@ -1,16 +1,14 @@
 """Stock MDP/0.2 peers and hostile bytes against `metricmq broker`."""
 import contextlib
 import random
-import socket
 import unittest
 
 import msgpack
 
 import harness
 import mdp
+import zmtp
 from harness import wait_until
-
-GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
 
 
 def error_of(frames):
@@ -43,10 +41,6 @@ class Broker(unittest.TestCase):
         parts = client.call(b"mmi.stats", b"")
         self.assertEqual(parts[0][0], b"200")
         return msgpack.unpackb(parts[0][1])
-
-    def raw(self, endpoint):
-        host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
-        return socket.create_connection((host, int(port)))
 
 
 class Stock(Broker):
@@ -197,11 +191,11 @@ class Hostile(Broker):
         seed = harness.seed()
         openings = [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"]
         openings += [seed.randbytes(seed.randrange(1, 3000)) for _ in range(40)]
-        openings += [GREETING[:n] for n in range(len(GREETING) + 1)]
+        openings += [zmtp.GREETING[:n] for n in range(len(zmtp.GREETING) + 1)]
         held = []
         for opening in openings:
             for endpoint in (self.clients, self.workers):
-                peer = self.raw(endpoint)
+                peer = zmtp.connect(endpoint)
                 with contextlib.suppress(OSError):
                     peer.sendall(opening)
                 held.append(peer)
@@ -211,12 +205,11 @@ class Hostile(Broker):
         self.served()
 
     def test_f18_frame_lengths_beyond_reason(self):
-        ready = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
         for length in (1 << 33, (1 << 63) - 1, (1 << 64) - 1, 32 << 20):
             for endpoint in (self.clients, self.workers):
-                with self.raw(endpoint) as peer:
+                with zmtp.connect(endpoint) as peer:
                     peer.settimeout(20)
-                    peer.sendall(GREETING + ready + b"\x02" + length.to_bytes(8, "big") + b"x")
+                    peer.sendall(zmtp.GREETING + zmtp.READY + b"\x02" + length.to_bytes(8, "big") + b"x")
                     with contextlib.suppress(ConnectionError):
                         while peer.recv(4096):
                             pass

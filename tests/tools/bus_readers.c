@@ -1,11 +1,12 @@
 /* Streams read by the client library, many at once over one client, each compared byte for byte
  * with what it must be:
  *
- *     bus_readers [--each] ENDPOINT IN_FLIGHT TIMEOUT_MS PLAN
+ *     bus_readers [--each] ENDPOINT IN_FLIGHT TIMEOUT_MS PAUSE_MS PLAN
  *
  * A line of the file PLAN is an entry: COUNT HEX MAX_BYTES PATH, the packed arguments of a query
  * (COUNT pairs), the page size (0: the default) and the file that holds the whole answer. Streams
- * take entries in turn until standard input ends; those under way are then read to their end.
+ * take entries in turn, PAUSE_MS after the one before, until standard input ends; those under way
+ * are then read to their end.
  *
  * Prints `bad ENTRY OFFSET` for bytes that are wrong or too many, `short ENTRY OFFSET` for an end
  * too early, `failed ENTRY STATUS SENTENCE`, with --each `end ENTRY BEGIN_NS END_NS` for each good
@@ -35,15 +36,15 @@ typedef struct plan_entry {
 typedef struct bus_reader {
     mmq_stream *stream; /* NULL: none under way */
     size_t entry;
-    size_t offset; /* bytes read so far */
-    int64_t begin_ns;
+    size_t offset;    /* bytes read so far */
+    int64_t begin_ns; /* of the stream; the next one does not begin before */
 } bus_reader;
 
 static plan_entry entries[ENTRIES_MAX];
 static size_t entry_count;
 static bus_reader readers[STREAMS_MAX];
 static bool each;
-static unsigned timeout_ms;
+static unsigned timeout_ms, pause_ms;
 static size_t next_entry;
 static uint64_t stream_count, byte_count, fault_count;
 static int64_t longest_ns;
@@ -157,6 +158,7 @@ static void end_stream(bus_reader *reader, mmq_err err, const mmq_why *why)
     stream_count++;
     longest_ns = now_ns - reader->begin_ns > longest_ns ? now_ns - reader->begin_ns : longest_ns;
     mmq_stream_destroy(&reader->stream);
+    reader->begin_ns = now_ns + pause_ms * MMQ_NS_PER_MS;
 }
 
 /* True if it took something. */
@@ -188,7 +190,7 @@ static bool take_turn(mmq_client *client, size_t in_flight, bool going)
     bool any = false, open = false;
     int64_t left_ns = mmq_client_step(client);
     for (size_t i = 0; i < in_flight; i++) {
-        if (readers[i].stream == NULL && going) {
+        if (readers[i].stream == NULL && going && readers[i].begin_ns <= mmq_now_ns()) {
             begin_stream(client, &readers[i]);
             any = true;
         }
@@ -225,14 +227,15 @@ static void clear(mmq_client **client)
 
 int main(int argc, char **argv)
 {
-    each = argc == 6 && strcmp(argv[1], "--each") == 0;
+    each = argc == 7 && strcmp(argv[1], "--each") == 0;
     argv += each;
-    if (argc - each != 5) {
-        die("usage: bus_readers [--each] ENDPOINT IN_FLIGHT TIMEOUT_MS PLAN");
+    if (argc - each != 6) {
+        die("usage: bus_readers [--each] ENDPOINT IN_FLIGHT TIMEOUT_MS PAUSE_MS PLAN");
     }
     size_t in_flight = strtoul(argv[2], NULL, 10);
     timeout_ms = (unsigned)strtoul(argv[3], NULL, 10);
-    read_plan(argv[4]);
+    pause_ms = (unsigned)strtoul(argv[4], NULL, 10);
+    read_plan(argv[5]);
     mmq_why why;
     mmq_client *client = mmq_client_new(argv[1], &why);
     if (client == NULL || in_flight == 0 || in_flight > STREAMS_MAX || entry_count == 0) {
