@@ -2,7 +2,7 @@
 import socket
 
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16) + b"\x00" + bytes(31)
-READY = b"\x04\x26\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
+READY = b"\x04\x29\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 MORE, LONG, COMMAND = 1, 2, 4
 
 
@@ -34,8 +34,10 @@ class Raw:
         self.socket = connect(endpoint, receive_buffer)
         self.socket.sendall(GREETING + READY)
         self.buffer = bytearray()
-        self.greeted = False
+        self.greeted = self.ready = False
         self.parts = []
+        while not self.ready:  # a message before that would be taken for a part of the handshake
+            self.read(256)
 
     def __enter__(self):
         return self
@@ -47,7 +49,7 @@ class Raw:
         self.socket.sendall(message(frames))
 
     def read(self, size=1 << 16):
-        """Reads some bytes; the whole messages that they complete. [] too when the peer has closed."""
+        """Reads some bytes; the whole messages that they complete. ConnectionError when the peer has closed."""
         data = self.socket.recv(size)
         if not data:
             raise ConnectionError("closed")
@@ -63,6 +65,7 @@ class Raw:
         while (whole := self._take_frame()) is not None:
             flags, data = whole
             if flags & COMMAND:
+                self.ready |= data.startswith(b"\x05READY")
                 if data.startswith(b"\x04PING"):
                     pong = b"\x04PONG" + data[7:]
                     self.socket.sendall(bytes([COMMAND, len(pong)]) + pong)

@@ -54,7 +54,9 @@ mmq_client *mmq_connect(const mmq_config *config, int *status)
         *status = mmq_usage("--connect: %s", why.text);
         return NULL;
     }
-    mmq_err err = ask_service(client, MMQ_SERVICE_QUERY, MMQ_PING_MS, &why);
+    int64_t timeout_ms = mmq_config_int(config, "timeout");
+    mmq_err err = ask_service(client, MMQ_SERVICE_QUERY,
+                              timeout_ms < MMQ_PING_MS ? (unsigned)timeout_ms : MMQ_PING_MS, &why);
     if (err && err != MMQ_ENOTFOUND) {
         *status = mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
         mmq_client_destroy(&client);

@@ -1,4 +1,5 @@
 """Workers that die, stand still, flood or take a request that kills them."""
+import contextlib
 import signal
 import threading
 import time
@@ -99,16 +100,17 @@ def read_answer(client, history, stream):
             return header["status"], cursor
 
 
-@case("F2", "SIGSTOP a query worker for 10 s at a random byte of its streams, then SIGCONT", quick=8, full=200, shard=50)
+@case("F2", "SIGSTOP a query worker for 10 s at a random byte of its streams, then SIGCONT", quick=8, full=200, shard=20)
 def worker_stands_still(trial):
-    """Its requests are redone by others; what it says afterwards reaches nobody; it registers anew."""
+    """Its requests are redone by others; what it says afterwards reaches nobody; it registers anew.
+
+    Two at once at most: a request that meets three that stand still ends in 500 (F30)."""
     data = Data(trial.folder, trial.random)
     with Stand(data, workers=1) as stand:
-        victims = [Sleeper(trial, stand) for _ in range(min(10, trial.runs))]
-        stand.wait_workers(1 + len(victims))
-        readers = stand.readers(data.long_plan(), 6, pause_ms=20)
-        stock = [stand.stock_reader(data.long_plan(), trial.random, patience=5, name=f"stock client {n}")
-                 for n in range(3)]
+        victims = [Sleeper(trial, stand) for _ in range(2)]
+        stand.wait_workers(3)
+        readers = stand.readers(data.long_plan(), 4, pause_ms=50)
+        stock = [stand.stock_reader(data.long_plan(), trial.random, patience=5)]
         left = trial.runs
         while left > 0:
             struck = victims[:left]
@@ -117,11 +119,7 @@ def worker_stands_still(trial):
                 victim.arm()
             for victim in struck:
                 harness.wait_until(victim.woken.is_set, 90 * SLOWER, "the random byte")
-            stand.wait_workers(1 + len(victims))
-        dropped = stand.dropped()
-        trial.count("late frames dropped", dropped["late"] + dropped["protocol"])
-        if dropped["late"] + dropped["protocol"] == 0:
-            raise Broken(f"no late frame was counted: {dropped}")
+            stand.wait_workers(3)
         finish(trial, readers, stock)
         for victim in victims:
             victim.check_registered_anew()
@@ -151,6 +149,61 @@ class Sleeper:
     def check_registered_anew(self):
         if len(self.worker.starts) != 1 or self.worker.log().count("msg=ready") < 2:
             raise Broken("a worker that stood still did not register anew:\n" + self.worker.log()[-2000:])
+
+
+@case("F2", "workers that answer 1 s after the broker has given them up", quick=10, full=50)
+def answer_comes_late(trial):
+    """Late frames are dropped and counted, and answered with DISCONNECT; the next request is unharmed."""
+    with Stand() as stand, mdp.Client(stand.clients) as client, contextlib.ExitStack() as stack:
+        sleepers = [stack.enter_context(stock_dealer(stand.worker_endpoint)) for _ in range(trial.runs)]
+        for number, sleeper in enumerate(sleepers):
+            sleeper.send_multipart([mdp.WORKER, mdp.READY, b"nap-%d" % number, b"4"])
+        stand.wait_workers(1, f"nap-{trial.runs - 1}")
+        for number in range(trial.runs):
+            client.send(b"nap-%d" % number, msgpack.packb({"id": number, "timeout": 20_000}))
+        tokens = [receive_request(sleeper) for sleeper in sleepers]
+        harness.wait_until(lambda: all(service["workers"] == 0 for service in stand.stats()["services"].values()),
+                           what="the broker to give them up")
+        for number in range(trial.runs):
+            stack.enter_context(mdp.Worker(stand.worker_endpoint, b"nap-%d" % number, answer_in_time))
+        for sleeper, token in zip(sleepers, tokens):
+            sleeper.send_multipart([mdp.WORKER, mdp.PARTIAL, token, b"", b"late"])
+            sleeper.send_multipart([mdp.WORKER, mdp.FINAL, token, b"", b"late"])
+        for _ in range(2):
+            check_in_time(client, trial.runs)
+            for number in range(trial.runs):
+                client.send(b"nap-%d" % number, msgpack.packb({"id": number}))
+        check_in_time(client, trial.runs)
+        for sleeper in sleepers:
+            while sleeper.poll(10_000) and sleeper.recv_multipart()[1] != mdp.DISCONNECT:
+                pass
+        dropped = stand.dropped()
+        trial.note(f"{dropped['late'] + dropped['protocol']} late frames dropped and counted")
+        if dropped["late"] + dropped["protocol"] != 2 * trial.runs:
+            raise Broken(f"2 frames of each of {trial.runs} workers came late: {dropped}")
+
+
+def receive_request(dealer):
+    """The token of the next REQUEST."""
+    while True:
+        frames = dealer.recv_multipart()
+        if frames[1] == mdp.REQUEST:
+            return frames[2]
+
+
+def answer_in_time(body):
+    yield [b"in time", body[0]]
+
+
+def check_in_time(client, count):
+    seen = set()
+    for _ in range(count):
+        command, _, frames = client.receive()
+        if command != mdp.FINAL_OF_CLIENT or frames[0] != b"in time":
+            raise Broken(f"{frames} came")
+        seen.add(msgpack.unpackb(frames[1])["id"])
+    if len(seen) != count:
+        raise Broken("an answer came twice")
 
 
 @case("F8", "a worker floods PARTIALs past any page")
