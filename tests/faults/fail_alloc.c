@@ -10,6 +10,8 @@
 
 #include <zmq.h>
 
+enum { SMALL_MAX = 33 }; /* libzmq 4.3.4: msg_t::max_vsm_size */
+
 static atomic_size_t calls, failing, failed; /* failing: the number of the call; 0: none */
 static atomic_bool failing_on;
 static _Thread_local bool spared;
@@ -26,6 +28,11 @@ void fail_alloc_arm(size_t nth, bool on)
 size_t fail_alloc_disarm(void)
 {
     atomic_store(&failing, 0);
+    return atomic_load(&failed);
+}
+
+size_t fail_alloc_failed(void)
+{
     return atomic_load(&failed);
 }
 
@@ -49,19 +56,18 @@ static bool fails(void)
     return true;
 }
 
-static size_t run_all(size_t stride, bool on, void (*scenario)(void))
+static size_t run_all(size_t stride, bool on, fail_alloc_scenario *scenario)
 {
     size_t runs = 0;
     for (size_t nth = 1;; nth += stride, runs++) {
-        fail_alloc_arm(nth, on);
-        scenario(); /* it may disarm, to look at what is left */
+        scenario(nth, on);
         if (fail_alloc_disarm() == 0) {
             return runs;
         }
     }
 }
 
-size_t fail_alloc_each(const char *name, size_t stride, void (*scenario)(void))
+size_t fail_alloc_each(const char *name, size_t stride, fail_alloc_scenario *scenario)
 {
     size_t runs = run_all(stride, false, scenario);
     runs += run_all(stride, true, scenario);
@@ -139,9 +145,10 @@ int __wrap_asprintf(char **out, const char *format, ...)
     return size;
 }
 
+/* Small messages live in the zmq_msg_t itself. */
 int __wrap_zmq_msg_init_size(zmq_msg_t *message, size_t size)
 {
-    return fails() ? -1 : __real_zmq_msg_init_size(message, size);
+    return size > SMALL_MAX && fails() ? -1 : __real_zmq_msg_init_size(message, size);
 }
 
 int __wrap_zmq_msg_init_data(zmq_msg_t *message, void *data, size_t size, zmq_free_fn *free_data,

@@ -14,12 +14,17 @@
 void fail_alloc_arm(size_t nth, bool on);
 /* None fails any more. Returns how many have failed since armed. */
 size_t fail_alloc_disarm(void);
+/* How many have failed since armed. */
+size_t fail_alloc_failed(void);
 /* Allocations of this thread never fail while it is set: the test's own. */
 void fail_alloc_spare(bool spare);
 
-/* Runs the scenario with the 1st, 1 + stride-th, ... allocation failing, once alone and once with
- * all after it, until none fails. Returns how many runs that took; prints them. */
-size_t fail_alloc_each(const char *name, size_t stride, void (*scenario)(void));
+/* Arms at the moment that it likes, and ends disarmed. */
+typedef void fail_alloc_scenario(size_t nth, bool on);
+
+/* Runs the scenario with nth = 1, 1 + stride, ..., once without and once with `on`, until none
+ * failed. Returns how many runs that took; prints them. */
+size_t fail_alloc_each(const char *name, size_t stride, fail_alloc_scenario *scenario);
 /* The stride of this run: METRICMQ_ALLOC_STRIDE, 1 if it is not set. */
 size_t fail_alloc_stride(void);
 

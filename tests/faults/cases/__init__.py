@@ -1,2 +1,3 @@
 """The cases, by what the fault strikes."""
-from cases import brokers, clients, clocks, crowds, ends, hostile, network, recovery, workers  # noqa: F401
+from cases import (brokers, clients, clocks, crowds, ends, hostile, memory, network,  # noqa: F401
+                   recovery, workers)
