@@ -170,17 +170,24 @@ class Readers:
         self.process = subprocess.Popen([READERS, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=subprocess.STDOUT, text=True)
         self.lines = []
+        self.in_flight = in_flight
         self.ends = []  # (begin, end) in seconds, with each
+        self.begun = {}  # with each: when the last stream that ended began, by reader
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
 
     def _read(self):
         for line in self.process.stdout:
             if line.startswith("end "):
-                _, _, begin, end = line.split()
+                _, reader, begin, end = line.split()
                 self.ends.append((int(begin) / 1e9, int(end) / 1e9))
+                self.begun[reader] = int(begin) / 1e9
             else:
                 self.lines.append(line)
+
+    def renewed(self, since):
+        """With each: True once no stream that began before is left."""
+        return len(self.begun) == self.in_flight and min(self.begun.values()) > since
 
     def finish(self, timeout=120):
         """(streams, longest in seconds): all that were begun ended whole."""
@@ -212,7 +219,7 @@ class StockReader(threading.Thread):
         self.plan, self.random, self.patience = plan, random, patience
         self.history = History(name)
         self.streams = self.tries = 0
-        self.longest = 0.0
+        self.longest = self.last_begun = 0.0
         self.stopping = threading.Event()
         self.error = None
         self.start()
@@ -226,6 +233,10 @@ class StockReader(threading.Thread):
         finally:
             self.client.socket.close()
 
+    def renewed(self, since):
+        """True once a whole stream was read that began later."""
+        return self.error is not None or self.last_begun > since
+
     def _read(self, entry):
         begun = time.monotonic()
         stream, cursor, whole = Stream(self.name, entry.wanted), None, False
@@ -236,6 +247,7 @@ class StockReader(threading.Thread):
                 raise Broken(f"{self.name}: a stream hangs")
         stream.end()
         self.streams += 1
+        self.last_begun = begun
 
     def _page(self, body, cursor, stream):
         """(cursor to go on from, True if the stream is whole)."""

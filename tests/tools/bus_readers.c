@@ -9,7 +9,7 @@
  * are then read to their end.
  *
  * Prints `bad ENTRY OFFSET` for bytes that are wrong or too many, `short ENTRY OFFSET` for an end
- * too early, `failed ENTRY STATUS SENTENCE`, with --each `end ENTRY BEGIN_NS END_NS` for each good
+ * too early, `failed ENTRY STATUS SENTENCE`, with --each `end READER BEGIN_NS END_NS` for each good
  * one, and last `streams N bytes B longest_ms M`. Exit status 1 if one was not good. */
 #include <inttypes.h>
 #include <poll.h>
@@ -152,7 +152,7 @@ static void end_stream(bus_reader *reader, mmq_err err, const mmq_why *why)
         printf("short %zu %zu\n", reader->entry, reader->offset);
         fault_count++;
     } else if (each) {
-        printf("end %zu %" PRId64 " %" PRId64 "\n", reader->entry, reader->begin_ns, now_ns);
+        printf("end %td %" PRId64 " %" PRId64 "\n", reader - readers, reader->begin_ns, now_ns);
         fflush(stdout);
     }
     stream_count++;

@@ -83,8 +83,6 @@ class SlowReader:
                 self.streams[header["id"]].add(data)
             if final:
                 self.left.discard(header["id"])
-                if header["status"] == 200 and self.streams[header["id"]].offset < MIB - 100:
-                    raise Broken(f"a page of {self.streams[header['id']].offset} bytes")
 
     def read_all(self):
         while self.left:

@@ -19,20 +19,25 @@ STREAM_BYTES = 1_200_000  # of the longest streams, about: how far into one a cu
 
 @case("F1", "kill -9 a query worker at a random byte of its streams", quick=20, full=200, shard=50)
 def worker_is_killed(trial):
-    """No stream loses, doubles or mixes up a row: with another worker there, or none but itself, restarted."""
+    """No stream loses, doubles or mixes up a row: with another worker there, or none but itself, restarted.
+
+    The next kill waits until no stream from before the last one is left: three make a request a 500 (F30)."""
     data = Data(trial.folder, trial.random)
     with Stand(data) as stand, Proxy(stand.worker_endpoint, trial.random.random()) as proxy:
         victim = stand.add_worker(proxy.endpoint)
         if trial.index % 2 == 0:
             stand.add_worker()
-        readers = stand.readers(data.long_plan(), 4)
+        readers = stand.readers(data.long_plan(), 4, each=True)
         stock = [stand.stock_reader(data.long_plan(), trial.random, name=f"stock client {n}") for n in range(2)]
         for point in range(trial.runs):
             struck = threading.Event()
             proxy.cut_after(UP, trial.random.randrange(1, STREAM_BYTES),
                             lambda: (victim.signal(signal.SIGKILL), struck.set()))
             harness.wait_until(struck.is_set, 60 * SLOWER, "the random byte")
+            killed = time.monotonic()
             victim.wait_start(point + 2)
+            for users in (readers, *stock):
+                harness.wait_until(lambda: users.renewed(killed), 60 * SLOWER, "streams to end")
         finish(trial, readers, stock)
 
 
