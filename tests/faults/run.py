@@ -87,8 +87,9 @@ def start_shard(options, case, index, runs):
         return {"runs": runs, "samples": {}, "sums": {}, "notes": [], **result}
 
 
-def merge(case, shards):
+def merge(case, shards, quick):
     """One result of a case's shards."""
+    title = case.title if quick else re.sub(r" \(quick: .*?\)", "", case.title)
     states = {shard["state"] for shard in shards}
     state = "failed" if "failed" in states else "not built" if "not built" in states else "passed"
     samples, sums = {}, {}
@@ -100,7 +101,7 @@ def merge(case, shards):
     observed = [f"{name} p50 {statistics.median(values):.3g} max {max(values):.3g}" for name, values in samples.items()]
     observed += [f"{value:g} {name}" for name, value in sums.items()]
     observed += dict.fromkeys(note for shard in shards for note in shard["notes"])
-    return {"codes": case.codes, "name": case.name, "title": case.title, "state": state,
+    return {"codes": case.codes, "name": case.name, "title": title, "state": state,
             "runs": sum(shard["runs"] for shard in shards), "observed": observed,
             "errors": [shard["error"] for shard in shards if shard.get("error")],
             "seconds": round(max(shard["seconds"] for shard in shards), 1)}
@@ -132,11 +133,11 @@ def run_all(options, chosen):
                                for index, runs in enumerate(case.shards(options.quick))] for case in together}
         for case in together:
             shards = [future.result() for future in futures[case.name]]
-            results[case.name] = merge(case, shards)
+            results[case.name] = merge(case, shards, options.quick)
             show(results[case.name], shards)
     for case in (case for case in chosen if case.alone):
         shards = [start_shard(options, case, index, runs) for index, runs in enumerate(case.shards(options.quick))]
-        results[case.name] = merge(case, shards)
+        results[case.name] = merge(case, shards, options.quick)
         show(results[case.name], shards)
     return list(results.values())
 
