@@ -13,7 +13,7 @@ from history import Broken
 from stand import SLOWER, Data, Stand, Supervised
 from cases.workers import finish
 
-READY_AGAIN_S = 2.0 * SLOWER
+READY_AGAIN_S = 2.0 * SLOWER  # measured alone; beside other cases every step waits for a CPU
 
 
 def check_not_restarted(workers):
@@ -24,26 +24,37 @@ def check_not_restarted(workers):
 
 @case("F3", "kill -9 the broker with 200 requests in flight", quick=20, full=200, shard=50)
 def broker_is_killed(trial):
-    """Clients retry, workers are READY in under 2 s after its return, nothing else needs a restart."""
+    """Clients retry, workers are READY again by themselves, nothing else needs a restart."""
     data = Data(trial.folder, trial.random)
     with Stand(data, workers=2) as stand:
-        many = stand.readers(data.short_plan(), 200, pause_ms=5)
         readers = stand.readers(data.long_plan(), 3)
         stock = [stand.stock_reader(data.long_plan(), trial.random, name=f"stock client {n}") for n in range(2)]
-        for point in range(trial.runs):
-            trial.moment(0.05, 0.4)
-            stand.broker.kill()
-            returned = stand.broker.wait_start(point + 2)
-            stand.wait_workers(2)
-            took = time.monotonic() - returned
-            trial.sample("READY again, s", took)
-            if took > READY_AGAIN_S:
-                raise Broken(f"the workers were READY {took:.2f} s after the broker's return")
-        check_not_restarted(stand.workers)
-        streams, longest = many.finish()
-        trial.count("small queries", streams)
-        trial.sample("longest of them, s", longest)
+        kill_broker_under_load(trial, stand, data, 5 * READY_AGAIN_S)
         finish(trial, readers, stock)
+
+
+@case("F3", "the same alone: workers are READY again in under 2 s", quick=5, full=40, alone=True)
+def broker_comes_back(trial):
+    data = Data(trial.folder, trial.random, rows=2000)
+    with Stand(data, workers=2) as stand:
+        kill_broker_under_load(trial, stand, data, READY_AGAIN_S)
+
+
+def kill_broker_under_load(trial, stand, data, most_s):
+    many = stand.readers(data.short_plan(), 200, pause_ms=5)
+    for point in range(trial.runs):
+        trial.moment(0.05, 0.4)
+        stand.broker.kill()
+        returned = stand.broker.wait_start(point + 2)
+        stand.wait_workers(2)
+        took = time.monotonic() - returned
+        trial.sample("READY again, s", took)
+        if took > most_s:
+            raise Broken(f"the workers were READY {took:.2f} s after the broker's return")
+    check_not_restarted(stand.workers)
+    streams, longest = many.finish()
+    trial.count("small queries", streams)
+    trial.sample("longest of them, s", longest)
 
 
 class HttpUser(threading.Thread):
