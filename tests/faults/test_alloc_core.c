@@ -10,25 +10,16 @@ static fake_bus *bus;
 static unsigned finals[IDS_MAX]; /* by id */
 static int asked;                /* ids 0..asked-1 */
 
-void __real_mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns);
-void __real_mmq_core_from_worker(mmq_core *core, mmq_message *message, int64_t now_ns);
+void __real_mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns);
 int64_t __real_mmq_core_tick(mmq_core *core, int64_t now_ns);
-void __wrap_mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns);
-void __wrap_mmq_core_from_worker(mmq_core *core, mmq_message *message, int64_t now_ns);
+void __wrap_mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns);
 int64_t __wrap_mmq_core_tick(mmq_core *core, int64_t now_ns);
 
 /* Allocations fail in the core only, not in what the test does around it. */
-void __wrap_mmq_core_from_client(mmq_core *core, mmq_message *message, int64_t now_ns)
+void __wrap_mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns)
 {
     fail_alloc_spare(false);
-    __real_mmq_core_from_client(core, message, now_ns);
-    fail_alloc_spare(true);
-}
-
-void __wrap_mmq_core_from_worker(mmq_core *core, mmq_message *message, int64_t now_ns)
-{
-    fail_alloc_spare(false);
-    __real_mmq_core_from_worker(core, message, now_ns);
+    __real_mmq_core_receive(core, side, message, now_ns);
     fail_alloc_spare(true);
 }
 
@@ -82,7 +73,7 @@ static void answer_request(const mmq_message *request, mmq_worker_command comman
                                                  : mmq_header_partial(&frame, &header),
                      MMQ_OK);
     assert_int_equal(mmq_message_append(&message, &frame), MMQ_OK);
-    mmq_core_from_worker(bus->core, &message, bus->now_ns);
+    mmq_core_receive(bus->core, MMQ_SIDE_WORKERS, &message, bus->now_ns);
 }
 
 static bool is_request(const mmq_message *message)
@@ -134,11 +125,13 @@ static void lose_workers(void)
     let_workers_answer(false);
     worker_ready(bus, "w2", "s", 0);
     bus_fault(bus, "w1", MMQ_EUNREACHABLE);
+    mmq_core_suspect(bus->core, bus->now_ns);
     bus_pass(bus, 1500);
     worker_says(bus, "w3", MMQ_WORKER_HEARTBEAT);
     client_sends(bus, "c3", "mmi.stats", "", 0);
     client_sends(bus, "c3", "mmi.service", "s", 1);
     let_workers_answer(true);
+    mmq_core_lose(bus->core, MMQ_SIDE_WORKERS, bus->now_ns);
     bus_pass(bus, 5000);
     let_workers_answer(true);
 }
