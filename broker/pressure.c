@@ -11,10 +11,8 @@
 
 #include "lib/clock.h"
 
-#define LOOK_NS MMQ_NS_PER_S
-#define SETTLE_NS                                                                                  \
-    (2 * MMQ_NS_PER_S) /* libzmq frees what a closed socket held in the background                 \
-                        */
+#define LOOK_NS   (100 * MMQ_NS_PER_MS) /* a fast stranger grows us by 100 MB meanwhile */
+#define SETTLE_NS (2 * MMQ_NS_PER_S)
 
 enum { RESERVE_MAX = 64 }; /* descriptors kept for files, and for what we open ourselves */
 
@@ -61,7 +59,7 @@ void mmq_pressure_init(mmq_pressure *pressure, size_t stray_max, int64_t now_ns)
     pressure->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     raise_limit(pressure);
     count_descriptors(pressure);
-    pressure->memory = pressure->base = read_memory(pressure);
+    pressure->memory = pressure->base = pressure->base_least = read_memory(pressure);
 }
 
 void mmq_pressure_clear(mmq_pressure *pressure)
@@ -71,14 +69,42 @@ void mmq_pressure_clear(mmq_pressure *pressure)
     }
 }
 
-mmq_relief mmq_pressure_judge(mmq_pressure *pressure, size_t memory, size_t accounted)
+static bool is_over(const mmq_pressure *pressure, size_t memory, size_t accounted)
 {
-    size_t known = pressure->base + accounted;
-    if (memory <= known + pressure->stray_max) {
+    return memory > pressure->base + accounted + pressure->stray_max;
+}
+
+/* Memory that somebody else had is theirs no longer. */
+static void lower_base(mmq_pressure *pressure, size_t memory, size_t accounted)
+{
+    size_t base = memory > accounted ? memory - accounted : 0;
+    base = base > pressure->base_least ? base : pressure->base_least;
+    pressure->base = base < pressure->base ? base : pressure->base;
+}
+
+static mmq_relief try_relief(mmq_pressure *pressure, mmq_relief relief, size_t memory,
+                             int64_t now_ns)
+{
+    pressure->tried = relief;
+    pressure->tried_at = memory;
+    pressure->settle_ns = now_ns + SETTLE_NS;
+    return relief;
+}
+
+mmq_relief mmq_pressure_judge(mmq_pressure *pressure, size_t memory, size_t accounted,
+                              int64_t now_ns)
+{
+    bool settling = pressure->tried != MMQ_RELIEF_NONE && now_ns < pressure->settle_ns;
+    bool grows = memory > pressure->tried_at + pressure->stray_max;
+    if (!is_over(pressure, memory, accounted)) {
         pressure->tried = MMQ_RELIEF_NONE;
-    } else if (pressure->tried < MMQ_RELIEF_WORKERS) {
-        pressure->tried++;
-        return pressure->tried;
+        lower_base(pressure, memory, accounted);
+    } else if (settling && !grows) {
+        return MMQ_RELIEF_NONE;
+    } else if (pressure->tried != MMQ_RELIEF_CLIENTS && (settling || !pressure->tried)) {
+        return try_relief(pressure, MMQ_RELIEF_CLIENTS, memory, now_ns);
+    } else if (pressure->tried == MMQ_RELIEF_CLIENTS) {
+        return try_relief(pressure, MMQ_RELIEF_WORKERS, memory, now_ns);
     } else {
         pressure->base = memory - accounted;
         pressure->tried = MMQ_RELIEF_NONE;
@@ -92,13 +118,13 @@ mmq_relief mmq_pressure_look(mmq_pressure *pressure, size_t accounted, int64_t n
     if (now_ns < pressure->due_ns) {
         return MMQ_RELIEF_NONE;
     }
-    if (pressure->tried != MMQ_RELIEF_NONE) {
-        malloc_trim(0); /* what was freed is not resident any more */
-    }
+    pressure->due_ns = now_ns + LOOK_NS;
     pressure->memory = read_memory(pressure);
-    mmq_relief relief = mmq_pressure_judge(pressure, pressure->memory, accounted);
-    pressure->due_ns = now_ns + (relief == MMQ_RELIEF_NONE ? LOOK_NS : SETTLE_NS);
-    return relief;
+    if (is_over(pressure, pressure->memory, accounted)) {
+        malloc_trim(0); /* what was freed is not resident any more */
+        pressure->memory = read_memory(pressure);
+    }
+    return mmq_pressure_judge(pressure, pressure->memory, accounted, now_ns);
 }
 
 bool mmq_pressure_scarce(const mmq_pressure *pressure, bool scarce_now)

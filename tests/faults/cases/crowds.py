@@ -56,6 +56,8 @@ def idle_crowd(trial):
                 check_descriptors(stand, count // 2)
                 trial.note(f"{count} {name} in {time.monotonic() - began:.1f} s")
         trial.note(f"the broker grew by {(stand.broker.program.rss() - start) / MIB:.0f} MiB")
+        if "all connections are cut" in stand.broker.log():
+            raise Broken("the crowd's memory was taken for a stranger's")
         streams, longest = readers.finish()
         trial.count("streams beside them", streams)
         trial.sample("longest, s", longest)
@@ -74,7 +76,6 @@ def descriptors_run_out(trial):
         for round in range(1, 4):
             crowd = [quiet_stranger(stand.clients) for _ in range(400)]
             wait_log(stand, "descriptors run out", round)
-            trial.sample("descriptors in use", stand.broker.program.descriptors())
             full = time.monotonic()
             harness.wait_until(lambda: readers.renewed(full), 20 * SLOWER, "established streams to go on")
             for stranger in crowd:
