@@ -14,6 +14,7 @@
 #define LOOK_NS   (100 * MMQ_NS_PER_MS) /* a fast stranger grows us by 100 MB meanwhile */
 #define SETTLE_NS (2 * MMQ_NS_PER_S)
 
+enum { FADE_SHARE = 128 }; /* of what is known, a look takes that share away: half in 9 s */
 enum { RESERVE_MAX = 64 }; /* descriptors kept for files, and for what we open ourselves */
 
 static void raise_limit(mmq_pressure *pressure)
@@ -69,9 +70,15 @@ void mmq_pressure_clear(mmq_pressure *pressure)
     }
 }
 
-static bool is_over(const mmq_pressure *pressure, size_t memory, size_t accounted)
+static size_t known_bytes(const mmq_pressure *pressure, size_t accounted)
 {
-    return memory > pressure->base + accounted + pressure->stray_max;
+    size_t faded = pressure->known - pressure->known / FADE_SHARE;
+    return accounted > faded ? accounted : faded;
+}
+
+static bool is_over(const mmq_pressure *pressure, size_t memory, size_t known)
+{
+    return memory > pressure->base + known + pressure->stray_max;
 }
 
 /* Memory that somebody else had is theirs no longer. */
@@ -96,17 +103,18 @@ mmq_relief mmq_pressure_judge(mmq_pressure *pressure, size_t memory, size_t acco
 {
     bool settling = pressure->tried != MMQ_RELIEF_NONE && now_ns < pressure->settle_ns;
     bool grows = memory > pressure->tried_at + pressure->stray_max;
-    if (!is_over(pressure, memory, accounted)) {
+    pressure->known = known_bytes(pressure, accounted);
+    if (!is_over(pressure, memory, pressure->known)) {
         pressure->tried = MMQ_RELIEF_NONE;
         lower_base(pressure, memory, accounted);
     } else if (settling && !grows) {
         return MMQ_RELIEF_NONE;
-    } else if (pressure->tried != MMQ_RELIEF_CLIENTS && (settling || !pressure->tried)) {
-        return try_relief(pressure, MMQ_RELIEF_CLIENTS, memory, now_ns);
     } else if (pressure->tried == MMQ_RELIEF_CLIENTS) {
         return try_relief(pressure, MMQ_RELIEF_WORKERS, memory, now_ns);
+    } else if (pressure->tried == MMQ_RELIEF_NONE || settling) {
+        return try_relief(pressure, MMQ_RELIEF_CLIENTS, memory, now_ns);
     } else {
-        pressure->base = memory - accounted;
+        pressure->base = memory - pressure->known;
         pressure->tried = MMQ_RELIEF_NONE;
     }
     return MMQ_RELIEF_NONE;
@@ -120,7 +128,7 @@ mmq_relief mmq_pressure_look(mmq_pressure *pressure, size_t accounted, int64_t n
     }
     pressure->due_ns = now_ns + LOOK_NS;
     pressure->memory = read_memory(pressure);
-    if (is_over(pressure, pressure->memory, accounted)) {
+    if (is_over(pressure, pressure->memory, known_bytes(pressure, accounted))) {
         malloc_trim(0); /* what was freed is not resident any more */
         pressure->memory = read_memory(pressure);
     }

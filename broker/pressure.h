@@ -4,7 +4,8 @@
  * process's memory. So memory that is neither accounted for nor was there before is stray: past a
  * bound, the router that strangers reach is opened anew, then the workers'. What stays even then is
  * somebody else's, and counts as theirs while it stays. What a closed router held is freed in the
- * background, so for a while only memory that grows further counts. */
+ * background, so for a while only memory that grows further counts. Likewise connections that end
+ * are accounted for a while longer. */
 #ifndef MMQ_BROKER_PRESSURE_H
 #define MMQ_BROKER_PRESSURE_H
 
@@ -22,6 +23,7 @@ typedef struct mmq_pressure {
     size_t stray_max;      /* bytes */
     size_t base;           /* bytes that are neither accounted for nor stray */
     size_t base_least;     /* what it was at the start */
+    size_t known;          /* bytes accounted for; what is given back leaves this slowly */
     mmq_relief tried;      /* since memory last was as it should be */
     size_t tried_at;       /* bytes that were resident then */
     int64_t settle_ns;     /* until then what was tried may still take effect */

@@ -28,6 +28,8 @@ static bool start_house(void)
                                      .bind_workers = "tcp://127.0.0.1:*",
                                      .queue_max = 100,
                                      .queue_bytes_max = 1 << 20,
+                                     .stray_bytes_max = 1 << 30,
+                                     .local = true,
                                      .drain_ms = 100};
     const mmq_worker_settings worker = {.endpoint = MMQ_INPROC_WORKERS,
                                         .store = world_url,

@@ -59,6 +59,18 @@ static void test_memory_that_stays_is_somebody_elses(void **state)
     expect_relief(&pressure, 165, 4 * LATER, MMQ_RELIEF_CLIENTS);
 }
 
+static void test_f19_what_ends_is_accounted_for_a_while(void **state)
+{
+    (void)state;
+    mmq_pressure pressure = {.stray_max = 64 * MIB, .base = 20 * MIB, .base_least = 20 * MIB};
+    assert_int_equal(mmq_pressure_judge(&pressure, 300 * MIB, 600 * MIB, 0), MMQ_RELIEF_NONE);
+    expect_relief(&pressure, 300, 0, MMQ_RELIEF_NONE);
+    for (int i = 0; i < 1000; i++) {
+        expect_relief(&pressure, 30, LATER, MMQ_RELIEF_NONE);
+    }
+    expect_relief(&pressure, 100, LATER, MMQ_RELIEF_CLIENTS);
+}
+
 static void test_memory_that_went_is_nobodys(void **state)
 {
     (void)state;
@@ -99,6 +111,7 @@ int main(void)
         cmocka_unit_test(test_f16_clients_go_first),
         cmocka_unit_test(test_f16_what_was_cut_is_freed_in_the_background),
         cmocka_unit_test(test_memory_that_stays_is_somebody_elses),
+        cmocka_unit_test(test_f19_what_ends_is_accounted_for_a_while),
         cmocka_unit_test(test_memory_that_went_is_nobodys),
         cmocka_unit_test(test_f19_descriptors_run_out_and_come_back),
         cmocka_unit_test(test_the_process_is_measured),
