@@ -18,12 +18,13 @@ class NotBuilt(Exception):
 
 
 class Case:
-    def __init__(self, codes, title, body, quick, full, shard, alone):
+    def __init__(self, codes, title, body, quick, full, shard, alone, long):
         self.codes, self.title, self.body = codes.split(), title, body
         self.name = body.__name__
         self.quick, self.full = quick, full
         self.shard = shard
         self.alone = alone  # measures time: nothing else runs beside it
+        self.long = long  # begins before others, since the whole set waits for it
 
     def runs(self, quick):
         return self.quick if quick else self.full
@@ -37,10 +38,10 @@ class Case:
         return shards
 
 
-def case(codes, title, quick=1, full=1, shard=None, alone=False):
+def case(codes, title, quick=1, full=1, shard=None, alone=False, long=False):
     def add(body):
         assert body.__name__ not in CASES, body.__name__
-        CASES[body.__name__] = Case(codes, title, body, quick, full, shard, alone)
+        CASES[body.__name__] = Case(codes, title, body, quick, full, shard, alone, long)
         return body
     return add
 

@@ -127,7 +127,7 @@ def run_all(options, chosen):
     """Results of all cases: those that measure time one by one after the others, longest first."""
     results = {}
     together = [case for case in chosen if not case.alone]
-    together.sort(key=lambda case: -len(case.shards(options.quick)))
+    together.sort(key=lambda case: (not case.long, -len(case.shards(options.quick))))
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         futures = {case.name: [pool.submit(start_shard, options, case, index, runs)
                                for index, runs in enumerate(case.shards(options.quick))] for case in together}

@@ -86,7 +86,7 @@ class HttpUser(threading.Thread):
     abandon = finish
 
 
-@case("F4", "the broker restarted under load, one restart each 1.2 s", quick=10, full=50)
+@case("F4", "the broker restarted under load, one restart each 1.2 s", quick=10, full=50, long=True)
 def broker_is_restarted_often(trial):
     """No errors 3 s after the last; descriptors and memory of workers and adapter do not grow."""
     data = Data(trial.folder, trial.random)

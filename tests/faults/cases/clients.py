@@ -20,7 +20,7 @@ from stand import SLOWER, Data, Stand
 MIB = 1 << 20
 
 
-@case("F5", "kill -9 a client in the middle of a stream of 10 M rows (quick: 200,000)", quick=5, full=40)
+@case("F5", "kill -9 a client in the middle of a stream of 10 M rows (quick: 200,000)", quick=5, full=40, long=True)
 def client_is_killed(trial):
     """At most a page more is read for it; the broker's memory does not grow."""
     metrics = 20 if trial.quick else 100

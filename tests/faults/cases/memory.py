@@ -25,7 +25,7 @@ def allocation_fails_in_the_core(trial):
     run_program(trial, "test_alloc_core", 1)
 
 
-@case("F29", "the same in all roles at once, while they start and while they work (sanitizers: every 5th n)", quick=0)
+@case("F29", "the same in all roles at once, while they start and while they work (sanitizers: every 5th n)", quick=0, long=True)
 def allocation_fails_in_the_house(trial):
     """Refused or gone on; store and spool hold whole things only, and all works again with memory back."""
     run_program(trial, "test_alloc_house", 5 if harness.SLOW else 1)
