@@ -21,6 +21,8 @@ PROGRAM = os.environ.get("METRICMQ_PROGRAM", "metricmq")
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
 NAB = SOURCE.parent / "shared" / "nab"
 SLOW = "asan" in PROGRAM or "tsan" in PROGRAM  # sanitizers cost a factor
+if SLOW:  # and keep memory that was freed, which a broker would take for a stranger's
+    os.environ.setdefault("METRICMQ_STRAY_MEMORY", "4G")
 REPORT = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|CHECK failed")
 # A loopback address that no other test has: a port that is free for a moment, because a broker of ours is away,
 # is nobody else's.

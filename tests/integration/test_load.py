@@ -38,8 +38,6 @@ class Broker(harness.Case):
         self.ends = ["--connect", self.broker.ready["clients"], "--connect-workers", self.broker.ready["workers"]]
 
     def start(self, clients=harness.LOCAL, workers=harness.LOCAL, *args):
-        if harness.SLOW:  # sanitizers keep freed memory, which the broker would think a stranger's
-            args += "--stray-memory", "4G"
         self.broker = harness.Program("broker", "--bind", clients, "--bind-workers", workers, *args)
 
     def echo(self, *args, **options):
