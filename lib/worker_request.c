@@ -203,6 +203,10 @@ void mmq_request_final(mmq_request **request_p, const mmq_final *final, mmq_fram
         /* a note alone fits into its frame without memory of its own */
         CHECK(mmq_note_send(thread, (mmq_note){MMQ_NOTE_LOST, request->origin}, NULL));
     }
+    if (payload != NULL) { /* it may still be there, if there was no memory to send it */
+        mmq_frame_close(payload);
+        mmq_frame_init(payload);
+    }
     thread->open--;
     mmq_request_destroy(request_p);
 }

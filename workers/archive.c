@@ -36,12 +36,16 @@ struct build {
     mmq_checksum *checksum;
     int64_t size_bytes; /* written to fd */
     int64_t entry_left; /* bytes that the open entry still wants */
-    mmq_err err;        /* of the first write to fd that failed, for good */
+    mmq_err err;        /* of the first write to fd that failed; nothing is written after it */
+    bool abandoned;     /* the archive only has to be freed */
     mmq_why *why;
 };
 
 /* ---- libarchive ------------------------------------------------------------------------- */
 
+/* libarchive 3.6 does not free its compressor if a write fails while it works on an entry, nor
+ * after archive_write_fail. So it does not hear of a failure, but we do after each step; only when
+ * all is over, writes fail, or it would fill up the entry that was begun. */
 static la_ssize_t write_block(struct archive *archive, void *context, const void *data, size_t size)
 {
     struct build *build = context;
@@ -52,19 +56,21 @@ static la_ssize_t write_block(struct archive *archive, void *context, const void
     if (build->err == MMQ_OK) {
         build->err = mmq_fd_write(build->fd, data, size, file_name, build->why);
     }
-    if (build->err != MMQ_OK) {
+    if (build->abandoned) {
         archive_set_error(archive, EIO, "not written");
         return -1;
     }
-    mmq_checksum_add(build->checksum, data, size);
-    build->size_bytes = total;
+    if (build->err == MMQ_OK) {
+        mmq_checksum_add(build->checksum, data, size);
+        build->size_bytes = total;
+    }
     return (la_ssize_t)size;
 }
 
-/* libarchive's error, or the one of our own write underneath it. */
-static mmq_err fail_archive(struct build *build, const char *step)
+/* The error of a write underneath libarchive, or else its own if the step went wrong. */
+static mmq_err check_step(struct build *build, bool done, const char *step)
 {
-    if (build->err != MMQ_OK) {
+    if (done || build->err != MMQ_OK) {
         return build->err;
     }
     const char *text = archive_error_string(build->archive);
@@ -75,16 +81,14 @@ static mmq_err fail_archive(struct build *build, const char *step)
 static mmq_err open_archive(struct build *build)
 {
     struct archive *archive = build->archive;
-    if (archive_write_set_format_pax_restricted(archive) != ARCHIVE_OK ||
-        archive_write_add_filter_gzip(archive) != ARCHIVE_OK ||
-        archive_write_set_options(archive, "gzip:!timestamp,gzip:compression-level=6") !=
-            ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(archive, BLOCK_BYTES) != ARCHIVE_OK ||
-        archive_write_set_bytes_in_last_block(archive, 1) != ARCHIVE_OK ||
-        archive_write_open(archive, build, NULL, write_block, NULL) != ARCHIVE_OK) {
-        return fail_archive(build, "begin");
-    }
-    return MMQ_OK;
+    static const char options[] = "gzip:!timestamp,gzip:compression-level=6";
+    bool done = archive_write_set_format_pax_restricted(archive) == ARCHIVE_OK &&
+                archive_write_add_filter_gzip(archive) == ARCHIVE_OK &&
+                archive_write_set_options(archive, options) == ARCHIVE_OK &&
+                archive_write_set_bytes_per_block(archive, BLOCK_BYTES) == ARCHIVE_OK &&
+                archive_write_set_bytes_in_last_block(archive, 1) == ARCHIVE_OK &&
+                archive_write_open(archive, build, NULL, write_block, NULL) == ARCHIVE_OK;
+    return check_step(build, done, "begin");
 }
 
 static mmq_err begin_entry(struct build *build, const char *name, int64_t size_bytes)
@@ -103,7 +107,7 @@ static mmq_err begin_entry(struct build *build, const char *name, int64_t size_b
     const int status = archive_write_header(build->archive, entry);
     archive_entry_free(entry);
     build->entry_left = size_bytes;
-    return status == ARCHIVE_OK ? MMQ_OK : fail_archive(build, "begin an entry of");
+    return check_step(build, status == ARCHIVE_OK, "begin an entry of");
 }
 
 static mmq_err add_data(void *context, const void *data, size_t size, mmq_why *why)
@@ -113,9 +117,8 @@ static mmq_err add_data(void *context, const void *data, size_t size, mmq_why *w
         return mmq_fail(why, MMQ_EIO, "an entry of the archive is longer than it was counted");
     }
     build->entry_left -= (int64_t)size;
-    return archive_write_data(build->archive, data, size) == (la_ssize_t)size
-               ? MMQ_OK
-               : fail_archive(build, "write");
+    const la_ssize_t written = archive_write_data(build->archive, data, size);
+    return check_step(build, written == (la_ssize_t)size, "write");
 }
 
 static mmq_err end_entry(struct build *build)
@@ -124,9 +127,8 @@ static mmq_err end_entry(struct build *build)
         return mmq_fail(build->why, MMQ_EIO,
                         "an entry of the archive is shorter than it was counted");
     }
-    return archive_write_finish_entry(build->archive) == ARCHIVE_OK
-               ? MMQ_OK
-               : fail_archive(build, "end an entry of");
+    const int status = archive_write_finish_entry(build->archive);
+    return check_step(build, status == ARCHIVE_OK, "end an entry of");
 }
 
 /* ---- metric.json ------------------------------------------------------------------------ */
@@ -269,8 +271,8 @@ static mmq_err write_entries(struct build *build)
         err = write_csv(build, &metric.head);
     }
     mmq_metric_clear(&metric);
-    if (err == MMQ_OK && archive_write_close(build->archive) != ARCHIVE_OK) {
-        err = fail_archive(build, "end");
+    if (err == MMQ_OK) {
+        err = check_step(build, archive_write_close(build->archive) == ARCHIVE_OK, "end");
     }
     return err;
 }
@@ -283,9 +285,7 @@ static mmq_err write_archive(struct build *build)
         err = write_entries(build);
         mmq_store_end_read(build->order->store);
     }
-    if (err != MMQ_OK) {
-        (void)archive_write_fail(build->archive); /* or free would go on writing */
-    }
+    build->abandoned = err != MMQ_OK;
     return err != MMQ_OK ? err : mmq_fd_sync(build->fd, file_name, build->why);
 }
 

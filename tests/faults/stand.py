@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -339,10 +338,6 @@ class Stand:
 
     def dropped(self):
         return self.stats()["dropped"]
-
-    def raw(self, endpoint):
-        host, port = endpoint.removeprefix("tcp://").rsplit(":", 1)
-        return socket.create_connection((host, int(port)))
 
     def __enter__(self):
         return self

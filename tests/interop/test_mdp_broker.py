@@ -1,6 +1,5 @@
 """Stock MDP/0.2 peers and hostile bytes against `metricmq broker`."""
 import contextlib
-import random
 import unittest
 
 import msgpack

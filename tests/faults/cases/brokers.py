@@ -33,7 +33,7 @@ def broker_is_killed(trial):
         finish(trial, readers, stock)
 
 
-@case("F3", "the same alone: workers are READY again in under 2 s", quick=5, full=40, alone=True)
+@case("F3", "kill -9 the broker, measured alone: workers READY again in under 2 s", quick=5, full=40, alone=True)
 def broker_comes_back(trial):
     data = Data(trial.folder, trial.random, rows=2000)
     with Stand(data, workers=2) as stand:
@@ -54,7 +54,7 @@ def kill_broker_under_load(trial, stand, data, most_s):
     check_not_restarted(stand.workers)
     streams, longest = many.finish()
     trial.count("small queries", streams)
-    trial.sample("longest of them, s", longest)
+    trial.sample("longest small query, s", longest)
 
 
 class HttpUser(threading.Thread):

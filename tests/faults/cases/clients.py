@@ -15,7 +15,7 @@ import mdp
 import zmtp
 from catalogue import case
 from history import Broken, History, Stream
-from stand import SLOWER, Data, Stand
+from stand import Data, Stand
 
 MIB = 1 << 20
 

@@ -8,7 +8,7 @@ import bus
 import harness
 from catalogue import NotBuilt, case
 from history import Broken
-from stand import SLOWER, Data, Stand
+from stand import Data, Stand
 from cases.workers import finish
 
 SHIFTS = ["+1h", "-1h", "@1970-01-01 00:00:10", "@2038-01-19 03:14:00"]

@@ -6,7 +6,6 @@ import threading
 import time
 
 import msgpack
-import zmq
 
 import bus
 import harness

@@ -5,7 +5,6 @@ import time
 
 import msgpack
 
-import bus
 import harness
 import mdp
 from catalogue import case

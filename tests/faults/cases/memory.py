@@ -25,7 +25,10 @@ def allocation_fails_in_the_core(trial):
     run_program(trial, "test_alloc_core", 1)
 
 
-@case("F29", "the same in all roles at once, while they start and while they work (sanitizers: every 5th n)", quick=0, long=True)
+@case("F29", "the nth allocation fails, then all from the nth on: all roles, as they start and as they work", quick=0,
+      long=True)
 def allocation_fails_in_the_house(trial):
-    """Refused or gone on; store and spool hold whole things only, and all works again with memory back."""
+    """Refused or gone on; store and spool hold whole things only, and all works again with memory back.
+
+    Every n, under sanitizers every 5th."""
     run_program(trial, "test_alloc_house", 5 if harness.SLOW else 1)

@@ -44,9 +44,9 @@ def worker_is_killed(trial):
 def finish(trial, readers, stock):
     streams, longest = readers.finish()
     trial.count("streams of the library", streams)
-    trial.sample("longest of them, s", longest)
+    trial.sample("longest, s", longest)
     trial.count("of stock clients", sum(reader.finish() for reader in stock))
-    trial.count("pages taken up again by them", sum(reader.tries for reader in stock))
+    trial.count("pages taken up again", sum(reader.tries for reader in stock))
 
 
 @case("F1", "kill -9 a query worker after k = 0 and k = 1 PARTIALs", quick=4, full=20, shard=5)
