@@ -64,12 +64,15 @@ static void note_sharing(mmq_service *service, const mmq_caller *caller)
     }
 }
 
-/* A window ends after a while; only time in which something waited tells of the workers' pace. */
+/* A window ends after a while; only time in which something waited tells of the workers' pace. Each
+ * time that nothing waits any more, half of what is known is forgotten: else, after a stall, too
+ * little would be let in to ever learn that it is over. */
 void mmq_pace_count(mmq_service *service)
 {
     int64_t now_ns = service->core->now_ns;
     if (service->queued == 0) {
         service->pace_since_ns = 0;
+        service->pace_ns /= 2;
         return;
     }
     if (service->pace_since_ns == 0) {
@@ -91,8 +94,8 @@ void mmq_pace_count(mmq_service *service)
 static int64_t expected_ns(const mmq_service *service, const mmq_caller *caller)
 {
     const mmq_lane *own = mmq_lane_find(service, caller);
-    size_t lanes = service->lane_count + (own == NULL);
-    size_t before = ((own != NULL ? own->count : 0) + 1) * lanes;
+    size_t waiting = own != NULL ? own->count : 0;
+    size_t before = (waiting + 1) * (service->lane_count + (waiting == 0));
     before = before < service->queued ? before : service->queued;
     return (int64_t)before * service->pace_ns + service->hold_ns;
 }

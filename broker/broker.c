@@ -176,6 +176,7 @@ static void tend_doors(mmq_broker *broker)
     }
     mmq_router_listen(broker->routers[MMQ_SIDE_CLIENTS], !scarce);
     mmq_router_listen(broker->routers[MMQ_SIDE_WORKERS], !scarce);
+    broker->pending[MMQ_SIDE_CLIENTS] = broker->pending[MMQ_SIDE_WORKERS] = true; /* as by a send */
 }
 
 static void tell_gauges(mmq_broker *broker)

@@ -3,8 +3,8 @@
  *     NEW -> QUEUED <-> HELD -> FORGOTTEN -> DONE      (QUEUED and HELD -> DONE too)
  *
  * Invariants: QUEUED stands in exactly one lane, HELD and FORGOTTEN in exactly one hand's list and
- * in core->tokens; QUEUED and HELD have a caller, others none. Each job's client gets one FINAL:
- * whoever delivers it detaches the job from its caller first. */
+ * in core->tokens; QUEUED and HELD have a caller and a lane, others none. Each job's client gets
+ * one FINAL: whoever delivers it detaches the job from its caller first. */
 #include "broker/state.h"
 
 #include <stdio.h>
@@ -123,7 +123,6 @@ static void enter_hand(mmq_job *job)
     mmq_list_push_back(&hand->jobs, &job->link);
     hand->held++;
     job->service->held++;
-    job->caller->held++;
     job->given_ns = job->core->now_ns;
     mmq_hand_update(hand);
 }
@@ -136,29 +135,43 @@ static void enter_done(mmq_job *job)
     mmq_service_mark(job->service);
 }
 
-void mmq_job_set_state(mmq_job *job, mmq_job_state to)
+/* Its place in the lane; a job that is neither QUEUED nor HELD has none. */
+static void change_lane(mmq_job *job, mmq_job_state from, mmq_job_state to)
 {
-    mmq_job_state from = job->state;
-    CHECK((next_states[from] & BIT(to)) != 0);
     mmq_lane *lane = job->lane;
-    bool was_held = from == MMQ_JOB_HELD || from == MMQ_JOB_FORGOTTEN;
-    job->core->jobs_in[from]--;
-    job->core->jobs_in[to]++;
-    job->state = to;
     if (from == MMQ_JOB_QUEUED) {
-        mmq_lane_take(job);
+        mmq_lane_take(lane, job);
     } else if (from == MMQ_JOB_HELD) {
-        job->caller->held--;
-    }
-    if (was_held && to != MMQ_JOB_FORGOTTEN) {
-        leave_hand(job);
-    }
-    if (from != MMQ_JOB_FORGOTTEN && (to == MMQ_JOB_FORGOTTEN || to == MMQ_JOB_DONE)) {
-        detach_caller(job);
+        lane->held--;
     }
     if (to == MMQ_JOB_QUEUED) {
         mmq_lane_put(lane, job, from == MMQ_JOB_HELD);
     } else if (to == MMQ_JOB_HELD) {
+        lane->held++;
+    } else {
+        job->lane = NULL;
+    }
+    if (lane != NULL) {
+        mmq_lane_settle(lane);
+    }
+}
+
+void mmq_job_set_state(mmq_job *job, mmq_job_state to)
+{
+    mmq_job_state from = job->state;
+    CHECK((next_states[from] & BIT(to)) != 0);
+    bool was_held = from == MMQ_JOB_HELD || from == MMQ_JOB_FORGOTTEN;
+    job->core->jobs_in[from]--;
+    job->core->jobs_in[to]++;
+    job->state = to;
+    if (was_held && to != MMQ_JOB_FORGOTTEN) {
+        leave_hand(job);
+    }
+    change_lane(job, from, to);
+    if (from != MMQ_JOB_FORGOTTEN && (to == MMQ_JOB_FORGOTTEN || to == MMQ_JOB_DONE)) {
+        detach_caller(job);
+    }
+    if (to == MMQ_JOB_HELD) {
         enter_hand(job);
     } else if (to == MMQ_JOB_DONE) {
         enter_done(job);
@@ -218,11 +231,6 @@ void mmq_job_return(mmq_job *job)
     }
     if (job->tries >= MMQ_TRIES_MAX) {
         mmq_job_fail(job, MMQ_JOB_DONE, 500, "three workers were lost while they had this request");
-        return;
-    }
-    job->lane = mmq_lane_get(job->service, job->caller);
-    if (job->lane == NULL) {
-        mmq_job_fail(job, MMQ_JOB_DONE, 503, "the broker has no memory left");
         return;
     }
     job->service->redispatched++;

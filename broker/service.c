@@ -64,9 +64,11 @@ void mmq_service_mark(mmq_service *service)
 
 void mmq_lane_park(mmq_lane *lane, bool parked)
 {
-    mmq_list_remove(&lane->link);
-    mmq_list_push_back(parked ? &lane->service->parked : &lane->service->turn, &lane->link);
-    mmq_service_mark(lane->service);
+    if (lane->count > 0) {
+        mmq_list_remove(&lane->link);
+        mmq_list_push_back(parked ? &lane->service->parked : &lane->service->turn, &lane->link);
+        mmq_service_mark(lane->service);
+    }
 }
 
 mmq_lane *mmq_lane_find(const mmq_service *service, const mmq_caller *caller)
@@ -96,47 +98,52 @@ mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller)
     mmq_list_init(&lane->link);
     mmq_list_init(&lane->jobs);
     mmq_list_push_back(&caller->lanes, &lane->caller_link);
-    service->lane_count++;
-    mmq_lane_park(lane, caller->state == MMQ_CALLER_BLOCKED);
     return lane;
 }
 
 void mmq_lane_put(mmq_lane *lane, mmq_job *job, bool front)
 {
-    job->lane = lane;
+    mmq_service *service = lane->service;
     if (front) {
         mmq_list_push_front(&lane->jobs, &job->link);
     } else {
         mmq_list_push_back(&lane->jobs, &job->link);
     }
-    lane->count++;
     lane->bytes += job->bytes;
-    lane->service->queued++;
-    lane->service->queued_bytes += job->bytes;
-    mmq_service_mark(lane->service);
+    service->queued++;
+    service->queued_bytes += job->bytes;
+    if (lane->count++ == 0) {
+        service->lane_count++;
+        mmq_lane_park(lane, lane->caller->state == MMQ_CALLER_BLOCKED);
+    }
+    mmq_service_mark(service);
 }
 
-void mmq_lane_take(mmq_job *job)
+void mmq_lane_take(mmq_lane *lane, mmq_job *job)
 {
-    mmq_lane *lane = job->lane;
+    mmq_service *service = lane->service;
     mmq_list_remove(&job->link);
-    job->lane = NULL;
-    lane->count--;
     lane->bytes -= job->bytes;
-    lane->service->queued--;
-    lane->service->queued_bytes -= job->bytes;
-    if (lane->count == 0) {
+    service->queued--;
+    service->queued_bytes -= job->bytes;
+    if (--lane->count == 0) {
         mmq_list_remove(&lane->link);
+        service->lane_count--;
+    }
+}
+
+void mmq_lane_settle(mmq_lane *lane)
+{
+    if (lane->count == 0 && lane->held == 0) {
         mmq_list_remove(&lane->caller_link);
-        lane->service->lane_count--;
         free(lane);
     }
 }
 
-static bool may_hold_more(const mmq_service *service, const mmq_caller *caller)
+static bool may_hold_more(const mmq_service *service, const mmq_lane *lane)
 {
     bool shared = service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
-    return !shared || caller->held == 0 || caller->held < service->capacity / MMQ_SHARES;
+    return !shared || lane->held == 0 || lane->held < service->capacity / MMQ_SHARES;
 }
 
 /* The lane whose turn it is; NULL if there is none. Few are passed over: no more than
@@ -146,7 +153,7 @@ static mmq_lane *next_lane(const mmq_service *service)
     MMQ_LIST_EACH(at, &service->turn)
     {
         mmq_lane *lane = MMQ_OF(at, mmq_lane, link);
-        if (may_hold_more(service, lane->caller)) {
+        if (may_hold_more(service, lane)) {
             return lane;
         }
     }

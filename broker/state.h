@@ -82,11 +82,11 @@ typedef struct mmq_service {
     mmq_link dirty;      /* in core->dirty */
     char name[MMQ_SERVICE_MAX + 1];
     size_t name_size;
-    bool redispatch; /* a request may be given to another worker */
-    mmq_link turn;   /* lanes in the order in which they are served */
-    mmq_link parked; /* lanes of clients that do not read */
-    size_t lane_count;
-    size_t queued; /* jobs in lanes */
+    bool redispatch;   /* a request may be given to another worker */
+    mmq_link turn;     /* lanes in the order in which they are served */
+    mmq_link parked;   /* lanes of clients that do not read */
+    size_t lane_count; /* in both */
+    size_t queued;     /* jobs in lanes */
     size_t queued_bytes;
     mmq_link hands; /* all its workers */
     size_t hand_count;
@@ -118,8 +118,7 @@ struct mmq_caller {
     mmq_caller_state state;
     mmq_peer peer;
     mmq_link jobs;   /* QUEUED and HELD */
-    size_t held;     /* HELD ones */
-    mmq_link lanes;  /* one a service that it waits for */
+    mmq_link lanes;  /* one a service that it has jobs of */
     mmq_link outbox; /* answers that would block, oldest first */
     size_t outbox_bytes;
     size_t outbox_kept; /* error answers among them */
@@ -129,10 +128,11 @@ struct mmq_caller {
 typedef struct mmq_lane {
     mmq_caller *caller;
     mmq_service *service;
-    mmq_link link;        /* in service->turn or parked */
+    mmq_link link;        /* in service->turn or parked while it has jobs QUEUED */
     mmq_link caller_link; /* in caller->lanes */
-    mmq_link jobs;        /* oldest first; never empty between entry points */
-    size_t count;
+    mmq_link jobs;        /* QUEUED, oldest first */
+    size_t count;         /* their number */
+    size_t held;          /* jobs at workers; a lane without either is freed */
     size_t bytes;
 } mmq_lane;
 
@@ -184,7 +184,7 @@ typedef struct mmq_job {
     mmq_job_state state;
     mmq_service *service;
     mmq_caller *caller; /* NULL when FORGOTTEN or DONE */
-    mmq_lane *lane;     /* QUEUED */
+    mmq_lane *lane;     /* QUEUED, HELD */
     mmq_hand *hand;     /* HELD, FORGOTTEN */
     mmq_message body;   /* kept while it may be dispatched again */
     size_t bytes;       /* of the body */
@@ -262,8 +262,10 @@ mmq_lane *mmq_lane_find(const mmq_service *service, const mmq_caller *caller);
 mmq_lane *mmq_lane_get(mmq_service *service, mmq_caller *caller);
 /* Puts the job in, at the back or the front. */
 void mmq_lane_put(mmq_lane *lane, mmq_job *job, bool front);
-/* Takes the job out; frees the lane if it was the last. */
-void mmq_lane_take(mmq_job *job);
+/* Takes the job out of those that wait. */
+void mmq_lane_take(mmq_lane *lane, mmq_job *job);
+/* Frees the lane if nothing is left of it. */
+void mmq_lane_settle(mmq_lane *lane);
 /* To the list that the caller's state asks for. */
 void mmq_lane_park(mmq_lane *lane, bool parked);
 
@@ -305,7 +307,7 @@ size_t mmq_job_body_bytes(const mmq_message *message, size_t body);
 /* Takes the body's frames from the message. NULL without memory. */
 mmq_job *mmq_job_new(mmq_service *service, mmq_caller *caller, mmq_message *message, size_t body,
                      const mmq_routing *routing);
-/* lane or hand must be set before QUEUED or HELD. */
+/* lane must be set before QUEUED, hand before HELD. */
 void mmq_job_set_state(mmq_job *job, mmq_job_state state);
 /* Ends the job for its client, with an answer of ours. A job at a worker becomes `then`
  * (FORGOTTEN or DONE). */

@@ -124,6 +124,52 @@ static void test_a_client_alone_has_all(void **state)
     bus_destroy(bus);
 }
 
+/* What a client holds of one service is no reason to keep it from another. */
+static void test_services_are_held_one_by_one(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "long", "dumps", 8);
+    worker_ready(bus, "w", "s", 8);
+    for (int id = 0; id < 8; id++) {
+        client_asks(bus, "adapter", "dumps", id, 0);
+        expect_request(bus, "long", token);
+    }
+    client_asks(bus, "other", "s", 20, 0);
+    expect_request(bus, "w", token);
+    client_asks(bus, "adapter", "s", 21, 0);
+    assert_int_equal(expect_request(bus, "w", token), 21);
+    bus_destroy(bus);
+}
+
+/* A worker that stood still for a while and works again: its queue is as good as before. */
+static void test_a_stall_is_forgotten(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 1);
+    for (int id = 0; id < 6; id++) {
+        client_asks(bus, "c", "s", id, 60000);
+    }
+    for (int id = 0; id < 6; id++) { /* 2.5 s each; its heartbeats go on */
+        bus_pass(bus, 1250);
+        worker_says(bus, "w", MMQ_WORKER_HEARTBEAT);
+        bus_pass(bus, 1240);
+        work_off(bus, 1);
+    }
+    bus_forget(bus);
+    int good = 0;
+    for (int step = 0; step < 200; step++) { /* as much as it can do, a few at a time */
+        for (int i = 0; step % 4 == 0 && i < 4; i++) {
+            client_asks(bus, "c", "s", 100 + step * 4 + i, 1000);
+        }
+        good += work_off(bus, 1);
+    }
+    assert_true(good >= 180);
+    bus_destroy(bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -132,6 +178,8 @@ int main(void)
         cmocka_unit_test(test_overload_leaves_the_goodput),
         cmocka_unit_test(test_no_client_holds_more_than_a_quarter_while_others_ask),
         cmocka_unit_test(test_a_client_alone_has_all),
+        cmocka_unit_test(test_services_are_held_one_by_one),
+        cmocka_unit_test(test_a_stall_is_forgotten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
