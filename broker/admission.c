@@ -57,20 +57,20 @@ static bool make_room(mmq_service *service, const mmq_caller *caller, size_t byt
 
 static void note_sharing(mmq_service *service, const mmq_caller *caller)
 {
-    if (caller != service->last_caller) {
-        service->shared_ns =
-            service->last_caller != NULL ? service->core->now_ns : service->shared_ns;
-        service->last_caller = caller;
+    uint64_t hash = caller->item.hash; /* a client's caller comes and goes, its name stays */
+    if (hash != service->last_caller) {
+        service->shared_ns = service->last_caller != 0 ? service->core->now_ns : service->shared_ns;
+        service->last_caller = hash;
     }
 }
 
-/* A window ends after a while; only time in which something waited tells of the workers' pace. Each
- * time that nothing waits any more, half of what is known is forgotten: else, after a stall, too
- * little would be let in to ever learn that it is over. */
+/* A window ends after a while; only time in which something waited, and every worker was busy,
+ * tells of the workers' pace. Each time that it is not so, half of what is known is forgotten:
+ * else, after a stall, too little would be let in to ever learn that it is over. */
 void mmq_pace_count(mmq_service *service)
 {
     int64_t now_ns = service->core->now_ns;
-    if (service->queued == 0) {
+    if (service->queued == 0 || mmq_heap_first(&service->ready) != NULL) {
         service->pace_since_ns = 0;
         service->pace_ns /= 2;
         return;
@@ -106,6 +106,7 @@ const char *mmq_service_admit(mmq_service *service, const mmq_caller *caller, si
     note_sharing(service, caller);
     int64_t patience_ns = (int64_t)timeout_ms * MMQ_NS_PER_MS / 4 * 3;
     if (service->hand_count > 0 && service->queued > 0 &&
+        !mmq_service_has_room(service, mmq_lane_find(service, caller)) &&
         expected_ns(service, caller) > patience_ns) {
         return "too many requests wait: this one would not get its turn within its timeout";
     }

@@ -12,6 +12,9 @@
 /* A tick so late means that we, not our workers, stood still. */
 #define STALL_NS MMQ_NS_PER_S
 
+/* libzmq tells of a lost connection before it lets go of it. */
+enum { PROBES = 2 };
+
 /* Frames of a body: before them a worker's message has one more than a client's. */
 enum { BODY_FRAMES_MAX = MMQ_FRAMES_MAX - 5 };
 
@@ -38,7 +41,7 @@ mmq_core *mmq_core_new(const mmq_core_settings *settings, int64_t now_ns)
     }
     core->settings = *settings;
     core->now_ns = core->started_ns = now_ns;
-    core->due_ns = core->retry_ns = core->probe_ns = INT64_MAX;
+    core->due_ns = core->retry_ns = core->probe_ns = core->unshared_ns = INT64_MAX;
     core->probed_ns = now_ns - MMQ_PROBE_NS;
     core->complained_ns = now_ns - COMPLAIN_NS;
     init_lists(core);
@@ -351,8 +354,8 @@ static void for_each_hand(mmq_core *core, void (*visit)(mmq_hand *hand))
 
 static void probe_hands(mmq_core *core)
 {
-    core->probe_ns = INT64_MAX;
     core->probed_ns = core->now_ns;
+    core->probe_ns = --core->probes > 0 ? core->now_ns + MMQ_PROBE_NS : INT64_MAX;
     for_each_hand(core, mmq_hand_probe);
 }
 
@@ -360,6 +363,7 @@ void mmq_core_suspect(mmq_core *core, int64_t now_ns)
 {
     int64_t earliest_ns = core->probed_ns + MMQ_PROBE_NS;
     core->probe_ns = earliest_ns > now_ns ? earliest_ns : now_ns;
+    core->probes = PROBES;
 }
 
 static void lose_workers(mmq_core *core, mmq_side side)
@@ -411,9 +415,19 @@ void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges)
     core->gauges = *gauges;
 }
 
+static void serve_passed_over(mmq_core *core)
+{
+    core->unshared_ns = INT64_MAX;
+    MMQ_LIST_EACH(at, &core->service_list)
+    {
+        mmq_service_mark(MMQ_OF(at, mmq_service, link));
+    }
+}
+
 static int64_t next_due(const mmq_core *core)
 {
     int64_t due_ns = core->retry_ns < core->probe_ns ? core->retry_ns : core->probe_ns;
+    due_ns = core->unshared_ns < due_ns ? core->unshared_ns : due_ns;
     const mmq_heap_item *first[] = {mmq_heap_first(&core->deadlines),
                                     mmq_heap_first(&core->timers)};
     for (size_t i = 0; i < 2; i++) {
@@ -430,6 +444,9 @@ int64_t mmq_core_tick(mmq_core *core, int64_t now_ns)
     forgive_stall(core);
     if (core->probe_ns <= now_ns) {
         probe_hands(core);
+    }
+    if (core->unshared_ns <= now_ns) {
+        serve_passed_over(core);
     }
     mmq_heap_item *item;
     while ((item = mmq_heap_first(&core->deadlines)) != NULL && item->key <= now_ns) {

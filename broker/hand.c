@@ -257,7 +257,9 @@ void mmq_hand_kill(mmq_hand *hand, const char *reason)
     mmq_table_remove(&core->hands, &hand->item);
     mmq_list_remove(&hand->all);
     mmq_heap_remove(&core->timers, &hand->timer);
-    service->hand_count--;
+    if (--service->hand_count == 0) {
+        service->pace_since_ns = 0; /* an outage is no pace */
+    }
     service->capacity -= hand->capacity;
     mmq_log(MMQ_INFO, "worker gone", MMQ_S("service", service->name), MMQ_S("reason", reason),
             MMQ_I("held", hand->held), MMQ_I("workers", service->hand_count));

@@ -128,7 +128,6 @@ static mmq_err open_sockets(mmq_router *router, mmq_why *why)
 
 static mmq_err bind_socket(mmq_router *router, mmq_why *why)
 {
-    size_t size = sizeof router->endpoint;
     void *socket = zsock_resolve(router->socket);
     if (!mmq_endpoint_port_fits(router->endpoint)) {
         return mmq_fail(why, MMQ_EINVAL, "cannot bind %s: the port is over 65535",
@@ -138,11 +137,18 @@ static mmq_err bind_socket(mmq_router *router, mmq_why *why)
         return mmq_fail(why, MMQ_EBUSY, "cannot bind %s: %s", router->endpoint,
                         zmq_strerror(errno));
     }
-    if (zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, router->endpoint, &size) != 0) {
-        return mmq_fail(why, MMQ_EINVAL, "%s: %s", router->endpoint, zmq_strerror(errno));
-    }
     router->listens = true;
     return MMQ_OK;
+}
+
+/* Once: later the endpoint is what others read. */
+static mmq_err resolve_endpoint(mmq_router *router, mmq_why *why)
+{
+    size_t size = sizeof router->endpoint;
+    void *socket = zsock_resolve(router->socket);
+    return zmq_getsockopt(socket, ZMQ_LAST_ENDPOINT, router->endpoint, &size) == 0
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EINVAL, "%s: %s", router->endpoint, zmq_strerror(errno));
 }
 
 mmq_router *mmq_router_new(mmq_side side, const char *endpoint, mmq_why *why)
@@ -162,6 +168,9 @@ mmq_router *mmq_router_new(mmq_side side, const char *endpoint, mmq_why *why)
     }
     if (err == MMQ_OK) {
         err = bind_socket(router, why);
+    }
+    if (err == MMQ_OK) {
+        err = resolve_endpoint(router, why);
     }
     if (err != MMQ_OK) {
         mmq_router_destroy(&router);

@@ -140,14 +140,24 @@ void mmq_lane_settle(mmq_lane *lane)
     }
 }
 
-static bool may_hold_more(const mmq_service *service, const mmq_lane *lane)
+/* Several clients wait, or asked lately. */
+static bool is_shared(const mmq_service *service)
 {
-    bool shared = service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
-    return !shared || lane->held == 0 || lane->held < service->capacity / MMQ_SHARES;
+    return service->lane_count > 1 || service->core->now_ns - service->shared_ns < MMQ_SHARED_NS;
 }
 
-/* The lane whose turn it is; NULL if there is none. Few are passed over: no more than
- * MMQ_SHARES can hold that much. */
+static bool may_hold_more(const mmq_service *service, const mmq_lane *lane)
+{
+    return lane == NULL || lane->held == 0 || !is_shared(service) ||
+           lane->held < service->capacity / MMQ_SHARES;
+}
+
+bool mmq_service_has_room(const mmq_service *service, const mmq_lane *lane)
+{
+    return mmq_heap_first(&service->ready) != NULL && may_hold_more(service, lane);
+}
+
+/* The lane whose turn it is; NULL if there is none that may hold more. */
 static mmq_lane *next_lane(const mmq_service *service)
 {
     MMQ_LIST_EACH(at, &service->turn)
@@ -158,6 +168,17 @@ static mmq_lane *next_lane(const mmq_service *service)
         }
     }
     return NULL;
+}
+
+/* What was passed over is looked at again when the service is not shared any more. */
+static void note_passed_over(const mmq_service *service)
+{
+    mmq_core *core = service->core;
+    int64_t due_ns = service->shared_ns + MMQ_SHARED_NS;
+    if (service->lane_count == 1 && !mmq_list_empty(&service->turn) &&
+        mmq_heap_first(&service->ready) != NULL && due_ns < core->unshared_ns) {
+        core->unshared_ns = due_ns;
+    }
 }
 
 /* Gives the lane's oldest job to the worker. */
@@ -194,6 +215,7 @@ void mmq_service_serve(mmq_service *service)
            (lane = next_lane(service)) != NULL) {
         hand_out(service, lane, MMQ_OF(item, mmq_hand, ready));
     }
+    note_passed_over(service);
     if (service->core->draining && service->hand_count == 0) {
         refuse_queued(&service->turn);
         refuse_queued(&service->parked);

@@ -90,10 +90,10 @@ typedef struct mmq_service {
     size_t queued_bytes;
     mmq_link hands; /* all its workers */
     size_t hand_count;
-    mmq_heap ready; /* hands with room: least loaded, then least recently used first */
-    size_t held;    /* jobs at its workers */
-    const mmq_caller *last_caller; /* who asked last; only compared */
-    int64_t shared_ns;             /* when two callers asked one after the other */
+    mmq_heap ready;        /* hands with room: least loaded, then least recently used first */
+    size_t held;           /* jobs at its workers */
+    uint64_t last_caller;  /* hash of who asked last */
+    int64_t shared_ns;     /* when two callers asked one after the other */
     int64_t pace_ns;       /* between two jobs given out while others waited; 0: not known */
     int64_t pace_since_ns; /* of the window that is measured; 0: none */
     int64_t pace_count;    /* jobs given out in it */
@@ -218,6 +218,8 @@ struct mmq_core {
     int64_t retry_ns; /* when the blocked are tried again */
     int64_t probe_ns; /* when all workers are sent a heartbeat, since one may be gone */
     int64_t probed_ns;
+    unsigned probes;     /* still to come: the first may be taken for a connection just lost */
+    int64_t unshared_ns; /* when a service may count as shared no longer, and be served again */
     mmq_core_gauges gauges;
     uint64_t uses; /* counts dispatches: who was used least recently */
     uint64_t dropped[MMQ_DROP_COUNT];
@@ -254,6 +256,8 @@ mmq_service *mmq_service_find(mmq_core *core, const char *name, size_t size);
 /* Makes it if need be; NULL if there are too many or no memory is left. */
 mmq_service *mmq_service_get(mmq_core *core, const char *name, size_t size);
 void mmq_service_mark(mmq_service *service);
+/* True if a worker could take a job of that lane (NULL: of a client that has none there). */
+bool mmq_service_has_room(const mmq_service *service, const mmq_lane *lane);
 /* Hands out jobs while there are both; frees the service if nothing is left of it. */
 void mmq_service_serve(mmq_service *service);
 /* NULL if that caller has none there. */

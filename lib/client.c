@@ -429,8 +429,9 @@ static mmq_err send_call(mmq_client *client, mmq_pending *pending)
 }
 
 /* What waits for a connection, waits here, where it ends with its deadline. Asking libzmq is a
- * system call: once for all that is to be sent. */
-static bool can_send(const mmq_client *client)
+ * system call: once for all that is to be sent. It may take note of input, of which the descriptor
+ * then does not tell any more. */
+static bool can_send(const mmq_client *client, bool *input)
 {
     if (!mmq_client_link_connected(&client->link)) {
         return false;
@@ -438,6 +439,7 @@ static bool can_send(const mmq_client *client)
     int events = 0;
     size_t size = sizeof events;
     int rc = zmq_getsockopt(mmq_dealer_socket(client->link.dealer), ZMQ_EVENTS, &events, &size);
+    *input = rc == 0 && (events & ZMQ_POLLIN) != 0;
     return rc == 0 && (events & ZMQ_POLLOUT) != 0;
 }
 
@@ -445,8 +447,8 @@ static bool send_calls(mmq_client *client)
 {
     bool any = false;
     mmq_pending *pending = mmq_calls_next(&client->calls);
-    if (pending == NULL || !can_send(client)) {
-        return false;
+    if (pending == NULL || !can_send(client, &any)) {
+        return any;
     }
     for (; pending != NULL; pending = mmq_calls_next(&client->calls)) {
         mmq_err err = send_call(client, pending);

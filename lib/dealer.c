@@ -1,5 +1,6 @@
-/* The monitor tells of the beginning and end of finished connections only: attempts that fail are
- * libzmq's own business, which repeats them, unless there is to be only one.
+/* The monitor tells of handshakes that succeeded and of connections that ended, whether they got
+ * that far or not. Attempts to connect are libzmq's own business, which repeats them, unless there
+ * is to be only one.
  *
  * ZMQ_IMMEDIATE would keep sends from piling up without a connection, too. But with it libzmq 4.3.4
  * cuts the pipe of a lost connection off at once, and if a message was just being received, asserts

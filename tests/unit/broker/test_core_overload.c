@@ -170,6 +170,75 @@ static void test_a_stall_is_forgotten(void **state)
     bus_destroy(bus);
 }
 
+/* Bursts of one client: its caller goes in between, and a new one comes. */
+static void test_a_client_that_pauses_is_still_alone(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 8);
+    for (int burst = 0; burst < 4; burst++) {
+        uint8_t tokens[8][MMQ_TOKEN_SIZE];
+        for (int id = 0; id < 8; id++) {
+            client_asks(bus, "c", "s", id, 0);
+            expect_request(bus, "w", tokens[id]);
+        }
+        for (int id = 0; id < 8; id++) {
+            worker_answers(bus, "w", MMQ_WORKER_FINAL, tokens[id]);
+            expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+        }
+        assert_int_equal(bus->core->callers.count, 0);
+    }
+    bus_destroy(bus);
+}
+
+/* The others have left: what was kept back for them is given out. */
+static void test_all_is_there_again_when_others_have_left(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "m", "s", 100, 0);
+    expect_request(bus, "w", token);
+    for (int id = 0; id < 8; id++) {
+        client_asks(bus, "g", "s", id, 0);
+    }
+    expect_request(bus, "w", token);
+    expect_request(bus, "w", token);
+    expect_nothing(bus);
+    bus_pass(bus, 1000);
+    bus_pass(bus, 1);
+    int given = 0;
+    mmq_side side;
+    for (mmq_message *message; (message = bus_next(bus, &side)) != NULL;) {
+        given += message->count > 5; /* not a heartbeat */
+    }
+    assert_int_equal(given, 5);
+    bus_destroy(bus);
+}
+
+/* A worker has room, kept for others: no estimate stands before it. */
+static void test_room_is_no_reason_to_refuse(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "m", "s", 100, 0);
+    expect_request(bus, "w", token);
+    bus_pass(bus, 2900);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token); /* it took long */
+    client_asks(bus, "m", "s", 101, 0);
+    for (int id = 0; id < 8; id++) {
+        client_asks(bus, "g", "s", id, 0);
+    }
+    mmq_service_find(bus->core, "s", 1)->hold_ns = 10 * MMQ_NS_PER_S;
+    bus->taken = bus->count;
+    client_asks(bus, "modest", "s", 7, 1000);
+    assert_int_equal(expect_request(bus, "w", token), 7);
+    bus_destroy(bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -180,6 +249,9 @@ int main(void)
         cmocka_unit_test(test_a_client_alone_has_all),
         cmocka_unit_test(test_services_are_held_one_by_one),
         cmocka_unit_test(test_a_stall_is_forgotten),
+        cmocka_unit_test(test_a_client_that_pauses_is_still_alone),
+        cmocka_unit_test(test_all_is_there_again_when_others_have_left),
+        cmocka_unit_test(test_room_is_no_reason_to_refuse),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
