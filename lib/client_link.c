@@ -26,8 +26,8 @@ enum {
     PATIENCE_LEAST_MS = 500,        /* with a broker that does not finish the handshake */
     PATIENCE_MOST_MS = 4000,
     PAUSE_LEAST_MS = 100,
-    PAUSE_MOST_MS = 1000,
-    LASTING_MS = 1000, /* a connection that lasted so long was a good one */
+    PAUSE_MOST_MS = 250, /* a broker that was restarted is found soon */
+    LASTING_MS = 1000,   /* a connection that lasted so long was a good one */
 };
 
 static bool has_several(const mmq_client_link *link)
