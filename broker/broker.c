@@ -95,6 +95,9 @@ static void drain_router(mmq_broker *broker, mmq_side side)
     }
     mmq_message_clear(&message);
     broker->pending[side] = count == BURST;
+    if (!mmq_side_works(side)) { /* libzmq wakes us, too, when a full client has read */
+        mmq_core_retry(broker->core, now_ns);
+    }
 }
 
 /* ---- what is rare ------------------------------------------------------------------------- */

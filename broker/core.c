@@ -331,6 +331,7 @@ static void forgive_stall(mmq_core *core)
 
 static void retry_blocked(mmq_core *core)
 {
+    core->retried_ns = core->now_ns;
     MMQ_LIST_EACH(at, &core->callers_in[MMQ_CALLER_BLOCKED])
     {
         mmq_caller_retry(MMQ_OF(at, mmq_caller, link));
@@ -339,6 +340,15 @@ static void retry_blocked(mmq_core *core)
         mmq_hand_unblock(MMQ_OF(core->blocked_hands.next, mmq_hand, link));
     }
     core->retry_ns = INT64_MAX; /* set again if something still is blocked */
+}
+
+void mmq_core_retry(mmq_core *core, int64_t now_ns)
+{
+    if (core->retry_ns != INT64_MAX && now_ns - core->retried_ns >= MMQ_RETRY_LEAST_NS) {
+        core->now_ns = now_ns;
+        retry_blocked(core);
+        settle_core(core);
+    }
 }
 
 static void for_each_hand(mmq_core *core, void (*visit)(mmq_hand *hand))

@@ -62,6 +62,8 @@ void mmq_core_too_big(mmq_core *core, mmq_side side, mmq_message *message, int64
 void mmq_core_suspect(mmq_core *core, int64_t now_ns);
 /* All peers on that side are gone. */
 void mmq_core_lose(mmq_core *core, mmq_side side, int64_t now_ns);
+/* Clients have read: who is blocked is tried again, if the last try was not just now. */
+void mmq_core_retry(mmq_core *core, int64_t now_ns);
 /* Does what is due; returns the nanoseconds until something will be, -1: never. */
 int64_t mmq_core_tick(mmq_core *core, int64_t now_ns);
 

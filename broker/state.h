@@ -29,14 +29,15 @@ enum {
     MMQ_OUTBOX_KEPT = 32 * 1024,      /* error answers kept for it: more than one queue holds */
 };
 
-#define MMQ_RETRY_NS    (5 * MMQ_NS_PER_MS)   /* between tries of what would block */
-#define MMQ_OUTBOX_NS   (30 * MMQ_NS_PER_S)   /* that answers wait for a slow client */
-#define MMQ_FORGET_NS   (30 * MMQ_NS_PER_S)   /* that a worker may take to answer too late */
-#define MMQ_PACE_NS     (100 * MMQ_NS_PER_MS) /* over which the pace of a service is measured */
-#define MMQ_SHARED_NS   MMQ_NS_PER_S /* that a service counts as shared by several clients */
-#define MMQ_PROBE_NS    (100 * MMQ_NS_PER_MS) /* between probes of all workers */
-#define MMQ_BEAT_NS     (1 * MMQ_NS_PER_S)
-#define MMQ_LIVENESS_NS (3 * MMQ_NS_PER_S)
+#define MMQ_RETRY_NS       (5 * MMQ_NS_PER_MS)   /* between tries of what would block */
+#define MMQ_RETRY_LEAST_NS (MMQ_NS_PER_MS / 4)   /* the same when a client may have read */
+#define MMQ_OUTBOX_NS      (30 * MMQ_NS_PER_S)   /* that answers wait for a slow client */
+#define MMQ_FORGET_NS      (30 * MMQ_NS_PER_S)   /* that a worker may take to answer too late */
+#define MMQ_PACE_NS        (100 * MMQ_NS_PER_MS) /* over which the pace of a service is measured */
+#define MMQ_SHARED_NS      MMQ_NS_PER_S /* that a service counts as shared by several clients */
+#define MMQ_PROBE_NS       (100 * MMQ_NS_PER_MS) /* between probes of all workers */
+#define MMQ_BEAT_NS        (1 * MMQ_NS_PER_S)
+#define MMQ_LIVENESS_NS    (3 * MMQ_NS_PER_S)
 /* Of workers that sent the plain READY of RFC 18. */
 #define MMQ_PLAIN_BEAT_NS     (2500 * MMQ_NS_PER_MS)
 #define MMQ_PLAIN_LIVENESS_NS (10 * MMQ_NS_PER_S)
@@ -216,6 +217,7 @@ struct mmq_core {
     size_t jobs_in[MMQ_JOB_STATES];
     size_t bytes;     /* against settings.bytes_max */
     int64_t retry_ns; /* when the blocked are tried again */
+    int64_t retried_ns;
     int64_t probe_ns; /* when all workers are sent a heartbeat, since one may be gone */
     int64_t probed_ns;
     unsigned probes;     /* still to come: the first may be taken for a connection just lost */

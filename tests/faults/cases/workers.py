@@ -78,11 +78,12 @@ def worker_is_killed_after_k(trial):
 
 
 def strike(trial, k, proxy, victim):
-    """k = 0: the victim is stopped before it is asked; k = 1: dies amid its PARTIALs."""
+    """k = 0: the victim is stopped before it is asked; k = 1: dies after its first PARTIAL of 256 KiB, when the page has
+    not ended (one that took long to make may be of half a MiB)."""
     if k == 0:
         victim.signal(signal.SIGSTOP)
     else:
-        proxy.cut_after(UP, trial.random.randrange(300_000, 900_000), lambda: victim.signal(signal.SIGKILL))
+        proxy.cut_after(UP, trial.random.randrange(270_000, 400_000), lambda: victim.signal(signal.SIGKILL))
 
 
 def ask(client, history, body):
