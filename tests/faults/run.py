@@ -26,6 +26,8 @@ import catalogue  # noqa: E402
 import harness  # noqa: E402
 import cases  # noqa: E402, F401  (declares them)
 
+os.environ.setdefault("LSAN_OPTIONS", f"suppressions={HERE / 'libzmq.supp'}:print_suppressions=0")
+
 SHARD_S = 420  # the longest that a shard may take
 LEFT_OUT = {"F21": "not built: CURVE comes with issue 7"}
 
