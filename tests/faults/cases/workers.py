@@ -72,7 +72,9 @@ def worker_is_killed_after_k(trial):
                     _, cursor = read_answer(client, history, stream)
                 stream.end()
                 history.check()
-                if history.counts().get(503, 0) != k:
+                refused = history.counts().get(503, 0)
+                trial.count("pages refused after a PARTIAL", refused)
+                if refused > k:  # none if the page ended first, or the next had not begun to answer
                     raise Broken(f"k = {k}: the client was answered {history.counts()}")
             victim.wait_start(run + 2)
 
