@@ -19,6 +19,8 @@ typedef struct waiting {
     size_t bytes;
 } waiting;
 
+enum { FRAME_BYTES = 256 * 1024 }; /* of a page, usually */
+
 static const char too_slow[] = "the client read too slowly";
 
 mmq_caller *mmq_caller_get(mmq_core *core, const mmq_peer *peer)
@@ -120,12 +122,20 @@ void mmq_caller_kill(mmq_caller *caller)
 static mmq_err send_to(mmq_caller *caller, mmq_message *message)
 {
     mmq_core_settings *settings = &caller->core->settings;
+    size_t bytes = mmq_message_size(message);
     mmq_err err = settings->send(settings->context, mmq_peer_side(&caller->peer), message);
     if (err != MMQ_OK && err != MMQ_EAGAIN) {
         caller->core->dropped[MMQ_DROP_GONE]++;
         mmq_caller_kill(caller);
     }
+    caller->sent_bytes += err == MMQ_OK ? bytes : 0;
     return err;
+}
+
+size_t mmq_caller_piped(const mmq_caller *caller)
+{
+    const size_t most = (size_t)MMQ_CLIENT_HWM * FRAME_BYTES;
+    return caller->sent_bytes < most ? caller->sent_bytes : most;
 }
 
 /* Makes the 503 that stays if the FINAL has to go; NULL if there is no memory for it. */

@@ -417,7 +417,12 @@ void mmq_core_lose(mmq_core *core, mmq_side side, int64_t now_ns)
 
 size_t mmq_core_bytes(const mmq_core *core)
 {
-    return core->bytes;
+    size_t piped = 0;
+    MMQ_LIST_EACH(at, &core->callers_in[MMQ_CALLER_BLOCKED])
+    {
+        piped += mmq_caller_piped(MMQ_OF(at, mmq_caller, link));
+    }
+    return core->bytes + (piped < core->settings.bytes_max ? piped : core->settings.bytes_max);
 }
 
 void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges)

@@ -41,6 +41,8 @@ typedef struct mmq_core_settings {
     void *context;
 } mmq_core_settings;
 
+enum { MMQ_CLIENT_HWM = 128 }; /* messages that libzmq keeps for a client */
+
 typedef struct mmq_core_gauges {
     size_t client_connections, worker_connections;
     size_t descriptors, descriptors_max;
@@ -67,7 +69,8 @@ void mmq_core_retry(mmq_core *core, int64_t now_ns);
 /* Does what is due; returns the nanoseconds until something will be, -1: never. */
 int64_t mmq_core_tick(mmq_core *core, int64_t now_ns);
 
-/* Bytes that the core knows of: requests, and answers that wait. */
+/* Bytes that the core knows of: requests, answers that wait, and those that libzmq holds for
+ * clients that do not read. */
 size_t mmq_core_bytes(const mmq_core *core);
 /* What mmi.stats tells of what the core does not know. */
 void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges);

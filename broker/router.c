@@ -42,10 +42,9 @@ static const socket_option common_options[] = {
     {ZMQ_LINGER, 1000},  /* last answers get out, a dead peer holds nobody up */
 };
 
-/* 64 frames of 256 KiB are one of the largest pages; they lie in libzmq, where nothing counts them.
- */
+/* As many frames of 256 KiB are two of the largest pages. */
 static const socket_option client_options[] = {
-    {ZMQ_SNDHWM, 64},
+    {ZMQ_SNDHWM, MMQ_CLIENT_HWM},
     {ZMQ_RCVHWM, 256}, /* a flood waits in its own connection */
     {ZMQ_MAXMSGSIZE, MMQ_MESSAGE_MAX},
 };

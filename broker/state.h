@@ -124,6 +124,7 @@ struct mmq_caller {
     size_t outbox_bytes;
     size_t outbox_kept; /* error answers among them */
     int64_t blocked_ns; /* since when */
+    size_t sent_bytes;  /* given to libzmq */
 };
 
 typedef struct mmq_lane {
@@ -251,6 +252,8 @@ void mmq_caller_refuse(mmq_caller *caller, const mmq_envelope *envelope, const m
 void mmq_caller_kill(mmq_caller *caller);
 /* Sends what waits, as far as it goes; drops what has waited too long. */
 void mmq_caller_retry(mmq_caller *caller);
+/* Bytes that libzmq holds for it, at most. */
+size_t mmq_caller_piped(const mmq_caller *caller);
 void mmq_caller_free(mmq_caller *caller);
 
 /* ---- service.c ---- */

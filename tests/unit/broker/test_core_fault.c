@@ -100,6 +100,27 @@ static void test_a_side_is_lost(void **state)
     bus_destroy(bus);
 }
 
+/* What lies in libzmq for a client that does not read is no stranger's memory. */
+static void test_f6_what_a_slow_client_was_sent_is_accounted_for(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w", token);
+    size_t before = mmq_core_bytes(bus->core);
+    worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 100000);
+    assert_true(mmq_core_bytes(bus->core) <= before);
+    bus_fault(bus, "c", MMQ_EAGAIN);
+    worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 1000);
+    assert_true(mmq_core_bytes(bus->core) >= before + 100000);
+    bus_fault(bus, "c", MMQ_OK);
+    mmq_core_retry(bus->core, bus->now_ns); /* it has read */
+    assert_true(mmq_core_bytes(bus->core) <= before);
+    bus_destroy(bus);
+}
+
 static void test_f20_one_id_on_two_sides_is_two_peers(void **state)
 {
     (void)state;
@@ -535,6 +556,7 @@ int main(void)
         cmocka_unit_test(test_f30_three_workers_at_most),
         cmocka_unit_test(test_f1_a_lost_connection_is_looked_into_at_once),
         cmocka_unit_test(test_a_side_is_lost),
+        cmocka_unit_test(test_f6_what_a_slow_client_was_sent_is_accounted_for),
         cmocka_unit_test(test_f20_one_id_on_two_sides_is_two_peers),
         cmocka_unit_test(test_returned_requests_keep_their_order),
         cmocka_unit_test(test_f25_no_worker_until_the_deadline),
