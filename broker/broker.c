@@ -13,9 +13,7 @@
 
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -25,6 +23,7 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
 
@@ -338,17 +337,6 @@ static bool open_routers(mmq_broker *broker, const mmq_broker_settings *settings
     return opened;
 }
 
-/* Signals are for the program's own threads. */
-static bool start_thread(mmq_broker *broker)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    broker->running = pthread_create(&broker->thread, NULL, run_broker, broker) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return broker->running;
-}
-
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
 {
     mmq_broker *broker = calloc(1, sizeof *broker);
@@ -363,7 +351,9 @@ mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
     if (opened) {
         collect_descriptors(broker);
         broker->core = make_core(broker, settings);
-        opened = broker->core != NULL && broker->stop >= 0 && start_thread(broker);
+        opened = broker->core != NULL && broker->stop >= 0 &&
+                 mmq_thread_start(&broker->thread, run_broker, broker);
+        broker->running = opened;
         if (!opened) {
             (void)mmq_fail(why, MMQ_ENOMEM, "the broker's thread does not start");
         }

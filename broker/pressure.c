@@ -4,32 +4,19 @@
 
 #include <fcntl.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
+#include "lib/process.h"
 
 #define LOOK_NS   (100 * MMQ_NS_PER_MS) /* a fast stranger grows us by 100 MB meanwhile */
 #define SETTLE_NS (2 * MMQ_NS_PER_S)
 
-enum { FADE_SHARE = 128 }; /* of what is known, a look takes that share away: half in 9 s */
-enum { RESERVE_MAX = 64 }; /* descriptors kept for files, and for what we open ourselves */
-
-static void raise_limit(mmq_pressure *pressure)
-{
-    struct rlimit limit = {0};
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        return;
-    }
-    rlim_t before = limit.rlim_cur;
-    limit.rlim_cur = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0) {
-        limit.rlim_cur = before;
-    }
-    pressure->descriptor_max = (size_t)limit.rlim_cur;
-}
+enum {
+    FADE_SHARE = 128, /* of what is known, a look takes that share away: half in 9 s */
+    RESERVE_MAX = 64, /* descriptors kept for files, and for what we open ourselves */
+};
 
 /* 0 if it cannot be read. */
 static size_t read_memory(const mmq_pressure *pressure)
@@ -58,7 +45,7 @@ void mmq_pressure_init(mmq_pressure *pressure, size_t stray_max, int64_t now_ns)
 {
     *pressure = (mmq_pressure){.stray_max = stray_max, .due_ns = now_ns + LOOK_NS};
     pressure->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    raise_limit(pressure);
+    pressure->descriptor_max = mmq_descriptors_raise();
     count_descriptors(pressure);
     pressure->memory = pressure->base = pressure->base_least = read_memory(pressure);
 }

@@ -3,11 +3,11 @@
 #include "metricmq/worker.h"
 
 #include <czmq.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/process.h"
 #include "lib/worker_parts.h"
 
 void mmq_pipe_signal(struct _zsock_t *pipe)
@@ -65,22 +65,11 @@ static mmq_worker *make_worker(const mmq_worker_options *options, mmq_why *why)
     return worker;
 }
 
-/* Signals are for the program's own threads. */
-static int start_thread(pthread_t *thread, void *(*run)(void *), void *argument)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(thread, NULL, run, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return code;
-}
-
 mmq_worker *mmq_worker_new_standby(const mmq_worker_options *options, mmq_why *why)
 {
     CHECK(options->handle != NULL);
     mmq_worker *worker = make_worker(options, why);
-    if (worker != NULL && start_thread(&worker->loop, mmq_worker_run_loop, worker) != 0) {
+    if (worker != NULL && !mmq_thread_start(&worker->loop, mmq_worker_run_loop, worker)) {
         (void)mmq_fail(why, MMQ_ENOMEM, "no threads left for a worker");
         free_worker(worker);
         return NULL;

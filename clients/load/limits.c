@@ -1,9 +1,9 @@
 /* Descriptors: libzmq keeps one a socket and one a connection. A client of the library has its
  * DEALER, the monitor's two ends and an epoll; a worker has the first two. */
 #include <czmq.h>
-#include <sys/resource.h>
 
 #include "clients/load/load.h"
+#include "lib/process.h"
 
 enum {
     CLIENT_SOCKETS = 3, /* DEALER, both ends of its monitor */
@@ -15,17 +15,14 @@ enum {
 
 mmq_err mmq_load_reserve(size_t clients, size_t workers, mmq_why *why)
 {
-    rlim_t wanted = clients * CLIENT_DESCRIPTORS + workers * WORKER_DESCRIPTORS + OTHERS;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_max < wanted) {
+    size_t wanted = clients * CLIENT_DESCRIPTORS + workers * WORKER_DESCRIPTORS + OTHERS;
+    size_t most = mmq_descriptors_raise();
+    if (most < wanted) {
         return mmq_fail(why, MMQ_ETOOBIG,
-                        "%zu clients and %zu workers need %llu descriptors, and this process may "
-                        "have %llu: raise `ulimit -Hn` or ask for fewer",
-                        clients, workers, (unsigned long long)wanted,
-                        (unsigned long long)limit.rlim_max);
+                        "%zu clients and %zu workers need %zu descriptors, and this process may "
+                        "have %zu: raise `ulimit -Hn` or ask for fewer",
+                        clients, workers, wanted, most);
     }
-    limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
     zsys_set_max_sockets(clients * CLIENT_SOCKETS + workers * WORKER_SOCKETS + OTHERS);
     return MMQ_OK;
 }
