@@ -28,17 +28,24 @@ static int work_off(fake_bus *bus, int count)
     return good;
 }
 
-static void test_what_would_come_too_late_is_refused_at_once(void **state)
+/* 30 requests of that client wait for a worker whose pace is known. */
+static fake_bus *bus_with_queue(const char *client)
 {
-    (void)state;
     fake_bus *bus = bus_new();
     worker_ready(bus, "w", "s", 1);
     for (int id = 0; id < 60; id++) {
-        client_asks(bus, "c", "s", id, 60000);
+        client_asks(bus, client, "s", id, 60000);
     }
-    work_off(bus, 30); /* 30 wait, at 10 ms each */
+    work_off(bus, 30);
     bus_forget(bus);
-    client_asks(bus, "c", "s", 100, 250);
+    return bus;
+}
+
+static void test_what_would_come_too_late_is_refused_at_once(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_with_queue("c");
+    client_asks(bus, "c", "s", 100, 250); /* 30 times PACE_MS is more */
     expect_error(bus, "c", 100, 503);
     client_asks(bus, "c", "s", 101, 1000);
     expect_nothing(bus);
@@ -49,13 +56,7 @@ static void test_what_would_come_too_late_is_refused_at_once(void **state)
 static void test_a_long_queue_of_anothers_is_no_reason(void **state)
 {
     (void)state;
-    fake_bus *bus = bus_new();
-    worker_ready(bus, "w", "s", 1);
-    for (int id = 0; id < 60; id++) {
-        client_asks(bus, "greedy", "s", id, 60000);
-    }
-    work_off(bus, 30);
-    bus_forget(bus);
+    fake_bus *bus = bus_with_queue("greedy");
     client_asks(bus, "modest", "s", 100, 250);
     expect_nothing(bus);
     bus_destroy(bus);
