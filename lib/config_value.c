@@ -85,7 +85,7 @@ static void describe_range(const mmq_option *option, const char *what, const cha
                            char *out, size_t size)
 {
     if (option->most == INT64_MAX) {
-        snprintf(out, size, "%s, at least %" PRId64 "%s", what, option->least, unit_name);
+        snprintf(out, size, "%s at least %" PRId64 "%s", what, option->least, unit_name);
     } else {
         snprintf(out, size, "%s from %" PRId64 " to %" PRId64 "%s", what, option->least,
                  option->most, unit_name);

@@ -96,6 +96,17 @@ static void read_plan(const mmq_config *config, struct plan *plan)
     };
 }
 
+/* A minute of load must not end in a path that was mistyped. What is there already stays. */
+static int check_plot(const char *path)
+{
+    FILE *file = fopen(path, "ae");
+    if (!file) {
+        return mmq_usage("--plot: cannot write %s: %s", path, strerror(errno));
+    }
+    (void)fclose(file); /* nothing was written */
+    return MMQ_EXIT_DONE;
+}
+
 static int check_plan(const mmq_config *config, struct plan *plan)
 {
     mmq_why why = {""};
@@ -117,7 +128,7 @@ static int check_plan(const mmq_config *config, struct plan *plan)
     if (plan->load.clients > 0 && plan->workers.count > 0 && plan->mix) {
         return mmq_usage("--workers answer echoes: they want --op echo, or --clients 0");
     }
-    return MMQ_EXIT_DONE;
+    return plan->plot ? check_plot(plan->plot) : MMQ_EXIT_DONE;
 }
 
 /* libzmq is asked, so the limits must stand by then. */
