@@ -154,10 +154,14 @@ static bool is_passed_over(const mmq_client_link *link)
            (mmq_dealer_refused(link->dealer) || mmq_now_ns() - link->open_ns >= patience_ns(link));
 }
 
+/* A dealer is looked at as soon as it is open: a descriptor of libzmq wakes only who has found its
+ * socket empty. */
 bool mmq_client_link_check(mmq_client_link *link)
 {
     if (link->dealer == NULL) {
         open_due(link);
+    }
+    if (link->dealer == NULL) {
         return false;
     }
     if (mmq_dealer_check(link->dealer)) {

@@ -2,6 +2,10 @@
  * goes on to the next, and keeps its promises meanwhile. */
 #include "tests/unit/lib/fake_broker.h"
 
+#include "lib/client_link.h"
+
+enum { REFUSED_MS = 400 }; /* longer than the pause between rounds: a refusal wakes who waits */
+
 typedef struct fixture {
     fake_broker a, b;
     mmq_client *client;
@@ -269,6 +273,44 @@ static void test_mmi(void **state)
     assert_int_equal(lost.finals, 1);
 }
 
+/* For longer than a refusal takes. */
+static void read_nothing(const mmq_dealer *dealer, mmq_message *message)
+{
+    const int64_t end_ns = mmq_now_ns() + 20 * MMQ_NS_PER_MS;
+    while (mmq_now_ns() < end_ns) {
+        assert_int_equal(mmq_message_receive(message, mmq_dealer_socket(dealer), MMQ_FRAME_LIMIT),
+                         MMQ_EAGAIN);
+    }
+}
+
+/* Who reads the socket between the attempt and its end still hears of the end. */
+static void test_refusal_wakes(void **state)
+{
+    fixture *f = *state;
+    fake_close(&f->a);
+    fake_close(&f->b);
+    mmq_client_link link;
+    assert_int_equal(mmq_client_link_init(&link, f->list, NULL), MMQ_OK);
+    mmq_message message;
+    mmq_message_init(&message);
+    for (size_t left = 0; left < 6;) {
+        struct pollfd input = {.fd = link.input, .events = POLLIN};
+        if (mmq_client_link_check(&link)) {
+            mmq_dealer *dealer = mmq_client_link_leave(&link);
+            mmq_dealer_destroy(&dealer, 0);
+            left++;
+        } else if (link.dealer == NULL) {
+            const int64_t wait_ns = mmq_client_link_due_ns(&link) - mmq_now_ns();
+            (void)poll(&input, 1, (int)(wait_ns / MMQ_NS_PER_MS + 1));
+        } else {
+            read_nothing(link.dealer, &message);
+            assert_int_equal(poll(&input, 1, REFUSED_MS), 1);
+        }
+    }
+    mmq_message_clear(&message);
+    mmq_client_link_clear(&link);
+}
+
 /* Nobody is there: the deadline makes an error, and waiting costs little. */
 static void test_nobody(void **state)
 {
@@ -285,7 +327,8 @@ static void test_nobody(void **state)
         const int64_t wait_ns = mmq_client_step(f->client);
         assert_true(wait_ns >= 0 || one.finals == 1); /* a timer is set */
         struct pollfd input = {.fd = descriptor, .events = POLLIN};
-        (void)poll(&input, 1, (int)(wait_ns / MMQ_NS_PER_MS + 1));
+        const int ready = poll(&input, 1, (int)(wait_ns / MMQ_NS_PER_MS + 1));
+        assert_true(ready == 1 || wait_ns < REFUSED_MS * MMQ_NS_PER_MS);
         steps++;
     }
     assert_int_equal(one.status, 504);
@@ -363,7 +406,7 @@ int main(void)
         TEST(test_drain),          TEST(test_last_words),
         TEST(test_unread_answers), TEST(test_mmi),
         TEST(test_nobody),         TEST(test_on_an_event_loop),
-        TEST(test_bad_lists),
+        TEST(test_bad_lists),      TEST(test_refusal_wakes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
