@@ -10,7 +10,7 @@
 #include "lib/process.h"
 #include "lib/worker_parts.h"
 
-void mmq_pipe_signal(struct _zsock_t *pipe)
+void mmq_pipe_signal(zsock_t *pipe)
 {
     mmq_message message;
     mmq_message_init(&message);

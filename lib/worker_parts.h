@@ -8,6 +8,7 @@
 #ifndef MMQ_WORKER_PARTS_H
 #define MMQ_WORKER_PARTS_H
 
+#include <czmq.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/queue.h>
@@ -22,8 +23,8 @@ struct mmq_worker {
     mmq_worker_options options; /* with the strings below */
     mmq_endpoints endpoints;
     char *service;
-    struct _zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
-    struct _zsock_t *loop_control;
+    zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
+    zsock_t *loop_control;
     pthread_t loop;
     atomic_bool stopping;
     /* Of the connection to each broker; written by the loop. */
@@ -56,12 +57,12 @@ typedef struct mmq_work_thread {
     mmq_worker *worker;
     /* the loop's */
     pthread_t pthread;
-    struct _zsock_t *loop_pipe;
+    zsock_t *loop_pipe;
     size_t outstanding; /* requests handed over and not ended */
     mmq_message stuck;  /* waits until the broker takes it; the pipe is not read meanwhile */
     mmq_origin stuck_origin;
     /* the work thread's */
-    struct _zsock_t *pipe;
+    zsock_t *pipe;
     size_t open; /* requests of the batch that have not ended */
     mmq_request **batch;
 } mmq_work_thread;
@@ -88,7 +89,7 @@ mmq_request *mmq_request_new(mmq_message *message, size_t body, mmq_origin origi
 void mmq_request_destroy(mmq_request **request);
 
 /* Sends an empty frame: the loop looks at `stopping`, the owner at `failed`, a work thread ends. */
-void mmq_pipe_signal(struct _zsock_t *pipe);
+void mmq_pipe_signal(zsock_t *pipe);
 
 /* Sends a note; frames (may be NULL) are sent after it. False if there is no memory. */
 bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames);
