@@ -1,6 +1,6 @@
-/* A lane reads all rows of its metric's range and filters them here: the store has an index by time
- * and none by score, and so a read is bounded by the rows it examines, whether they match or not.
- * The range's position is what was examined, which lets a stream get ahead where nothing matches.
+/* A lane reads its metric's range, of which the store skips what does not match; each read is
+ * bounded by what the store looks at, whether it matches or not. The range's position is what was
+ * looked at, which lets a stream get ahead where nothing matches.
  *
  * Batches begin small, for queries that want a few rows, and grow. Once `limit` rows are there, or
  * the store says that the range is at its end, the lane has ended. */
@@ -14,17 +14,27 @@
 
 enum { FIRST_BATCH = 64, BATCH_GROWTH = 4 };
 
+static mmq_range range_of(const mmq_selection *selection, int64_t metric, int64_t bound)
+{
+    const double least = selection->anomaly;
+    return (mmq_range){
+        .metric = metric,
+        .from = selection->from,
+        .to = selection->to,
+        .ascending = selection->ascending,
+        .scores = least > 0    ? MMQ_SCORES_LEAST
+                  : least == 0 ? MMQ_SCORES_PRESENT
+                               : MMQ_SCORES_ANY,
+        .least_score = least,
+        .rowid_most = bound,
+    };
+}
+
 void mmq_lane_init(mmq_lane *lane, const mmq_selection *selection, const mmq_metric_head *metric,
                    int64_t bound)
 {
     *lane = (mmq_lane){
-        .range =
-            {
-                .metric = metric->key,
-                .from = selection->from,
-                .to = selection->to,
-                .ascending = selection->ascending,
-            },
+        .range = range_of(selection, metric->key, bound),
         .bound = bound,
         .ended = bound <= 0 || selection->from > selection->to,
         .batch = selection->limit > 0 && selection->limit < FIRST_BATCH ? (size_t)selection->limit
@@ -60,20 +70,12 @@ static bool matches_score(const mmq_selection *selection, double score)
     return selection->anomaly < 0 || !isnan(score);
 }
 
-static bool matches(const mmq_lane *lane, const mmq_selection *selection, const mmq_columns *rows,
-                    size_t i)
-{
-    return rows->rowid[i] <= lane->bound && matches_score(selection, rows->anomaly_score[i]);
-}
-
-/* Rows of one batch before `position` that match. */
-static int64_t count_matches(const mmq_lane *lane, const mmq_selection *selection,
-                             const mmq_columns *rows)
+/* Rows of one batch up to the lane's position. */
+static int64_t count_before(const mmq_lane *lane, const mmq_columns *rows)
 {
     int64_t count = 0;
     for (size_t i = 0; i < rows->count; i++) {
-        count += matches(lane, selection, rows, i) &&
-                 !is_behind_position(&lane->range, rows->timestamp[i], rows->rowid[i]);
+        count += !is_behind_position(&lane->range, rows->timestamp[i], rows->rowid[i]);
     }
     return count;
 }
@@ -85,7 +87,7 @@ mmq_err mmq_lane_recount(mmq_lane *lane, const mmq_selection *selection, mmq_sto
         return MMQ_OK; /* the limit cannot be reached */
     }
     mmq_range before = lane->range;
-    before.positioned = false;
+    before.positioned = before.ended = false;
     if (before.ascending && before.to > lane->range.timestamp) {
         before.to = lane->range.timestamp;
     } else if (!before.ascending && before.from < lane->range.timestamp) {
@@ -99,15 +101,15 @@ mmq_err mmq_lane_recount(mmq_lane *lane, const mmq_selection *selection, mmq_sto
         if (err != MMQ_OK) {
             return err;
         }
-        lane->shown += count_matches(lane, selection, scratch);
+        lane->shown += count_before(lane, scratch);
         if (mmq_now_ns() > deadline_ns) {
             return mmq_fail(why, MMQ_ETIMEOUT, "no time left to find the cursor's place");
         }
-    } while (scratch->count == MMQ_BATCH_ROWS && lane->shown < selection->limit);
+    } while (!before.ended && lane->shown < selection->limit);
     return MMQ_OK;
 }
 
-/* Keeps what matches of a batch, up to the limit. */
+/* Keeps the rows of a batch, up to the limit. */
 static void keep_rows(mmq_lane *lane, const mmq_selection *selection, const mmq_columns *rows)
 {
     size_t left = MMQ_BATCH_ROWS;
@@ -115,10 +117,8 @@ static void keep_rows(mmq_lane *lane, const mmq_selection *selection, const mmq_
         left = (size_t)(selection->limit - lane->shown);
     }
     for (size_t i = 0; i < rows->count && lane->count < left; i++) {
-        if (matches(lane, selection, rows, i)) {
-            lane->rows[lane->count++] = (mmq_lane_row){rows->timestamp[i], rows->rowid[i],
-                                                       rows->value[i], rows->anomaly_score[i]};
-        }
+        lane->rows[lane->count++] = (mmq_lane_row){rows->timestamp[i], rows->rowid[i],
+                                                   rows->value[i], rows->anomaly_score[i]};
     }
     if (lane->count == left && left < MMQ_BATCH_ROWS) {
         lane->ended = true;
@@ -130,10 +130,14 @@ static mmq_err fill_by_rowid(mmq_lane *lane, const mmq_selection *selection, mmq
                              mmq_columns *scratch, mmq_why *why)
 {
     lane->ended = true;
+    if (selection->rowid > lane->bound) {
+        return MMQ_OK;
+    }
     mmq_err err = mmq_store_read_rowids(store, lane->range.metric, selection->rowid,
                                         selection->rowid, scratch, 1, why);
     if (err == MMQ_OK && scratch->count == 1 && scratch->timestamp[0] >= lane->range.from &&
         scratch->timestamp[0] <= lane->range.to &&
+        matches_score(selection, scratch->anomaly_score[0]) &&
         is_behind_position(&lane->range, scratch->timestamp[0], scratch->rowid[0])) {
         keep_rows(lane, selection, scratch);
     }
@@ -157,7 +161,7 @@ mmq_err mmq_lane_fill(mmq_lane *lane, const mmq_selection *selection, mmq_store 
     if (err != MMQ_OK) {
         return err;
     }
-    lane->ended = scratch->count < batch;
+    lane->ended = lane->range.ended;
     lane->batch = batch * BATCH_GROWTH < batch_max ? batch * BATCH_GROWTH : batch_max;
     keep_rows(lane, selection, scratch);
     return MMQ_OK;

@@ -11,7 +11,7 @@
 #include "workers/store/store.h"
 
 enum {
-    MMQ_SCHEMA_VERSION = 1,
+    MMQ_SCHEMA_VERSION = 2,
     MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
     MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
     MMQ_REMEMBER_S = 3600,           /* how long lengths at commits are remembered, at least */
@@ -34,24 +34,27 @@ typedef enum mmq_query {
     MMQ_Q_UNSCORED,
     MMQ_Q_FORGOTTEN,
     MMQ_Q_LENGTH_AT,
-    MMQ_Q_TIME_UP,
-    MMQ_Q_TIME_UP_BEHIND,
-    MMQ_Q_TIME_DOWN,
-    MMQ_Q_TIME_DOWN_BEHIND,
-    MMQ_Q_ROWIDS,
+    MMQ_Q_BLOCK_AT,
+    MMQ_Q_BLOCK_AFTER,
+    MMQ_Q_BLOCK_BY_ROWID,
+    MMQ_Q_BLOCK_DATA,
     MMQ_Q_READERS, /* those above are enough for a reader */
     MMQ_Q_STATE = MMQ_Q_READERS,
     MMQ_Q_SET_STATE,
     MMQ_Q_SET_COMMIT,
     MMQ_Q_CREATE,
     MMQ_Q_GROW,
-    MMQ_Q_INSERT,
-    MMQ_Q_OLD_SCORE,
-    MMQ_Q_SCORE,
+    MMQ_Q_ADD_BLOCK,
+    MMQ_Q_SET_BLOCK,
+    MMQ_Q_DROP_BLOCK,
+    MMQ_Q_ADD_BLOCK_DATA,
+    MMQ_Q_SET_BLOCK_DATA,
+    MMQ_Q_DROP_BLOCK_DATA,
     MMQ_Q_DELETE,
     MMQ_Q_DOOM,
     MMQ_Q_DOOMED,
-    MMQ_Q_DELETE_ROWS,
+    MMQ_Q_DELETE_DATA,
+    MMQ_Q_DELETE_BLOCKS,
     MMQ_Q_UNDOOM,
     MMQ_Q_OLD_GROWTH,
     MMQ_Q_FORGET,
@@ -75,7 +78,14 @@ struct mmq_store {
     int64_t commit; /* in a write transaction: the number that it will have */
     bool dirty;     /* the write transaction changed something that readers see */
     sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader */
-    mmq_columns *existing;                 /* rows that an append repeats; writer only */
+    uint64_t transaction;                  /* serial number of the last one begun */
+    struct mmq_block *block;               /* the one that is open */
+    int64_t open_data;                     /* key of its data; 0: none is open */
+
+    /* The writer's only. */
+    uint8_t *encoded;             /* a block to be written */
+    mmq_columns *existing;        /* rows that an append repeats */
+    struct mmq_room *fresh, *old; /* rows that are merged */
 };
 
 /* Prepares all statements of the mode; a statement that does not fit the file is MMQ_ECORRUPT. */

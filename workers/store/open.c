@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "workers/store/room.h"
 
 enum {
     WAL_CHECKPOINT_PAGES = 1000, /* the log is copied into the file from this size on */
@@ -137,7 +138,11 @@ static mmq_err set_writer(mmq_store *store, const char *path, mmq_why *why)
         return mmq_fail(why, MMQ_EIO, "the store %s cannot be written: it is read-only", path);
     }
     store->existing = malloc(sizeof *store->existing);
-    if (store->existing == NULL) {
+    store->encoded = malloc(MMQ_BLOCK_MAX);
+    store->fresh = mmq_room_new();
+    store->old = mmq_room_new();
+    if (store->existing == NULL || store->encoded == NULL || store->fresh == NULL ||
+        store->old == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     }
     int keep = 1;
@@ -204,7 +209,9 @@ mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mm
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     }
     store->mode = mode;
-    err = open_path(path, mode, store, why);
+    store->block = malloc(sizeof *store->block);
+    err = store->block != NULL ? open_path(path, mode, store, why)
+                               : mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     free(path);
     if (err != MMQ_OK) {
         mmq_store_close(&store);
@@ -226,7 +233,11 @@ void mmq_store_close(mmq_store **store_p)
         (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
     }
     CHECK(sqlite3_close(store->db) == SQLITE_OK);
+    mmq_room_destroy(&store->old);
+    mmq_room_destroy(&store->fresh);
+    free(store->encoded);
     free(store->existing);
+    free(store->block);
     free(store);
     *store_p = NULL;
 }

@@ -16,7 +16,11 @@
 #define RECORD                                                                                     \
     HEAD ", datasource, identity, name, description, server, location, parameters, message,"       \
          " tag_name, status, poll_interval, last_timestamp FROM metric "
-#define ROW "SELECT timestamp, rowid, value, anomaly_score FROM row WHERE metric = ?1 AND "
+#define BLOCK                                                                                      \
+    "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
+    " greatest_rowid, rows, unscored, greatest_score, data, data_check, head_check FROM block"     \
+    " WHERE metric = ?1 AND "
+#define DOOMED_BLOCKS "block WHERE metric = ?1 ORDER BY first_timestamp, first_rowid LIMIT ?2"
 
 static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_BEGIN_READ] = "BEGIN",
@@ -34,14 +38,12 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_FORGOTTEN] = "SELECT forgotten FROM metric WHERE key = ?1",
     [MMQ_Q_LENGTH_AT] = "SELECT before_rowid FROM growth WHERE metric = ?1 AND commit_no > ?2"
                         " ORDER BY commit_no LIMIT 1",
-    [MMQ_Q_TIME_UP] = ROW "timestamp BETWEEN ?2 AND ?3 ORDER BY timestamp, rowid",
-    [MMQ_Q_TIME_UP_BEHIND] =
-        ROW "(timestamp, rowid) > (?4, ?5) AND timestamp <= ?3 ORDER BY timestamp, rowid",
-    [MMQ_Q_TIME_DOWN] = ROW "timestamp BETWEEN ?2 AND ?3 ORDER BY timestamp DESC, rowid DESC",
-    [MMQ_Q_TIME_DOWN_BEHIND] =
-        ROW "(timestamp, rowid) < (?4, ?5) AND timestamp >= ?2 ORDER BY timestamp DESC, rowid DESC",
-    [MMQ_Q_ROWIDS] = "SELECT timestamp, rowid, value, anomaly_score, raw_score FROM row"
-                     " WHERE metric = ?1 AND rowid BETWEEN ?2 AND ?3 ORDER BY rowid",
+    [MMQ_Q_BLOCK_AT] = BLOCK "(first_timestamp, first_rowid) <= (?2, ?3)"
+                             " ORDER BY first_timestamp DESC, first_rowid DESC LIMIT 1",
+    [MMQ_Q_BLOCK_AFTER] = BLOCK "(first_timestamp, first_rowid) > (?2, ?3)"
+                                " ORDER BY first_timestamp, first_rowid LIMIT 1",
+    [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC",
+    [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?1",
     [MMQ_Q_STATE] = "SELECT last_timestamp, unscored FROM metric WHERE key = ?1",
     [MMQ_Q_SET_STATE] = "UPDATE metric SET changed = ?2, last_rowid = ?3, last_timestamp = ?4,"
                         " unscored = ?5 WHERE key = ?1",
@@ -52,17 +54,26 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
                      " ?12, ?13)",
     [MMQ_Q_GROW] = "INSERT OR IGNORE INTO growth (metric, commit_no, before_rowid, at)"
                    " VALUES (?1, ?2, ?3, ?4)",
-    [MMQ_Q_INSERT] = "INSERT INTO row (metric, timestamp, rowid, value, anomaly_score, raw_score)"
-                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    [MMQ_Q_OLD_SCORE] = "SELECT timestamp, anomaly_score FROM row WHERE metric = ?1"
-                        " AND rowid = ?2",
-    [MMQ_Q_SCORE] = "UPDATE row SET anomaly_score = ?4, raw_score = ?5 WHERE metric = ?1"
-                    " AND timestamp = ?2 AND rowid = ?3",
+    [MMQ_Q_ADD_BLOCK] = "INSERT INTO block (metric, first_timestamp, first_rowid, last_timestamp,"
+                        " last_rowid, least_rowid, greatest_rowid, rows, unscored, greatest_score,"
+                        " data, data_check, head_check) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
+                        " ?9, ?10, ?11, ?12, ?13)",
+    [MMQ_Q_SET_BLOCK] = "UPDATE block SET last_timestamp = ?4, last_rowid = ?5, least_rowid = ?6,"
+                        " greatest_rowid = ?7, rows = ?8, unscored = ?9, greatest_score = ?10,"
+                        " data = ?11, data_check = ?12, head_check = ?13 WHERE metric = ?1"
+                        " AND first_timestamp = ?2 AND first_rowid = ?3",
+    [MMQ_Q_DROP_BLOCK] = "DELETE FROM block WHERE metric = ?1 AND first_timestamp = ?2"
+                         " AND first_rowid = ?3",
+    [MMQ_Q_ADD_BLOCK_DATA] = "INSERT INTO block_data (data) VALUES (?1)",
+    [MMQ_Q_SET_BLOCK_DATA] = "UPDATE block_data SET data = ?1 WHERE key = ?2",
+    [MMQ_Q_DROP_BLOCK_DATA] = "DELETE FROM block_data WHERE key = ?1",
     [MMQ_Q_DELETE] = "DELETE FROM metric WHERE key = ?1",
     [MMQ_Q_DOOM] = "INSERT INTO doomed (metric) VALUES (?1)",
     [MMQ_Q_DOOMED] = "SELECT metric FROM doomed LIMIT 1",
-    [MMQ_Q_DELETE_ROWS] = "DELETE FROM row WHERE metric = ?1 AND rowid < ?2 +"
-                          " (SELECT min(rowid) FROM row WHERE metric = ?1)",
+    [MMQ_Q_DELETE_DATA] =
+        "DELETE FROM block_data WHERE key IN (SELECT data FROM " DOOMED_BLOCKS ")",
+    [MMQ_Q_DELETE_BLOCKS] = "DELETE FROM block WHERE (metric, first_timestamp, first_rowid) IN"
+                            " (SELECT metric, first_timestamp, first_rowid FROM " DOOMED_BLOCKS ")",
     [MMQ_Q_UNDOOM] = "DELETE FROM doomed WHERE metric = ?1",
     [MMQ_Q_OLD_GROWTH] = "SELECT metric, commit_no FROM growth WHERE at < ?1 ORDER BY at LIMIT ?2",
     [MMQ_Q_FORGET] = "UPDATE metric SET forgotten = max(forgotten, ?2) WHERE key = ?1",

@@ -72,20 +72,33 @@ mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *ou
 mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int64_t commit,
                             int64_t *last_rowid, mmq_why *why) MMQ_MUST_USE;
 
-/* A range of one metric's rows by time, and how far it was read. */
+typedef enum mmq_score_filter {
+    MMQ_SCORES_ANY,
+    MMQ_SCORES_PRESENT, /* rows that have a score */
+    MMQ_SCORES_LEAST,   /* rows with least_score or more */
+} mmq_score_filter;
+
+/* A range of one metric's rows by time, what is wanted of it, and how far it was read. */
 typedef struct mmq_range {
     int64_t metric;   /* key */
     int64_t from, to; /* inclusive */
     bool ascending;   /* by (timestamp, rowid), or both descending */
-    bool positioned;  /* only rows behind (timestamp, rowid), in the range's direction */
+    mmq_score_filter scores;
+    double least_score;
+    int64_t rowid_most; /* rows up to this rowid; 0: all */
+    bool ended;         /* nothing of it is left */
+    bool positioned;    /* only rows behind (timestamp, rowid), in the range's direction */
     int64_t timestamp, rowid;
+    uint64_t block_read_in; /* the transaction in which a block was read up to the position */
 } mmq_range;
 
-/* Reads the next rows of the range, at most `capacity` (<= MMQ_BATCH_ROWS), and moves the range's
- * position behind them. Fewer than capacity: the range is at its end. raw_score is not filled. */
+/* Reads the next rows of the range that are wanted, at most `capacity` (<= MMQ_BATCH_ROWS), and
+ * moves the range's position behind all rows that it looked at, which are of a bounded number of
+ * blocks: maybe none of them is wanted. raw_score is not filled. */
 mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
                             mmq_why *why) MMQ_MUST_USE;
-/* Rows with first <= rowid <= last, ascending by rowid; raw_score is filled. */
+/* Rows with first <= rowid <= last, ascending by rowid, at most `capacity`; those past the last row
+ * of the metric are left out. raw_score is filled. */
 mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                               mmq_columns *out, size_t capacity, mmq_why *why) MMQ_MUST_USE;
 

@@ -6,7 +6,7 @@
 #include "lib/clock.h"
 
 enum {
-    PIECE_ROWS = 10000, /* rows of a deleted metric */
+    PIECE_BLOCKS = 16, /* of a deleted metric */
     PIECE_GROWTH = 1000,
     PAGES_KEPT = 512, /* free pages kept for the rows to come */
 };
@@ -17,6 +17,19 @@ static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found
     return mmq_read_int(store, statement, found, out, "a list of work to do", why);
 }
 
+static mmq_err delete_piece(mmq_store *store, int64_t metric, mmq_why *why)
+{
+    const mmq_query queries[] = {MMQ_Q_DELETE_DATA, MMQ_Q_DELETE_BLOCKS};
+    mmq_err err = MMQ_OK;
+    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
+        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+        mmq_bind_int(statement, 1, metric);
+        mmq_bind_int(statement, 2, PIECE_BLOCKS);
+        err = mmq_run(store, statement, why);
+    }
+    return err;
+}
+
 static mmq_err delete_rows(mmq_store *store, mmq_why *why)
 {
     int64_t metric;
@@ -25,14 +38,11 @@ static mmq_err delete_rows(mmq_store *store, mmq_why *why)
     if (err != MMQ_OK || !found) {
         return err;
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DELETE_ROWS);
-    mmq_bind_int(statement, 1, metric);
-    mmq_bind_int(statement, 2, PIECE_ROWS);
-    err = mmq_run(store, statement, why);
+    err = delete_piece(store, metric, why);
     if (err != MMQ_OK || sqlite3_changes(store->db) > 0) {
         return err;
     }
-    statement = mmq_statement(store, MMQ_Q_UNDOOM);
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNDOOM);
     mmq_bind_int(statement, 1, metric);
     return mmq_run(store, statement, why);
 }

@@ -4,7 +4,7 @@
  *
  * Rowids of a metric are 1, 2, 3... without gaps, and rows are never removed one by one: a rowid
  * exists if it is at most last_rowid. */
-#include "workers/store/handle.h"
+#include "workers/store/insert.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -239,19 +239,6 @@ static mmq_err compare_rows(mmq_store *store, int64_t metric, int64_t first,
     return MMQ_OK;
 }
 
-static mmq_err insert_row(mmq_store *store, int64_t metric, int64_t rowid,
-                          const mmq_write_rows *rows, size_t i, mmq_why *why)
-{
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_INSERT);
-    mmq_bind_int(statement, 1, metric);
-    mmq_bind_int(statement, 2, rows->timestamp[i]);
-    mmq_bind_int(statement, 3, rowid);
-    mmq_bind_score(statement, 4, rows->value[i]);
-    mmq_bind_score(statement, 5, rows->anomaly_score[i]);
-    mmq_bind_score(statement, 6, rows->raw_score[i]);
-    return mmq_run(store, statement, why);
-}
-
 /* Notes how long the metric was before this commit. */
 static mmq_err note_growth(mmq_store *store, const mmq_metric_head *metric, mmq_why *why)
 {
@@ -272,15 +259,17 @@ static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const m
     if (err == MMQ_OK) {
         err = note_growth(store, metric, why);
     }
-    int64_t last = metric->last_rowid;
-    for (size_t i = from; i < rows->count && err == MMQ_OK; i++) {
-        err = insert_row(store, metric->key, ++last, rows, i, why);
+    if (err == MMQ_OK) {
+        err = mmq_insert_rows(store, metric->key, rows, from, metric->last_rowid + 1, why);
+    }
+    for (size_t i = from; i < rows->count; i++) {
         if (!state.has_rows || rows->timestamp[i] > state.last_timestamp) {
             state.has_rows = true;
             state.last_timestamp = rows->timestamp[i];
         }
         state.unscored += isnan(rows->anomaly_score[i]) ? 1 : 0;
     }
+    const int64_t last = metric->last_rowid + (int64_t)(rows->count - from);
     return err == MMQ_OK ? write_state(store, metric->key, last, &state, why) : err;
 }
 
@@ -348,48 +337,6 @@ static mmq_err check_rowids(const mmq_metric_head *metric, const mmq_write_rows 
     return MMQ_OK;
 }
 
-/* Where the row is, and whether it has a score. */
-static mmq_err find_row(mmq_store *store, int64_t metric, int64_t rowid, int64_t *timestamp,
-                        bool *scored, mmq_why *why)
-{
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_OLD_SCORE);
-    mmq_bind_int(statement, 1, metric);
-    mmq_bind_int(statement, 2, rowid);
-    bool row;
-    mmq_err err = mmq_step(store, statement, &row, why);
-    if (err != MMQ_OK) {
-        return err;
-    }
-    double score;
-    if (!row || !mmq_column_int(statement, 0, MMQ_TIME_MIN, MMQ_TIME_MAX, timestamp) ||
-        !mmq_column_score(statement, 1, &score)) {
-        err = mmq_damaged(store, "a row", why);
-    } else {
-        *scored = !isnan(score);
-    }
-    mmq_done(statement);
-    return err;
-}
-
-static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t i,
-                         int64_t *unscored, mmq_why *why)
-{
-    int64_t timestamp = 0;
-    bool scored = false;
-    mmq_err err = find_row(store, metric, rows->rowid[i], &timestamp, &scored, why);
-    if (err != MMQ_OK) {
-        return err;
-    }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SCORE);
-    mmq_bind_int(statement, 1, metric);
-    mmq_bind_int(statement, 2, timestamp);
-    mmq_bind_int(statement, 3, rows->rowid[i]);
-    mmq_bind_score(statement, 4, rows->anomaly_score[i]);
-    mmq_bind_score(statement, 5, rows->raw_score[i]);
-    *unscored += (scored ? 1 : 0) - (isnan(rows->anomaly_score[i]) ? 0 : 1);
-    return mmq_run(store, statement, why);
-}
-
 mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows *rows, mmq_why *why)
 {
     check_writing(store);
@@ -402,10 +349,12 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
         return err;
     }
     metric_state state = {0};
+    int64_t scored = 0;
     err = read_state(store, metric.key, &state, why);
-    for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
-        err = set_score(store, metric.key, rows, i, &state.unscored, why);
+    if (err == MMQ_OK) {
+        err = mmq_insert_scores(store, metric.key, rows, &scored, why);
     }
+    state.unscored -= scored;
     return err == MMQ_OK ? write_state(store, metric.key, metric.last_rowid, &state, why) : err;
 }
 

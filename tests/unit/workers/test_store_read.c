@@ -68,7 +68,7 @@ static void check_range(mmq_store *store, mmq_range range, size_t capacity)
             check_row(expected, i);
             last = expected;
         }
-    } while (batch.count == capacity);
+    } while (!range.ended);
     assert_int_equal(next_expected(&range, last), ROWS);
 }
 
@@ -155,12 +155,10 @@ static void test_plans(void **state)
         mmq_query query;
         const char *wants;
     } plans[] = {
-        {MMQ_Q_TIME_UP, "USING PRIMARY KEY (metric=? AND timestamp>? AND timestamp<?)"},
-        {MMQ_Q_TIME_UP_BEHIND, "USING PRIMARY KEY (metric=? AND (timestamp,rowid)>(?,?)"},
-        {MMQ_Q_TIME_DOWN, "USING PRIMARY KEY (metric=? AND timestamp>? AND timestamp<?)"},
-        {MMQ_Q_TIME_DOWN_BEHIND,
-         "USING PRIMARY KEY (metric=? AND timestamp>? AND (timestamp,rowid)<(?,?))"},
-        {MMQ_Q_ROWIDS, "USING INDEX row_by_rowid (metric=? AND rowid>? AND rowid<?)"},
+        {MMQ_Q_BLOCK_AT, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)<(?,?))"},
+        {MMQ_Q_BLOCK_AFTER, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)>(?,?))"},
+        {MMQ_Q_BLOCK_BY_ROWID, "USING INDEX block_by_rowid (metric=? AND least_rowid<?)"},
+        {MMQ_Q_BLOCK_DATA, "USING INTEGER PRIMARY KEY"},
         {MMQ_Q_LENGTH_AT, "USING PRIMARY KEY (metric=? AND commit_no>?)"},
         {MMQ_Q_UNSCORED, "USING COVERING INDEX metric_unscored"},
         {MMQ_Q_OLD_GROWTH, "INDEX growth_at"},

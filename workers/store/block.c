@@ -1,0 +1,136 @@
+#include "workers/store/block.h"
+
+#include <math.h>
+#include <xxhash.h>
+
+#include "lib/calendar.h"
+#include "lib/check.h"
+#include "workers/store/bytes.h"
+
+enum { FORMAT = 1 };
+
+/* ---- heads ------------------------------------------------------------------------------ */
+
+static uint64_t bits_of(double item)
+{
+    uint64_t bits;
+    memcpy(&bits, &item, sizeof bits);
+    return bits;
+}
+
+uint64_t mmq_block_head_check(int64_t metric, const mmq_block_head *head)
+{
+    const uint64_t fields[] = {
+        (uint64_t)metric,
+        (uint64_t)head->first.timestamp,
+        (uint64_t)head->first.rowid,
+        (uint64_t)head->last.timestamp,
+        (uint64_t)head->last.rowid,
+        (uint64_t)head->least_rowid,
+        (uint64_t)head->greatest_rowid,
+        (uint64_t)head->rows,
+        (uint64_t)head->unscored,
+        isnan(head->greatest_score) ? UINT64_MAX : bits_of(head->greatest_score),
+        head->data_check,
+    };
+    uint8_t bytes[sizeof fields], *at = bytes;
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        at = store_64(at, fields[i]);
+    }
+    return XXH3_64bits(bytes, sizeof bytes);
+}
+
+static void note_rowids(const int64_t *rowid, size_t count, mmq_block_head *head)
+{
+    head->least_rowid = head->greatest_rowid = rowid[0];
+    for (size_t i = 1; i < count; i++) {
+        head->least_rowid = rowid[i] < head->least_rowid ? rowid[i] : head->least_rowid;
+        head->greatest_rowid = rowid[i] > head->greatest_rowid ? rowid[i] : head->greatest_rowid;
+    }
+}
+
+static void note_scores(const double *score, size_t count, mmq_block_head *head)
+{
+    head->unscored = 0;
+    head->greatest_score = NAN;
+    for (size_t i = 0; i < count; i++) {
+        head->unscored += isnan(score[i]) ? 1 : 0;
+        if (!(score[i] <= head->greatest_score) && !isnan(score[i])) {
+            head->greatest_score = score[i];
+        }
+    }
+}
+
+/* ---- encoding --------------------------------------------------------------------------- */
+
+size_t mmq_block_encode(const mmq_write_rows *rows, size_t from, size_t count,
+                        uint8_t out[MMQ_BLOCK_MAX], mmq_block_head *head)
+{
+    CHECK(count > 0 && count <= MMQ_BLOCK_ROWS && count <= rows->count - from);
+    uint8_t *at = out + MMQ_BLOCK_HEAD, *sizes = out + 4, *begin = at;
+    const int64_t *keys[] = {rows->timestamp + from, rows->rowid + from};
+    const double *numbers[] = {rows->value + from, rows->anomaly_score + from,
+                               rows->raw_score + from};
+    out[0] = FORMAT;
+    out[1] = 0;
+    (void)store_16(out + 2, count);
+    for (size_t i = 0; i < MMQ_BLOCK_COLUMNS; i++, begin = at) {
+        at = i < 2 ? mmq_sequence_write(keys[i], count, at)
+                   : mmq_doubles_write(numbers[i - 2], count, at);
+        sizes = store_16(sizes, (size_t)(at - begin));
+    }
+    memset(at, 0, MMQ_PACKED_SLACK);
+    const size_t size = (size_t)(at - out) + MMQ_PACKED_SLACK;
+    head->first = (mmq_row_key){keys[0][0], keys[1][0]};
+    head->last = (mmq_row_key){keys[0][count - 1], keys[1][count - 1]};
+    head->rows = (int64_t)count;
+    note_rowids(keys[1], count, head);
+    note_scores(numbers[1], count, head);
+    head->data_check = XXH3_64bits(out, size);
+    return size;
+}
+
+/* ---- opening ---------------------------------------------------------------------------- */
+
+/* Where each column begins; the last item is where the slack does. */
+static bool find_columns(const uint8_t *data, size_t size, const uint8_t *columns[])
+{
+    const uint8_t *at = data + MMQ_BLOCK_HEAD, *end = data + size - MMQ_PACKED_SLACK;
+    for (size_t i = 0; i < MMQ_BLOCK_COLUMNS; i++) {
+        const size_t column = load_16(data + 4 + 2 * i);
+        if (column > (size_t)(end - at)) {
+            return false;
+        }
+        columns[i] = at;
+        at += column;
+    }
+    columns[MMQ_BLOCK_COLUMNS] = at;
+    return at == end;
+}
+
+static bool read_keys(const mmq_block_head *head, const uint8_t *columns[], mmq_block *out)
+{
+    const size_t last = out->count - 1;
+    return mmq_sequence_read(columns[0], columns[1], out->count, head->first.timestamp,
+                             head->last.timestamp, true, out->timestamp) &&
+           mmq_sequence_read(columns[1], columns[2], out->count, head->least_rowid,
+                             head->greatest_rowid, false, out->rowid) &&
+           out->timestamp[0] == head->first.timestamp && out->rowid[0] == head->first.rowid &&
+           out->timestamp[last] == head->last.timestamp && out->rowid[last] == head->last.rowid;
+}
+
+bool mmq_block_open(const mmq_block_head *head, const void *data, size_t size, mmq_block *out)
+{
+    const uint8_t *columns[MMQ_BLOCK_COLUMNS + 1], *bytes = data;
+    if (size < MMQ_BLOCK_HEAD + MMQ_PACKED_SLACK || size > MMQ_BLOCK_MAX ||
+        XXH3_64bits(data, size) != head->data_check || bytes[0] != FORMAT || bytes[1] != 0) {
+        return false;
+    }
+    out->count = load_16(bytes + 2);
+    return out->count > 0 && out->count <= MMQ_BLOCK_ROWS && (int64_t)out->count == head->rows &&
+           find_columns(bytes, size, columns) && read_keys(head, columns, out) &&
+           mmq_doubles_read(columns[2], columns[3], out->count, &out->value) &&
+           out->value.presence == MMQ_PRESENT_ALL &&
+           mmq_doubles_read(columns[3], columns[4], out->count, &out->anomaly_score) &&
+           mmq_doubles_read(columns[4], columns[5], out->count, &out->raw_score);
+}

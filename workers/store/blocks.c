@@ -1,0 +1,209 @@
+/* Heads are read column by column and believed only if their check agrees; data only if it is what
+ * its head says. One block is open at a time, in memory that SQLite owns until the next. */
+#include "workers/store/blocks.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "lib/calendar.h"
+#include "lib/check.h"
+
+/* ---- heads ------------------------------------------------------------------------------ */
+
+static bool column_key(sqlite3_stmt *statement, int column, mmq_row_key *out)
+{
+    return mmq_column_int(statement, column, MMQ_TIME_MIN, MMQ_TIME_MAX, &out->timestamp) &&
+           mmq_column_int(statement, column + 1, 1, MMQ_ROWID_MAX, &out->rowid);
+}
+
+static bool column_head(sqlite3_stmt *statement, int64_t metric, mmq_stored_block *out)
+{
+    mmq_block_head *head = &out->head;
+    int64_t data_check, head_check;
+    out->metric = metric;
+    if (!column_key(statement, 0, &head->first) || !column_key(statement, 2, &head->last) ||
+        !mmq_column_int(statement, 4, 1, MMQ_ROWID_MAX, &head->least_rowid) ||
+        !mmq_column_int(statement, 5, head->least_rowid, MMQ_ROWID_MAX, &head->greatest_rowid) ||
+        !mmq_column_int(statement, 6, 1, MMQ_BLOCK_ROWS, &head->rows) ||
+        !mmq_column_int(statement, 7, 0, head->rows, &head->unscored) ||
+        !mmq_column_score(statement, 8, &head->greatest_score) ||
+        !mmq_column_int(statement, 9, 1, INT64_MAX, &out->data) ||
+        !mmq_column_int(statement, 10, INT64_MIN, INT64_MAX, &data_check) ||
+        !mmq_column_int(statement, 11, INT64_MIN, INT64_MAX, &head_check)) {
+        return false;
+    }
+    head->data_check = (uint64_t)data_check;
+    return !mmq_key_is_before(head->last, head->first) &&
+           mmq_block_head_check(metric, head) == (uint64_t)head_check;
+}
+
+mmq_err mmq_blocks_damaged(mmq_store *store, const mmq_stored_block *stored, const char *what,
+                           mmq_why *why)
+{
+    char name[100];
+    (void)snprintf(name, sizeof name, "%s block of metric %" PRId64 " from timestamp %" PRId64,
+                   what, stored->metric, stored->head.first.timestamp);
+    return mmq_damaged(store, name, why);
+}
+
+static mmq_err step_head(mmq_store *store, sqlite3_stmt *statement, int64_t metric, bool *found,
+                         mmq_stored_block *out, mmq_why *why)
+{
+    mmq_err err = mmq_step(store, statement, found, why);
+    if (err != MMQ_OK || !*found || column_head(statement, metric, out)) {
+        return err;
+    }
+    out->head.first.timestamp = sqlite3_column_int64(statement, 0);
+    mmq_done(statement);
+    return mmq_blocks_damaged(store, out, "the head of the", why);
+}
+
+static mmq_err find_head(mmq_store *store, mmq_query query, int64_t metric, mmq_row_key key,
+                         bool *found, mmq_stored_block *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, query);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, key.timestamp);
+    mmq_bind_int(statement, 3, key.rowid);
+    mmq_err err = step_head(store, statement, metric, found, out, why);
+    mmq_done(statement);
+    return err;
+}
+
+mmq_err mmq_blocks_at(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
+                      mmq_stored_block *out, mmq_why *why)
+{
+    mmq_err err = find_head(store, MMQ_Q_BLOCK_AT, metric, key, found, out, why);
+    return err == MMQ_OK && *found && mmq_key_is_before(key, out->head.first)
+               ? mmq_blocks_damaged(store, out, "the order of the", why)
+               : err;
+}
+
+mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
+                         mmq_stored_block *out, mmq_why *why)
+{
+    mmq_err err = find_head(store, MMQ_Q_BLOCK_AFTER, metric, key, found, out, why);
+    return err == MMQ_OK && *found && !mmq_key_is_before(key, out->head.first)
+               ? mmq_blocks_damaged(store, out, "the order of the", why)
+               : err;
+}
+
+void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, rowid);
+}
+
+mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
+                              mmq_why *why)
+{
+    return step_head(store, store->statements[MMQ_Q_BLOCK_BY_ROWID], metric, found, out, why);
+}
+
+/* ---- data ------------------------------------------------------------------------------- */
+
+void mmq_blocks_close(mmq_store *store)
+{
+    store->open_data = 0;
+    mmq_done(store->statements[MMQ_Q_BLOCK_DATA]);
+}
+
+mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_why *why)
+{
+    if (store->open_data == stored->data) {
+        return MMQ_OK;
+    }
+    mmq_blocks_close(store);
+    sqlite3_stmt *statement = store->statements[MMQ_Q_BLOCK_DATA];
+    mmq_bind_int(statement, 1, stored->data);
+    bool row;
+    mmq_err err = mmq_step(store, statement, &row, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const void *data = row ? sqlite3_column_blob(statement, 0) : NULL;
+    if (data == NULL || !mmq_block_open(&stored->head, data,
+                                        (size_t)sqlite3_column_bytes(statement, 0), store->block)) {
+        mmq_blocks_close(store);
+        return mmq_blocks_damaged(store, stored, "the data of the", why);
+    }
+    store->open_data = stored->data;
+    return MMQ_OK;
+}
+
+/* ---- writing ---------------------------------------------------------------------------- */
+
+static mmq_err put_data(mmq_store *store, const mmq_stored_block *old, size_t size, int64_t *key,
+                        mmq_why *why)
+{
+    sqlite3_stmt *statement =
+        mmq_statement(store, old != NULL ? MMQ_Q_SET_BLOCK_DATA : MMQ_Q_ADD_BLOCK_DATA);
+    CHECK(sqlite3_bind_blob(statement, 1, store->encoded, (int)size, SQLITE_STATIC) == SQLITE_OK);
+    if (old != NULL) {
+        mmq_bind_int(statement, 2, old->data);
+    }
+    mmq_err err = mmq_run(store, statement, why);
+    *key = old != NULL ? old->data : sqlite3_last_insert_rowid(store->db);
+    return err;
+}
+
+static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored_block *stored,
+                             mmq_why *why)
+{
+    const mmq_block_head *head = &stored->head;
+    const int64_t columns[] = {
+        stored->metric,   head->first.timestamp, head->first.rowid,    head->last.timestamp,
+        head->last.rowid, head->least_rowid,     head->greatest_rowid, head->rows,
+        head->unscored,
+    };
+    sqlite3_stmt *statement = mmq_statement(store, query);
+    int column = 1;
+    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
+        mmq_bind_int(statement, column++, columns[i]);
+    }
+    mmq_bind_score(statement, column++, head->greatest_score);
+    mmq_bind_int(statement, column++, stored->data);
+    mmq_bind_int(statement, column++, (int64_t)head->data_check);
+    mmq_bind_int(statement, column, (int64_t)mmq_block_head_check(stored->metric, head));
+    return mmq_run(store, statement, why);
+}
+
+static mmq_err drop_head(mmq_store *store, const mmq_stored_block *old, mmq_why *why)
+{
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK);
+    mmq_bind_int(statement, 1, old->metric);
+    mmq_bind_int(statement, 2, old->head.first.timestamp);
+    mmq_bind_int(statement, 3, old->head.first.rowid);
+    return mmq_run(store, statement, why);
+}
+
+mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block *old,
+                       const mmq_write_rows *rows, size_t from, size_t count, mmq_why *why)
+{
+    mmq_blocks_close(store);
+    mmq_stored_block stored = {.metric = metric};
+    const size_t size = mmq_block_encode(rows, from, count, store->encoded, &stored.head);
+    mmq_err err = put_data(store, old, size, &stored.data, why);
+    const bool moved = old == NULL || old->head.first.timestamp != stored.head.first.timestamp ||
+                       old->head.first.rowid != stored.head.first.rowid;
+    if (err == MMQ_OK && old != NULL && moved) {
+        err = drop_head(store, old, why);
+    }
+    return err == MMQ_OK
+               ? run_with_head(store, moved ? MMQ_Q_ADD_BLOCK : MMQ_Q_SET_BLOCK, &stored, why)
+               : err;
+}
+
+mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why)
+{
+    mmq_blocks_close(store);
+    mmq_err err = drop_head(store, old, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK_DATA);
+    mmq_bind_int(statement, 1, old->data);
+    return mmq_run(store, statement, why);
+}

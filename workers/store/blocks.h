@@ -1,0 +1,48 @@
+/* Blocks in SQLite: heads found, data opened, both written. */
+#ifndef MMQ_STORE_BLOCKS_H
+#define MMQ_STORE_BLOCKS_H
+
+#include "workers/store/block.h"
+#include "workers/store/handle.h"
+
+/* A block as it lies in the store. */
+typedef struct mmq_stored_block {
+    int64_t metric;
+    int64_t data; /* key of its data */
+    mmq_block_head head;
+} mmq_stored_block;
+
+static inline bool mmq_key_is_before(mmq_row_key a, mmq_row_key b)
+{
+    return a.timestamp < b.timestamp || (a.timestamp == b.timestamp && a.rowid < b.rowid);
+}
+
+/* The last block that begins at key or before. *found: whether there is one. */
+mmq_err mmq_blocks_at(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
+                      mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
+/* The first block that begins behind key. */
+mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
+                         mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
+/* Walks through the blocks that may hold rowid, those with the greatest least rowid first. Ends
+ * with *found false, or by mmq_done(mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID)). */
+void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid);
+mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
+                              mmq_why *why) MMQ_MUST_USE;
+
+/* Opens the block as store->block, unless it is already. MMQ_ECORRUPT names it. */
+mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored,
+                        mmq_why *why) MMQ_MUST_USE;
+/* Forgets store->block: before anything is written, and with each transaction. */
+void mmq_blocks_close(mmq_store *store);
+/* MMQ_ECORRUPT, naming the block. */
+mmq_err mmq_blocks_damaged(mmq_store *store, const mmq_stored_block *stored, const char *what,
+                           mmq_why *why) MMQ_MUST_USE;
+
+/* Writes rows [from, from + count), sorted by key, as a block in place of `old`, or as a new one if
+ * that is NULL. */
+mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block *old,
+                       const mmq_write_rows *rows, size_t from, size_t count,
+                       mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why) MMQ_MUST_USE;
+
+#endif

@@ -1,0 +1,339 @@
+/* New rows are sorted, and go piece by piece to the block that their keys lie in: that block's rows
+ * and the piece are merged and written in its place, as several blocks if they are too many for
+ * one.
+ *
+ * Behind the last row, where almost all rows go, a block would be read and written again for each
+ * row. So a metric's last block is left small: while it has up to OPEN_ROWS it is written again
+ * with each append; then it is folded into the block before it, unless that is full. */
+#include "workers/store/insert.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/check.h"
+#include "workers/store/blocks.h"
+#include "workers/store/room.h"
+
+enum { OPEN_ROWS = 64 };
+
+/* ---- blocks as rows --------------------------------------------------------------------- */
+
+static mmq_err load_block(mmq_store *store, const mmq_stored_block *stored, mmq_why *why)
+{
+    mmq_room *room = store->old;
+    mmq_err err = mmq_blocks_open(store, stored, why);
+    if (err == MMQ_OK) {
+        err = mmq_room_reserve(room, room->rows.count + (size_t)stored->head.rows, why);
+    }
+    return err == MMQ_OK && !mmq_room_add_block(room, store->block)
+               ? mmq_blocks_damaged(store, stored, "the data of the", why)
+               : err;
+}
+
+/* Merges rows [from, to) of store->fresh into those of store->old. Both are sorted. */
+static mmq_err merge(mmq_store *store, size_t from, size_t to, mmq_why *why)
+{
+    const mmq_write_rows *fresh = &store->fresh->rows;
+    mmq_write_rows *old = &store->old->rows;
+    mmq_err err = mmq_room_reserve(store->old, old->count + (to - from), why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const bool behind = old->count == 0 || mmq_key_is_before(mmq_row_key_of(old, old->count - 1),
+                                                             mmq_row_key_of(fresh, from));
+    mmq_room_add_rows(store->old, fresh, from, to);
+    return behind ? MMQ_OK : mmq_room_sort(store->old, why);
+}
+
+/* Writes the rows of store->old in place of `block`, or as new blocks if that is NULL. Full blocks
+ * at the end of a metric; elsewhere blocks of equal size, which have room for more. */
+static mmq_err write_blocks(mmq_store *store, int64_t metric, const mmq_stored_block *block,
+                            bool at_end, mmq_why *why)
+{
+    const mmq_write_rows *rows = &store->old->rows;
+    const size_t pieces = (rows->count + MMQ_BLOCK_ROWS - 1) / MMQ_BLOCK_ROWS;
+    mmq_err err = MMQ_OK;
+    for (size_t done = 0, piece = 0; done < rows->count && err == MMQ_OK; piece++) {
+        const size_t left = rows->count - done;
+        size_t count = at_end ? MMQ_BLOCK_ROWS : (left + pieces - piece - 1) / (pieces - piece);
+        count = count < left ? count : left;
+        err = mmq_blocks_put(store, metric, piece == 0 ? block : NULL, rows, done, count, why);
+        done += count;
+    }
+    return err;
+}
+
+/* ---- behind the last block -------------------------------------------------------------- */
+
+/* The block before `block`, if it has room for more rows. */
+static mmq_err find_growing(mmq_store *store, const mmq_stored_block *block, bool *found,
+                            mmq_stored_block *out, mmq_why *why)
+{
+    mmq_row_key key = block->head.first;
+    key.rowid--;
+    mmq_err err = mmq_blocks_at(store, block->metric, key, found, out, why);
+    *found = err == MMQ_OK && *found && out->head.rows < MMQ_BLOCK_ROWS;
+    return err;
+}
+
+/* Folds the last block and the new rows into the one before it. */
+static mmq_err fold(mmq_store *store, const mmq_stored_block *last, const mmq_stored_block *growing,
+                    size_t from, size_t to, mmq_why *why)
+{
+    mmq_err err = load_block(store, growing, why);
+    if (err == MMQ_OK) {
+        err = load_block(store, last, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_blocks_drop(store, last, why);
+    }
+    if (err == MMQ_OK) {
+        err = merge(store, from, to, why);
+    }
+    return err == MMQ_OK ? write_blocks(store, last->metric, growing, true, why) : err;
+}
+
+/* Merges rows [from, to) of store->fresh into the block and writes it again. */
+static mmq_err extend(mmq_store *store, const mmq_stored_block *block, bool at_end, size_t from,
+                      size_t to, mmq_why *why)
+{
+    mmq_err err = load_block(store, block, why);
+    if (err == MMQ_OK) {
+        err = merge(store, from, to, why);
+    }
+    return err == MMQ_OK ? write_blocks(store, block->metric, block, at_end, why) : err;
+}
+
+static mmq_err add_blocks(mmq_store *store, int64_t metric, size_t from, size_t to, mmq_why *why)
+{
+    mmq_err err = merge(store, from, to, why);
+    return err == MMQ_OK ? write_blocks(store, metric, NULL, true, why) : err;
+}
+
+/* Rows [from, to) of store->fresh belong into the metric's last block or behind it. */
+static mmq_err insert_at_end(mmq_store *store, const mmq_stored_block *last, size_t from, size_t to,
+                             mmq_why *why)
+{
+    const size_t there = (size_t)last->head.rows, fresh = to - from;
+    const bool behind =
+        mmq_key_is_before(last->head.last, mmq_row_key_of(&store->fresh->rows, from));
+    mmq_stored_block growing;
+    bool found = false;
+    if (there <= OPEN_ROWS && there + fresh > OPEN_ROWS) {
+        mmq_err err = find_growing(store, last, &found, &growing, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    if (found) {
+        return fold(store, last, &growing, from, to, why);
+    }
+    const bool is_new =
+        behind && (there == MMQ_BLOCK_ROWS || (there > OPEN_ROWS && fresh < OPEN_ROWS));
+    return is_new ? add_blocks(store, last->metric, from, to, why)
+                  : extend(store, last, true, from, to, why);
+}
+
+/* ---- anywhere --------------------------------------------------------------------------- */
+
+/* The first row of store->fresh, from `from` on, that is not before key. */
+static size_t find_row(const mmq_store *store, size_t from, mmq_row_key key)
+{
+    const mmq_write_rows *fresh = &store->fresh->rows;
+    size_t low = from, high = fresh->count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (mmq_key_is_before(mmq_row_key_of(fresh, middle), key)) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* The block that row `from` of store->fresh belongs into: the last that begins before it, or else
+ * the first. */
+static mmq_err find_block(mmq_store *store, int64_t metric, size_t from, bool *found,
+                          mmq_stored_block *out, mmq_why *why)
+{
+    const mmq_row_key key = mmq_row_key_of(&store->fresh->rows, from);
+    mmq_err err = mmq_blocks_at(store, metric, key, found, out, why);
+    return err == MMQ_OK && !*found ? mmq_blocks_after(store, metric, key, found, out, why) : err;
+}
+
+/* Inserts rows of store->fresh from *from on, as far as they belong into one block, and moves *from
+ * behind them. */
+static mmq_err insert_piece(mmq_store *store, int64_t metric, size_t *from, mmq_why *why)
+{
+    mmq_stored_block block, next;
+    bool found, has_next = false;
+    mmq_err err = find_block(store, metric, *from, &found, &block, why);
+    if (err == MMQ_OK && found) {
+        err = mmq_blocks_after(store, metric, block.head.first, &has_next, &next, why);
+    }
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const size_t begin = *from;
+    *from = has_next ? find_row(store, begin, next.head.first) : store->fresh->rows.count;
+    store->old->rows.count = 0;
+    if (!found) {
+        return add_blocks(store, metric, begin, *from, why);
+    }
+    return has_next ? extend(store, &block, false, begin, *from, why)
+                    : insert_at_end(store, &block, begin, *from, why);
+}
+
+static mmq_err take_fresh(mmq_store *store, const mmq_write_rows *rows, size_t from,
+                          int64_t first_rowid, mmq_why *why)
+{
+    mmq_room *fresh = store->fresh;
+    fresh->rows.count = 0;
+    mmq_err err = mmq_room_reserve(fresh, rows->count - from, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const size_t count = rows->count - from;
+    mmq_write_rows *to = &fresh->rows;
+    to->count = count;
+    memcpy(to->timestamp, rows->timestamp + from, count * sizeof *to->timestamp);
+    memcpy(to->value, rows->value + from, count * sizeof *to->value);
+    memcpy(to->anomaly_score, rows->anomaly_score + from, count * sizeof *to->anomaly_score);
+    memcpy(to->raw_score, rows->raw_score + from, count * sizeof *to->raw_score);
+    for (size_t i = 0; i < count; i++) {
+        to->rowid[i] = first_rowid + (int64_t)i;
+    }
+    return mmq_room_sort(fresh, why);
+}
+
+mmq_err mmq_insert_rows(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t from,
+                        int64_t first_rowid, mmq_why *why)
+{
+    mmq_err err = take_fresh(store, rows, from, first_rowid, why);
+    for (size_t at = 0; err == MMQ_OK && at < store->fresh->rows.count;) {
+        err = insert_piece(store, metric, &at, why);
+    }
+    return err;
+}
+
+/* ---- scores ----------------------------------------------------------------------------- */
+
+/* The block that is being scored: its rows are in store->old. */
+typedef struct scoring {
+    bool loaded;
+    mmq_stored_block block;
+} scoring;
+
+static int64_t count_unscored(const mmq_write_rows *rows)
+{
+    int64_t unscored = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        unscored += __builtin_isnan(rows->anomaly_score[i]) ? 1 : 0;
+    }
+    return unscored;
+}
+
+static mmq_err put_back(mmq_store *store, scoring *at, int64_t *scored, mmq_why *why)
+{
+    if (!at->loaded) {
+        return MMQ_OK;
+    }
+    const mmq_write_rows *rows = &store->old->rows;
+    *scored += at->block.head.unscored - count_unscored(rows);
+    at->loaded = false;
+    return mmq_blocks_put(store, at->block.metric, &at->block, rows, 0, rows->count, why);
+}
+
+/* The place of a rowid among the rows of store->old; their number if it is not there. */
+static size_t place_of(const mmq_write_rows *rows, int64_t rowid)
+{
+    size_t place = 0;
+    while (place < rows->count && rows->rowid[place] != rowid) {
+        place++;
+    }
+    return place;
+}
+
+/* Loads the block that holds the rowid. */
+static mmq_err load_holder(mmq_store *store, int64_t metric, int64_t rowid, scoring *at,
+                           mmq_why *why)
+{
+    bool found = true;
+    mmq_err err = MMQ_OK;
+    mmq_blocks_begin_rowid(store, metric, rowid);
+    while (err == MMQ_OK && found && !at->loaded) {
+        err = mmq_blocks_next_rowid(store, metric, &found, &at->block, why);
+        if (err == MMQ_OK && found && at->block.head.greatest_rowid >= rowid) {
+            store->old->rows.count = 0;
+            err = load_block(store, &at->block, why);
+            at->loaded =
+                err == MMQ_OK && place_of(&store->old->rows, rowid) < store->old->rows.count;
+        }
+    }
+    mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
+    return err == MMQ_OK && !at->loaded ? mmq_damaged(store, "a row is missing", why) : err;
+}
+
+static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t i,
+                         scoring *at, int64_t *scored, mmq_why *why)
+{
+    const mmq_write_rows *there = &store->old->rows;
+    size_t place = at->loaded ? place_of(there, rows->rowid[i]) : 0;
+    if (!at->loaded || place == there->count) {
+        mmq_err err = put_back(store, at, scored, why);
+        if (err == MMQ_OK) {
+            err = load_holder(store, metric, rows->rowid[i], at, why);
+        }
+        if (err != MMQ_OK) {
+            return err;
+        }
+        place = place_of(there, rows->rowid[i]);
+    }
+    there->anomaly_score[place] = rows->anomaly_score[i];
+    there->raw_score[place] = rows->raw_score[i];
+    return MMQ_OK;
+}
+
+/* By rowid, so that each block is written once; at the same rowid in the order of the request. */
+static int compare_rowids(const void *a_p, const void *b_p, void *context)
+{
+    const size_t a = *(const size_t *)a_p, b = *(const size_t *)b_p;
+    const int64_t *rowid = context;
+    if (rowid[a] != rowid[b]) {
+        return rowid[a] < rowid[b] ? -1 : 1;
+    }
+    return (a > b) - (a < b);
+}
+
+static size_t *order_by_rowid(const mmq_write_rows *rows)
+{
+    size_t *order = reallocarray(NULL, rows->count, sizeof *order);
+    for (size_t i = 0; order != NULL && i < rows->count; i++) {
+        order[i] = i;
+    }
+    if (order != NULL) {
+        qsort_r(order, rows->count, sizeof *order, compare_rowids, rows->rowid);
+    }
+    return order;
+}
+
+mmq_err mmq_insert_scores(mmq_store *store, int64_t metric, const mmq_write_rows *rows,
+                          int64_t *scored, mmq_why *why)
+{
+    size_t *order = order_by_rowid(rows);
+    if (order == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for %zu scores", rows->count);
+    }
+    scoring at = {.loaded = false};
+    mmq_err err = MMQ_OK;
+    *scored = 0;
+    for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
+        err = set_score(store, metric, rows, order[i], &at, scored, why);
+    }
+    if (err == MMQ_OK) {
+        err = put_back(store, &at, scored, why);
+    }
+    free(order);
+    return err;
+}

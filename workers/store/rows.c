@@ -1,0 +1,419 @@
+/* Rows of one metric, from its blocks.
+ *
+ * By time: the range is a walk through blocks, from a place in one of them. A block is found by a
+ * seek for its head; a range that has just read a block to its end knows that the next one is
+ * behind it, which is a cheaper seek, as long as the transaction is the same. What is not wanted is
+ * skipped by head, then by row: scores are decoded before values, and values only where a score was
+ * wanted.
+ *
+ * By rowid: rowids have no gaps, so a window of them has a place for each row, and the blocks that
+ * hold some of them are found by the least rowid in them. */
+#include "workers/store/blocks.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lib/check.h"
+
+enum { BLOCKS_EXAMINED_MAX = 64 };
+
+/* ---- finding blocks by time ------------------------------------------------------------- */
+
+/* Rows behind this are still to be read, in the range's direction. */
+static mmq_row_key start_of(const mmq_range *range)
+{
+    const mmq_row_key position = {range->timestamp, range->rowid};
+    const mmq_row_key start =
+        range->ascending ? (mmq_row_key){range->from, 0} : (mmq_row_key){range->to, INT64_MAX};
+    if (!range->positioned) {
+        return start;
+    }
+    return mmq_key_is_before(position, start) == range->ascending ? start : position;
+}
+
+static bool is_at_end_of_block(const mmq_store *store, const mmq_range *range)
+{
+    return range->positioned && range->block_read_in == store->transaction;
+}
+
+static mmq_err find_up(mmq_store *store, const mmq_range *range, bool *found, mmq_stored_block *out,
+                       mmq_why *why)
+{
+    const mmq_row_key start = start_of(range);
+    *found = false;
+    if (!is_at_end_of_block(store, range)) {
+        mmq_err err = mmq_blocks_at(store, range->metric, start, found, out, why);
+        if (err != MMQ_OK || (*found && mmq_key_is_before(start, out->head.last))) {
+            return err;
+        }
+    }
+    return mmq_blocks_after(store, range->metric, start, found, out, why);
+}
+
+static mmq_err find_down(mmq_store *store, const mmq_range *range, bool *found,
+                         mmq_stored_block *out, mmq_why *why)
+{
+    mmq_row_key start = start_of(range);
+    start.rowid--; /* the block is to begin before it */
+    return mmq_blocks_at(store, range->metric, start, found, out, why);
+}
+
+/* The next block with rows in the range; *found false: there is none. */
+static mmq_err find_block(mmq_store *store, const mmq_range *range, bool *found,
+                          mmq_stored_block *out, mmq_why *why)
+{
+    mmq_err err = range->ascending ? find_up(store, range, found, out, why)
+                                   : find_down(store, range, found, out, why);
+    if (err == MMQ_OK && *found) {
+        *found = range->ascending ? out->head.first.timestamp <= range->to
+                                  : out->head.last.timestamp >= range->from;
+    }
+    return err;
+}
+
+/* ---- what is wanted of a block ---------------------------------------------------------- */
+
+static bool is_wanted(const mmq_range *range, const mmq_block_head *head)
+{
+    if (range->rowid_most > 0 && head->least_rowid > range->rowid_most) {
+        return false;
+    }
+    return range->scores == MMQ_SCORES_ANY ||
+           (range->scores == MMQ_SCORES_PRESENT ? head->unscored < head->rows
+                                                : head->greatest_score >= range->least_score);
+}
+
+/* Some rows may be wanted and others not. */
+static bool needs_filter(const mmq_range *range, const mmq_block_head *head)
+{
+    return (range->rowid_most > 0 && head->greatest_rowid > range->rowid_most) ||
+           range->scores == MMQ_SCORES_LEAST ||
+           (range->scores == MMQ_SCORES_PRESENT && head->unscored > 0);
+}
+
+/* The number of the open block's rows that are not behind key. */
+static size_t count_up_to(const mmq_block *block, mmq_row_key key)
+{
+    size_t low = 0, high = block->count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        const mmq_row_key row = {block->timestamp[middle], block->rowid[middle]};
+        if (mmq_key_is_before(key, row)) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+/* Rows [from, to) of the open block are in the range and not read yet. */
+typedef struct span {
+    size_t from, to;
+} span;
+
+static span span_of(const mmq_range *range, const mmq_block *block)
+{
+    const mmq_row_key start = start_of(range);
+    const mmq_row_key least = {range->from, 0}, most = {range->to, INT64_MAX};
+    const mmq_row_key before = {start.timestamp, start.rowid - 1};
+    const span rows = {
+        .from = count_up_to(block, range->ascending ? start : least),
+        .to = count_up_to(block, range->ascending ? most : before),
+    };
+    return rows.from < rows.to ? rows : (span){rows.from, rows.from};
+}
+
+static bool row_is_wanted(const mmq_range *range, int64_t rowid, double score)
+{
+    return (range->rowid_most == 0 || rowid <= range->rowid_most) &&
+           (range->scores == MMQ_SCORES_ANY ||
+            (range->scores == MMQ_SCORES_PRESENT ? !isnan(score) : score >= range->least_score));
+}
+
+/* ---- taking rows ------------------------------------------------------------------------ */
+
+/* Appends rows [from, to) of the open block, ascending. */
+static bool take_all(const mmq_block *block, span rows, mmq_columns *out)
+{
+    const size_t count = rows.to - rows.from, at = out->count;
+    memcpy(out->timestamp + at, block->timestamp + rows.from, count * sizeof *out->timestamp);
+    memcpy(out->rowid + at, block->rowid + rows.from, count * sizeof *out->rowid);
+    out->count += count;
+    return mmq_doubles_decode(&block->value, rows.from, rows.to, out->value + at) &&
+           mmq_doubles_decode(&block->anomaly_score, rows.from, rows.to, out->anomaly_score + at);
+}
+
+/* Narrows rows to those, next in the range's direction, of which `wanted` are wanted; their places
+ * go to `places`, ascending. */
+static size_t pick(const mmq_range *range, const mmq_block *block, const double *score,
+                   size_t wanted, span *rows, uint16_t *places)
+{
+    const span all = *rows;
+    size_t count = 0;
+    for (size_t step = 0; step < all.to - all.from; step++) {
+        const size_t row = range->ascending ? all.from + step : all.to - 1 - step;
+        if (!row_is_wanted(range, block->rowid[row], score[row - all.from])) {
+            continue;
+        }
+        places[range->ascending ? count : wanted - 1 - count] = (uint16_t)row;
+        if (++count == wanted) {
+            *rows = range->ascending ? (span){all.from, row + 1} : (span){row, all.to};
+            return count;
+        }
+    }
+    if (!range->ascending) {
+        memmove(places, places + wanted - count, count * sizeof *places);
+    }
+    return count;
+}
+
+/* Where few are wanted they are decoded one by one. */
+static bool decode_places(const mmq_block *block, span rows, const uint16_t *places, size_t count,
+                          double *out)
+{
+    double values[MMQ_BLOCK_ROWS];
+    if (count * 8 < rows.to - rows.from) {
+        for (size_t i = 0; i < count; i++) {
+            if (!mmq_doubles_decode(&block->value, places[i], places[i] + (size_t)1, &out[i])) {
+                return false;
+            }
+        }
+        return true;
+    }
+    if (!mmq_doubles_decode(&block->value, rows.from, rows.to, values)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        out[i] = values[places[i] - rows.from];
+    }
+    return true;
+}
+
+static bool take_wanted(const mmq_range *range, const mmq_block *block, size_t wanted, span *rows,
+                        mmq_columns *out)
+{
+    double score[MMQ_BLOCK_ROWS];
+    uint16_t places[MMQ_BLOCK_ROWS];
+    const span all = *rows;
+    if (!mmq_doubles_decode(&block->anomaly_score, all.from, all.to, score)) {
+        return false;
+    }
+    const size_t count = pick(range, block, score, wanted, rows, places), at = out->count;
+    for (size_t i = 0; i < count; i++) {
+        out->timestamp[at + i] = block->timestamp[places[i]];
+        out->rowid[at + i] = block->rowid[places[i]];
+        out->anomaly_score[at + i] = score[places[i] - all.from];
+    }
+    out->count += count;
+    return count == 0 || decode_places(block, all, places, count, out->value + at);
+}
+
+static void swap_integers(int64_t *a, int64_t *b)
+{
+    const int64_t kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+static void swap_doubles(double *a, double *b)
+{
+    const double kept = *a;
+    *a = *b;
+    *b = kept;
+}
+
+/* The rows from `from` on. */
+static void turn_round(mmq_columns *out, size_t from)
+{
+    for (size_t a = from, b = out->count; a + 1 < b; a++) {
+        b--;
+        swap_integers(&out->timestamp[a], &out->timestamp[b]);
+        swap_integers(&out->rowid[a], &out->rowid[b]);
+        swap_doubles(&out->value[a], &out->value[b]);
+        swap_doubles(&out->anomaly_score[a], &out->anomaly_score[b]);
+    }
+}
+
+/* Takes what is wanted of `rows`, at most `wanted`, and narrows them to those that were looked at.
+ * False: damaged. */
+static bool take_rows(const mmq_range *range, const mmq_block_head *head, const mmq_block *block,
+                      size_t wanted, span *rows, mmq_columns *out)
+{
+    const size_t at = out->count;
+    bool good;
+    if (needs_filter(range, head)) {
+        good = take_wanted(range, block, wanted, rows, out);
+    } else {
+        if (rows->to - rows->from > wanted) {
+            *rows = range->ascending ? (span){rows->from, rows->from + wanted}
+                                     : (span){rows->to - wanted, rows->to};
+        }
+        good = take_all(block, *rows, out);
+    }
+    if (!range->ascending) {
+        turn_round(out, at);
+    }
+    return good;
+}
+
+/* ---- by time ---------------------------------------------------------------------------- */
+
+static void move_to(mmq_range *range, mmq_row_key key)
+{
+    range->positioned = true;
+    range->timestamp = key.timestamp;
+    range->rowid = key.rowid;
+}
+
+static void move_behind_block(const mmq_store *store, mmq_range *range, const mmq_block_head *head)
+{
+    const mmq_row_key end = range->ascending ? head->last : head->first;
+    range->ended = range->ascending ? end.timestamp > range->to : end.timestamp < range->from;
+    move_to(range, end);
+    range->block_read_in = store->transaction;
+}
+
+/* Rows `looked` of those that were to be read of the block have been looked at. */
+static void move_behind(const mmq_store *store, mmq_range *range, const mmq_stored_block *stored,
+                        span all, span looked)
+{
+    const mmq_block *block = store->block;
+    if (looked.from == all.from && looked.to == all.to) {
+        move_behind_block(store, range, &stored->head);
+        return;
+    }
+    const size_t row = range->ascending ? looked.to - 1 : looked.from;
+    move_to(range, (mmq_row_key){block->timestamp[row], block->rowid[row]});
+    range->block_read_in = 0;
+}
+
+static mmq_err read_block(mmq_store *store, mmq_range *range, const mmq_stored_block *stored,
+                          mmq_columns *out, size_t capacity, mmq_why *why)
+{
+    mmq_err err = mmq_blocks_open(store, stored, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const span all = span_of(range, store->block);
+    span looked = all;
+    if (!take_rows(range, &stored->head, store->block, capacity - out->count, &looked, out)) {
+        return mmq_blocks_damaged(store, stored, "the data of the", why);
+    }
+    move_behind(store, range, stored, all, looked);
+    return MMQ_OK;
+}
+
+mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
+                            mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE && capacity <= MMQ_BATCH_ROWS);
+    out->count = 0;
+    range->ended |= range->from > range->to;
+    for (size_t i = 0; i < BLOCKS_EXAMINED_MAX && out->count < capacity && !range->ended; i++) {
+        mmq_stored_block stored;
+        bool found;
+        mmq_err err = find_block(store, range, &found, &stored, why);
+        if (err == MMQ_OK && !found) {
+            range->ended = true;
+        } else if (err == MMQ_OK && is_wanted(range, &stored.head)) {
+            err = read_block(store, range, &stored, out, capacity, why);
+        } else if (err == MMQ_OK) {
+            move_behind_block(store, range, &stored.head);
+        }
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    return MMQ_OK;
+}
+
+/* ---- by rowid --------------------------------------------------------------------------- */
+
+/* Rowids [first, first + size) and which of them are there. */
+struct window {
+    int64_t first;
+    size_t size, found;
+    bool there[MMQ_BATCH_ROWS];
+};
+
+static bool place_rows(const mmq_block *block, struct window *window, mmq_columns *out)
+{
+    double value[MMQ_BLOCK_ROWS], anomaly_score[MMQ_BLOCK_ROWS], raw_score[MMQ_BLOCK_ROWS];
+    if (!mmq_doubles_decode(&block->value, 0, block->count, value) ||
+        !mmq_doubles_decode(&block->anomaly_score, 0, block->count, anomaly_score) ||
+        !mmq_doubles_decode(&block->raw_score, 0, block->count, raw_score)) {
+        return false;
+    }
+    for (size_t i = 0; i < block->count; i++) {
+        const uint64_t place = (uint64_t)(block->rowid[i] - window->first);
+        if (place >= window->size) {
+            continue;
+        }
+        if (window->there[place]) {
+            return false;
+        }
+        window->there[place] = true;
+        window->found++;
+        out->timestamp[place] = block->timestamp[i];
+        out->rowid[place] = block->rowid[i];
+        out->value[place] = value[i];
+        out->anomaly_score[place] = anomaly_score[i];
+        out->raw_score[place] = raw_score[i];
+    }
+    return true;
+}
+
+static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *window,
+                           mmq_columns *out, mmq_why *why)
+{
+    mmq_err err = MMQ_OK;
+    mmq_blocks_begin_rowid(store, metric, window->first + (int64_t)window->size - 1);
+    while (err == MMQ_OK && window->found < window->size) {
+        mmq_stored_block stored;
+        bool found;
+        err = mmq_blocks_next_rowid(store, metric, &found, &stored, why);
+        if (err != MMQ_OK || !found) {
+            return err;
+        }
+        if (stored.head.greatest_rowid < window->first) {
+            continue;
+        }
+        err = mmq_blocks_open(store, &stored, why);
+        if (err == MMQ_OK && !place_rows(store->block, window, out)) {
+            err = mmq_blocks_damaged(store, &stored, "the data of the", why);
+        }
+    }
+    mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
+    return err;
+}
+
+static bool is_prefix(const struct window *window)
+{
+    size_t there = 0;
+    while (there < window->size && window->there[there]) {
+        there++;
+    }
+    return there == window->found;
+}
+
+mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
+                              mmq_columns *out, size_t capacity, mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE && capacity <= MMQ_BATCH_ROWS);
+    out->count = 0;
+    first = first < 1 ? 1 : first;
+    if (first > last || capacity == 0) {
+        return MMQ_OK;
+    }
+    struct window window = {.first = first, .size = capacity};
+    if (last - first < (int64_t)capacity) {
+        window.size = (size_t)(last - first) + 1;
+    }
+    mmq_err err = fill_window(store, metric, &window, out, why);
+    if (err == MMQ_OK && !is_prefix(&window)) {
+        err = mmq_damaged(store, "rows are missing", why);
+    }
+    out->count = err == MMQ_OK ? window.found : 0;
+    return err;
+}
