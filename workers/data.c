@@ -8,13 +8,11 @@
 #include "metricmq/rows.h"
 #include "workers/scan.h"
 
-enum { ROW_TAIL_MAX = MMQ_ROW_MAX - (int)sizeof(((mmq_row_prefix *)NULL)->data) };
-
 /* Encodes what fits of rows [from, ...) into the frame; returns the number of rows. */
 static mmq_err encode_rows(mmq_page *page, const mmq_scan_run *run, size_t from, size_t *rows,
                            mmq_why *why)
 {
-    const size_t wanted = (run->columns->count - from) * (run->prefix->size + ROW_TAIL_MAX);
+    const size_t wanted = (run->columns->count - from) * (run->prefix->size + MMQ_ROW_TAIL_MAX);
     const size_t room = mmq_page_room(page);
     const size_t size = wanted < room ? wanted : room;
     uint8_t *out = mmq_buffer_reserve(&page->buffer, size);

@@ -11,9 +11,11 @@
 #include "metricmq/error.h"
 
 enum {
-    MMQ_BATCH_ROWS = 1024,                             /* rows of a batch at most */
-    MMQ_UID_MAX = 100,                                 /* bytes of a uid */
-    MMQ_ROW_MAX = 1 + 3 + MMQ_UID_MAX + 9 + 9 + 9 + 9, /* bytes of a packed row at most */
+    MMQ_BATCH_ROWS = 1024,                    /* rows of a batch at most */
+    MMQ_UID_MAX = 100,                        /* bytes of a uid */
+    MMQ_ROW_PREFIX_MAX = 1 + 3 + MMQ_UID_MAX, /* bytes of what the prefix holds at most */
+    MMQ_ROW_TAIL_MAX = 4 * 9,                 /* bytes of the rest of a row at most */
+    MMQ_ROW_MAX = MMQ_ROW_PREFIX_MAX + MMQ_ROW_TAIL_MAX,
 };
 
 /* Rows of one metric, a column an array. An absent score is NaN (NaN itself is never stored). */
@@ -30,9 +32,10 @@ typedef struct mmq_columns {
 extern const uint8_t mmq_rows_names[];
 extern const size_t mmq_rows_names_size;
 
-/* The bytes that begin each row of one metric: array header and packed uid. */
+/* The bytes that begin each row of one metric: array header and packed uid. Padded with zeros, so
+ * that it can be copied in pieces of 16 bytes. */
 typedef struct mmq_row_prefix {
-    uint8_t data[1 + 3 + MMQ_UID_MAX];
+    uint8_t data[(MMQ_ROW_PREFIX_MAX + 15) / 16 * 16];
     size_t size;
 } mmq_row_prefix;
 
@@ -42,6 +45,9 @@ void mmq_row_prefix_init(mmq_row_prefix *prefix, const char *uid);
  * bytes written and sets *next to the first row that was not packed. */
 size_t mmq_rows_encode(const mmq_row_prefix *prefix, const mmq_columns *columns, size_t from,
                        uint8_t *out, size_t capacity, size_t *next);
+/* The same for rows of several metrics: prefixes[i] (borrowed for the call) is that of row i. */
+size_t mmq_rows_encode_mixed(const mmq_row_prefix *const *prefixes, const mmq_columns *columns,
+                             size_t from, uint8_t *out, size_t capacity, size_t *next);
 
 /* One row as a reader sees it. uid borrows from the payload. */
 typedef struct mmq_row {

@@ -135,6 +135,12 @@ static size_t encode_one(size_t batch, size_t from, uint8_t *out, size_t capacit
     return mmq_rows_encode(&rows.prefix[0], &rows.batches[batch], from, out, capacity, next);
 }
 
+static size_t encode_mixed(size_t batch, size_t from, uint8_t *out, size_t capacity, size_t *next)
+{
+    return mmq_rows_encode_mixed(rows.mixed + batch * MMQ_BATCH_ROWS, &rows.batches[batch], from,
+                                 out, capacity, next);
+}
+
 /* All rows, frame after frame; each full frame goes to the sink. */
 static void encode_all(encode_fn *encode, packed *sink)
 {
@@ -157,6 +163,11 @@ static void encode_all(encode_fn *encode, packed *sink)
 static void run_one(void)
 {
     encode_all(encode_one, NULL);
+}
+
+static void run_mixed(void)
+{
+    encode_all(encode_mixed, NULL);
 }
 
 static void run_decode(void)
@@ -234,6 +245,11 @@ static void pack_one(void)
     pack_all(false, NULL);
 }
 
+static void pack_many(void)
+{
+    pack_all(true, NULL);
+}
+
 /* Rows of about the size that they have are copied one by one: the least that an encoder could do
  * that had them ready. */
 static void copy_rows(const packed *from)
@@ -253,6 +269,11 @@ static void copy_rows(const packed *from)
 static void copy_one(void)
 {
     copy_rows(&rows.one);
+}
+
+static void copy_many(void)
+{
+    copy_rows(&rows.many);
 }
 
 static void unpack_one(void)
@@ -294,6 +315,7 @@ struct run {
 
 static const struct run runs[] = {
     {"msgpack", "msgpack-c", run_one, pack_one},     {"msgpack", "memcpy", run_one, copy_one},
+    {"mixed", "msgpack-c", run_mixed, pack_many},    {"mixed", "memcpy", run_mixed, copy_many},
     {"decode", "msgpack-c", run_decode, unpack_one}, {"json", "printf", run_json, print_json},
     {"csv", "printf", run_csv, print_json},
 };
@@ -392,6 +414,9 @@ static void measure_shape(const struct options *options, const struct shape *sha
     rows.one.size = 0;
     encode_all(encode_one, &rows.one);
     pack_all(false, &rows.one);
+    rows.many.size = 0;
+    encode_all(encode_mixed, &rows.many);
+    pack_all(true, &rows.many);
     for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
         take_samples(options, &runs[i], &samples);
         print_run(options, &runs[i], shape, &samples);
