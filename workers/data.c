@@ -8,11 +8,19 @@
 #include "metricmq/rows.h"
 #include "workers/scan.h"
 
+static size_t encode(const mmq_scan_run *run, size_t from, uint8_t *out, size_t size, size_t *next)
+{
+    return run->prefix != NULL
+               ? mmq_rows_encode(run->prefix, run->columns, from, out, size, next)
+               : mmq_rows_encode_mixed(run->prefixes, run->columns, from, out, size, next);
+}
+
 /* Encodes what fits of rows [from, ...) into the frame; returns the number of rows. */
 static mmq_err encode_rows(mmq_page *page, const mmq_scan_run *run, size_t from, size_t *rows,
                            mmq_why *why)
 {
-    const size_t wanted = (run->columns->count - from) * (run->prefix->size + MMQ_ROW_TAIL_MAX);
+    const size_t longest = run->prefix != NULL ? run->prefix->size + MMQ_ROW_TAIL_MAX : MMQ_ROW_MAX;
+    const size_t wanted = (run->columns->count - from) * longest;
     const size_t room = mmq_page_room(page);
     const size_t size = wanted < room ? wanted : room;
     uint8_t *out = mmq_buffer_reserve(&page->buffer, size);
@@ -20,7 +28,7 @@ static mmq_err encode_rows(mmq_page *page, const mmq_scan_run *run, size_t from,
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a frame");
     }
     size_t next;
-    page->buffer.size += mmq_rows_encode(run->prefix, run->columns, from, out, size, &next);
+    page->buffer.size += encode(run, from, out, size, &next);
     *rows = next - from;
     page->rows += (int64_t)*rows;
     return MMQ_OK;
@@ -31,7 +39,7 @@ static mmq_err add_run(mmq_page *page, mmq_scan *scan, const mmq_scan_run *run, 
                        mmq_why *why)
 {
     mmq_cursor place;
-    size_t at = 0;
+    size_t at = run->from;
     while (at < run->columns->count) {
         size_t rows = 0;
         mmq_err err = encode_rows(page, run, at, &rows, why);

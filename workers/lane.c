@@ -109,65 +109,54 @@ mmq_err mmq_lane_recount(mmq_lane *lane, const mmq_selection *selection, mmq_sto
     return MMQ_OK;
 }
 
-/* Keeps the rows of a batch, up to the limit. */
-static void keep_rows(mmq_lane *lane, const mmq_selection *selection, const mmq_columns *rows)
-{
-    size_t left = MMQ_BATCH_ROWS;
-    if (selection->limit > 0 && selection->limit - lane->shown < MMQ_BATCH_ROWS) {
-        left = (size_t)(selection->limit - lane->shown);
-    }
-    for (size_t i = 0; i < rows->count && lane->count < left; i++) {
-        lane->rows[lane->count++] = (mmq_lane_row){rows->timestamp[i], rows->rowid[i],
-                                                   rows->value[i], rows->anomaly_score[i]};
-    }
-    if (lane->count == left && left < MMQ_BATCH_ROWS) {
-        lane->ended = true;
-    }
-}
-
 /* The one row that was asked for, found without reading those before it. */
 static mmq_err fill_by_rowid(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
-                             mmq_columns *scratch, mmq_why *why)
+                             mmq_columns *out, mmq_why *why)
 {
     lane->ended = true;
+    out->count = 0;
     if (selection->rowid > lane->bound) {
         return MMQ_OK;
     }
     mmq_err err = mmq_store_read_rowids(store, lane->range.metric, selection->rowid,
-                                        selection->rowid, scratch, 1, why);
-    if (err == MMQ_OK && scratch->count == 1 && scratch->timestamp[0] >= lane->range.from &&
-        scratch->timestamp[0] <= lane->range.to &&
-        matches_score(selection, scratch->anomaly_score[0]) &&
-        is_behind_position(&lane->range, scratch->timestamp[0], scratch->rowid[0])) {
-        keep_rows(lane, selection, scratch);
+                                        selection->rowid, out, 1, why);
+    if (err == MMQ_OK && out->count == 1 &&
+        (out->timestamp[0] < lane->range.from || out->timestamp[0] > lane->range.to ||
+         !matches_score(selection, out->anomaly_score[0]) ||
+         !is_behind_position(&lane->range, out->timestamp[0], out->rowid[0]))) {
+        out->count = 0;
     }
     return err;
 }
 
-mmq_err mmq_lane_fill(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
-                      mmq_columns *scratch, size_t batch_max, mmq_why *why)
+/* Rows of the next read: no more than the limit still allows. */
+static size_t next_batch(const mmq_lane *lane, const mmq_selection *selection, size_t batch_max)
 {
-    CHECK(!lane->ended && lane->at == lane->count && batch_max <= MMQ_BATCH_ROWS);
-    lane->at = lane->count = 0;
+    const size_t batch = lane->batch < batch_max ? lane->batch : batch_max;
+    const int64_t left = selection->limit > 0 ? selection->limit - lane->shown : INT64_MAX;
+    return (int64_t)batch < left ? batch : (size_t)left;
+}
+
+mmq_err mmq_lane_fill(mmq_lane *lane, const mmq_selection *selection, mmq_store *store,
+                      mmq_columns *out, size_t batch_max, mmq_why *why)
+{
+    CHECK(!lane->ended && batch_max <= MMQ_BATCH_ROWS);
+    out->count = 0;
     if (selection->limit > 0 && lane->shown >= selection->limit) {
         lane->ended = true;
         return MMQ_OK;
     }
     if (selection->has_rowid) {
-        return fill_by_rowid(lane, selection, store, scratch, why);
+        return fill_by_rowid(lane, selection, store, out, why);
     }
-    size_t batch = lane->batch < batch_max ? lane->batch : batch_max;
-    mmq_err err = mmq_store_read_time(store, &lane->range, scratch, batch, why);
+    const size_t batch = next_batch(lane, selection, batch_max);
+    mmq_err err = mmq_store_read_time(store, &lane->range, out, batch, why);
     if (err != MMQ_OK) {
         return err;
     }
-    lane->ended = lane->range.ended;
+    const bool is_full =
+        selection->limit > 0 && lane->shown + (int64_t)out->count >= selection->limit;
+    lane->ended = lane->range.ended || is_full;
     lane->batch = batch * BATCH_GROWTH < batch_max ? batch * BATCH_GROWTH : batch_max;
-    keep_rows(lane, selection, scratch);
     return MMQ_OK;
-}
-
-int64_t mmq_lane_timestamp(const mmq_lane *lane)
-{
-    return lane->at < lane->count ? lane->rows[lane->at].timestamp : lane->range.timestamp;
 }

@@ -1,12 +1,12 @@
-/* A scan merges lanes by a binary heap. There are three shapes of it:
+/* There are three shapes of a scan:
  *
  *   one metric        one lane
  *   order "metric"    one lane at a time; when it has ended, that of the next uid
- *   order "time"      a lane for every metric, side by side
+ *   order "time"      a lane for every metric, side by side, merged by a tournament
  *
- * A lane's key in the heap is (timestamp, index): lanes stand in the order of their uids, so the
- * index breaks ties as the uid would. The key of a lane whose batch is used up is what it examined
- * last. Hence everything before the top's key has been examined in every lane, and the scan may
+ * In a merge a lane's key is (timestamp, index): lanes stand in the order of their uids, so the
+ * index breaks ties as the uid would. The key of a lane whose batch is used up is what it looked at
+ * last. Hence everything before the winner's key has been looked at in every lane, and the scan may
  * stop there: that is its place, also where no row matches.
  *
  * Room for rows is shared out: the more lanes, the smaller their batches, so that a merge of
@@ -16,19 +16,41 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lib/calendar.h"
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "workers/lane.h"
+#include "workers/tournament.h"
 
 enum {
     ROWS_BUDGET = 64 * 1024, /* rows that the lanes of a merge hold, all together */
+    FILLS_MAX = 16,          /* reads of a run */
     HEADS_BATCH = 64,
     LANES_FIRST = 64,
 };
 
-struct node {
-    int64_t timestamp; /* of the lane */
-    size_t lane;       /* index of it */
+struct row {
+    int64_t timestamp, rowid;
+    double value, anomaly_score;
+};
+
+/* A lane of a merge. */
+struct merge_lane {
+    mmq_row_prefix prefix;
+    struct row *rows; /* batch_max of them; [at, count) come next */
+    size_t at, count;
+};
+
+/* All lanes side by side. */
+struct merge {
+    size_t batch_max;
+    struct merge_lane *lanes; /* beside the scan's */
+    struct row *rows;         /* batch_max for each lane */
+    uint64_t *keys;
+    mmq_tournament tournament;
+    mmq_columns batch;           /* as it was read */
+    size_t lane[MMQ_BATCH_ROWS]; /* of each row of the run */
+    const mmq_row_prefix *prefixes[MMQ_BATCH_ROWS];
 };
 
 struct mmq_scan {
@@ -37,79 +59,31 @@ struct mmq_scan {
     bool sequence; /* order "metric": a lane follows when the last has ended */
     size_t lane_count;
     size_t lane_capacity;
-    mmq_lane *lanes; /* by uid ascending */
-    size_t batch_max;
-    mmq_lane_row *rows; /* batch_max for each lane */
-    size_t heap_count;
-    struct node *heap; /* lanes that have not ended or have rows left; least key first */
+    mmq_lane *lanes;     /* by uid ascending */
+    struct merge *merge; /* NULL: one lane at a time */
+    size_t taken;        /* rows of the run */
 
     /* The place: all rows up to there have been shown or do not match. */
     const mmq_lane *here; /* the lane it is in; NULL before the first run */
     bool positioned;      /* false: at the lane's start */
     int64_t timestamp, rowid;
 
-    mmq_row_prefix prefix; /* of the run */
-    mmq_columns columns;   /* the run; while reading, the batch as it comes */
+    mmq_row_prefix prefix; /* of the one lane */
+    mmq_columns columns;   /* the run */
 };
 
-/* ---- the heap --------------------------------------------------------------------------- */
-
-static bool is_before(const mmq_scan *scan, struct node a, struct node b)
+static bool is_ascending(const mmq_scan *scan)
 {
-    if (a.timestamp != b.timestamp) {
-        return (a.timestamp < b.timestamp) == scan->selection.ascending;
-    }
-    return a.lane < b.lane;
+    return scan->selection.ascending;
 }
 
-static void sift_down(mmq_scan *scan, size_t at)
+/* The place is where the lane is, which has no rows. */
+static void mark_place(mmq_scan *scan, const mmq_lane *lane)
 {
-    const struct node moved = scan->heap[at];
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child + 1 < scan->heap_count &&
-            is_before(scan, scan->heap[child + 1], scan->heap[child])) {
-            child++;
-        }
-        if (child >= scan->heap_count || !is_before(scan, scan->heap[child], moved)) {
-            break;
-        }
-        scan->heap[at] = scan->heap[child];
-        at = child;
-    }
-    scan->heap[at] = moved;
-}
-
-static mmq_lane *top_lane(const mmq_scan *scan)
-{
-    return &scan->lanes[scan->heap[0].lane];
-}
-
-static bool has_rows(const mmq_lane *lane)
-{
-    return lane->at < lane->count;
-}
-
-/* The top lane has moved on: back into order with it, or away. */
-static void settle_top(mmq_scan *scan)
-{
-    if (scan->heap_count == 0) {
-        return;
-    }
-    const mmq_lane *lane = top_lane(scan);
-    if (!has_rows(lane) && lane->ended) {
-        scan->heap[0] = scan->heap[--scan->heap_count];
-    } else {
-        scan->heap[0].timestamp = mmq_lane_timestamp(lane);
-    }
-    if (scan->heap_count > 0) {
-        sift_down(scan, 0);
-    }
-}
-
-static void add_to_heap(mmq_scan *scan, size_t lane)
-{
-    scan->heap[scan->heap_count++] = (struct node){mmq_lane_timestamp(&scan->lanes[lane]), lane};
+    scan->here = lane;
+    scan->positioned = lane->range.positioned;
+    scan->timestamp = lane->range.timestamp;
+    scan->rowid = lane->range.rowid;
 }
 
 /* ---- lanes ------------------------------------------------------------------------------ */
@@ -126,28 +100,6 @@ static mmq_err find_bound(const mmq_scan *scan, mmq_store *store, const mmq_metr
         return mmq_store_length_at(store, metric, scan->commit, bound, why);
     }
     *bound = metric->last_rowid;
-    return MMQ_OK;
-}
-
-static mmq_err fill_lane(mmq_scan *scan, mmq_lane *lane, mmq_store *store, mmq_why *why)
-{
-    return mmq_lane_fill(lane, &scan->selection, store, &scan->columns, scan->batch_max, why);
-}
-
-/* Room for the rows of all lanes, which are known now, and for the heap. */
-static mmq_err make_room(mmq_scan *scan, mmq_why *why)
-{
-    const size_t lanes = scan->lane_count > 0 ? scan->lane_count : 1;
-    const size_t share = ROWS_BUDGET / lanes;
-    scan->batch_max = share < 1 ? 1 : share > MMQ_BATCH_ROWS ? MMQ_BATCH_ROWS : share;
-    scan->rows = calloc(lanes * scan->batch_max, sizeof *scan->rows);
-    scan->heap = calloc(lanes, sizeof *scan->heap);
-    if (scan->rows == NULL || scan->heap == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory to merge %zu metrics", lanes);
-    }
-    for (size_t i = 0; i < scan->lane_count; i++) {
-        scan->lanes[i].rows = scan->rows + i * scan->batch_max;
-    }
     return MMQ_OK;
 }
 
@@ -168,6 +120,39 @@ static mmq_err add_lane(mmq_scan *scan, const mmq_metric_head *metric, int64_t b
 
 /* ---- order "time": all lanes side by side ----------------------------------------------- */
 
+static void free_merge(struct merge *merge)
+{
+    if (merge != NULL) {
+        free(merge->lanes);
+        free(merge->rows);
+        free(merge->keys);
+        free(merge);
+    }
+}
+
+/* Room for the rows of all lanes, which are known now. */
+static mmq_err make_merge(mmq_scan *scan, mmq_why *why)
+{
+    const size_t lanes = scan->lane_count, share = ROWS_BUDGET / lanes;
+    struct merge *merge = malloc(sizeof *merge);
+    scan->merge = merge;
+    if (merge == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory to merge %zu metrics", lanes);
+    }
+    merge->batch_max = share < 1 ? 1 : share > MMQ_BATCH_ROWS ? MMQ_BATCH_ROWS : share;
+    merge->lanes = calloc(lanes, sizeof *merge->lanes);
+    merge->rows = calloc(lanes * merge->batch_max, sizeof *merge->rows);
+    merge->keys = calloc(2 * lanes, sizeof *merge->keys);
+    if (merge->lanes == NULL || merge->rows == NULL || merge->keys == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory to merge %zu metrics", lanes);
+    }
+    for (size_t i = 0; i < lanes; i++) {
+        mmq_row_prefix_init(&merge->lanes[i].prefix, scan->lanes[i].uid);
+        merge->lanes[i].rows = merge->rows + i * merge->batch_max;
+    }
+    return MMQ_OK;
+}
+
 static mmq_err add_heads(mmq_scan *scan, mmq_store *store, const mmq_metric_head *heads,
                          size_t count, mmq_why *why)
 {
@@ -181,7 +166,9 @@ static mmq_err add_heads(mmq_scan *scan, mmq_store *store, const mmq_metric_head
             return err;
         }
     }
-    return MMQ_OK;
+    return scan->lane_count > MMQ_TOURNAMENT_LANES_MAX
+               ? mmq_fail(why, MMQ_ETOOBIG, "too many metrics to merge: ask for order \"metric\"")
+               : MMQ_OK;
 }
 
 static mmq_err add_all_lanes(mmq_scan *scan, mmq_store *store, mmq_why *why)
@@ -216,7 +203,50 @@ static mmq_err position_lane(mmq_scan *scan, mmq_lane *lane, mmq_store *store,
         rowid = (order > 0) == scan->selection.ascending ? 0 : INT64_MAX;
     }
     mmq_lane_position(lane, cursor->timestamp, rowid);
-    return mmq_lane_recount(lane, &scan->selection, store, &scan->columns, start->deadline_ns, why);
+    return mmq_lane_recount(lane, &scan->selection, store, &scan->merge->batch, start->deadline_ns,
+                            why);
+}
+
+/* In the order of time: 39 bits for all timestamps there are. */
+static uint64_t order_of(const mmq_scan *scan, int64_t timestamp)
+{
+    return (uint64_t)(is_ascending(scan) ? timestamp - MMQ_TIME_MIN : MMQ_TIME_MAX - timestamp);
+}
+
+/* Where the lane is: its next row or, if it has none, what was looked at last. */
+static uint64_t key_of(const mmq_scan *scan, size_t index)
+{
+    const struct merge_lane *rows = &scan->merge->lanes[index];
+    const mmq_lane *lane = &scan->lanes[index];
+    if (rows->at < rows->count) {
+        return mmq_tournament_key(order_of(scan, rows->rows[rows->at].timestamp), index);
+    }
+    if (lane->ended) {
+        return MMQ_TOURNAMENT_OUT;
+    }
+    return mmq_tournament_key(lane->range.positioned ? order_of(scan, lane->range.timestamp) : 0,
+                              index);
+}
+
+static mmq_err fill_lane(mmq_scan *scan, size_t index, mmq_store *store, mmq_why *why)
+{
+    struct merge *merge = scan->merge;
+    struct merge_lane *to = &merge->lanes[index];
+    mmq_lane *lane = &scan->lanes[index];
+    const mmq_columns *batch = &merge->batch;
+    to->at = to->count = 0;
+    mmq_err err =
+        mmq_lane_fill(lane, &scan->selection, store, &merge->batch, merge->batch_max, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    for (size_t i = 0; i < batch->count; i++) {
+        to->rows[i] = (struct row){batch->timestamp[i], batch->rowid[i], batch->value[i],
+                                   batch->anomaly_score[i]};
+    }
+    to->count = batch->count;
+    lane->shown += (int64_t)batch->count;
+    return MMQ_OK;
 }
 
 static mmq_err start_lane(mmq_scan *scan, size_t index, mmq_store *store,
@@ -228,11 +258,9 @@ static mmq_err start_lane(mmq_scan *scan, size_t index, mmq_store *store,
         err = position_lane(scan, lane, store, start, why);
     }
     if (err == MMQ_OK) {
-        err = fill_lane(scan, lane, store, why);
+        err = fill_lane(scan, index, store, why);
     }
-    if (err == MMQ_OK && (has_rows(lane) || !lane->ended)) {
-        add_to_heap(scan, index);
-    }
+    scan->merge->keys[scan->lane_count + index] = err == MMQ_OK ? key_of(scan, index) : 0;
     return err;
 }
 
@@ -240,19 +268,80 @@ static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start
                           mmq_why *why)
 {
     mmq_err err = add_all_lanes(scan, store, why);
-    if (err == MMQ_OK) {
-        err = make_room(scan, why);
+    if (err != MMQ_OK || scan->lane_count == 0) {
+        return err;
     }
+    err = make_merge(scan, why);
     for (size_t i = 0; i < scan->lane_count && err == MMQ_OK; i++) {
         err =
             mmq_now_ns() > start->deadline_ns
                 ? mmq_fail(why, MMQ_ETIMEOUT, "no time left to merge %zu metrics", scan->lane_count)
                 : start_lane(scan, i, store, start, why);
     }
-    for (size_t i = scan->heap_count / 2; i > 0; i--) {
-        sift_down(scan, i - 1);
+    if (err == MMQ_OK) {
+        mmq_tournament_begin(&scan->merge->tournament, scan->merge->keys, scan->lane_count);
     }
     return err;
+}
+
+/* Moves rows of lanes that have some into the run, until the winner has none or the run is full. */
+static void merge_rows(mmq_scan *scan)
+{
+    struct merge *merge = scan->merge;
+    mmq_columns *out = &scan->columns;
+    while (out->count < MMQ_BATCH_ROWS) {
+        const uint64_t winner = mmq_tournament_winner(&merge->tournament);
+        const size_t index = mmq_tournament_lane(winner);
+        if (winner == MMQ_TOURNAMENT_OUT || merge->lanes[index].at == merge->lanes[index].count) {
+            return;
+        }
+        struct merge_lane *lane = &merge->lanes[index];
+        const struct row *row = &lane->rows[lane->at++];
+        const size_t at = out->count++;
+        out->timestamp[at] = row->timestamp;
+        out->rowid[at] = row->rowid;
+        out->value[at] = row->value;
+        out->anomaly_score[at] = row->anomaly_score;
+        merge->lane[at] = index;
+        merge->prefixes[at] = &lane->prefix;
+        mmq_tournament_replay(&merge->tournament, index, key_of(scan, index));
+    }
+}
+
+/* The winner has no rows and has not ended. */
+static mmq_err fill_winner(mmq_scan *scan, mmq_store *store, mmq_why *why)
+{
+    mmq_tournament *tournament = &scan->merge->tournament;
+    const size_t index = mmq_tournament_lane(mmq_tournament_winner(tournament));
+    mmq_err err = fill_lane(scan, index, store, why);
+    if (err == MMQ_OK) {
+        mmq_tournament_replay(tournament, index, key_of(scan, index));
+    }
+    return err;
+}
+
+static mmq_err next_of_merge(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_why *why)
+{
+    const mmq_tournament *tournament = &scan->merge->tournament;
+    merge_rows(scan);
+    for (size_t fills = 0; fills < FILLS_MAX && scan->columns.count < MMQ_BATCH_ROWS &&
+                           mmq_tournament_winner(tournament) != MMQ_TOURNAMENT_OUT;
+         fills++) {
+        run->read = true;
+        mmq_err err = fill_winner(scan, store, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+        merge_rows(scan);
+    }
+    if (scan->columns.count > 0) {
+        return MMQ_OK;
+    }
+    if (mmq_tournament_winner(tournament) == MMQ_TOURNAMENT_OUT) {
+        return MMQ_EEND;
+    }
+    mark_place(scan, &scan->lanes[mmq_tournament_lane(mmq_tournament_winner(tournament))]);
+    return MMQ_OK;
 }
 
 /* ---- one lane at a time ----------------------------------------------------------------- */
@@ -262,12 +351,10 @@ static void set_lane(mmq_scan *scan, const mmq_metric_head *metric, int64_t boun
 {
     mmq_lane *lane = &scan->lanes[0];
     mmq_lane_init(lane, &scan->selection, metric, bound);
-    lane->rows = scan->rows;
     scan->here = lane;
     scan->positioned = false;
-    scan->heap_count = 0;
-    if (!lane->ended) {
-        add_to_heap(scan, 0);
+    if (metric->uid[0] != '\0') {
+        mmq_row_prefix_init(&scan->prefix, metric->uid);
     }
 }
 
@@ -326,9 +413,6 @@ static mmq_err open_one_lane(mmq_scan *scan, mmq_store *store, const mmq_scan_st
     const mmq_cursor *cursor = start->cursor;
     static const mmq_metric_head none = {0};
     mmq_err err = add_lane(scan, &none, 0, why);
-    if (err == MMQ_OK) {
-        err = make_room(scan, why);
-    }
     if (err != MMQ_OK) {
         return err;
     }
@@ -343,6 +427,24 @@ static mmq_err open_one_lane(mmq_scan *scan, mmq_store *store, const mmq_scan_st
     return MMQ_OK;
 }
 
+static mmq_err next_of_lane(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_why *why)
+{
+    mmq_lane *lane = &scan->lanes[0];
+    run->read = true;
+    if (!lane->ended) {
+        mmq_err err =
+            mmq_lane_fill(lane, &scan->selection, store, &scan->columns, MMQ_BATCH_ROWS, why);
+        if (err != MMQ_OK || scan->columns.count > 0) {
+            return err;
+        }
+    }
+    if (lane->ended) {
+        return scan->sequence ? open_next_lane(scan, store, why) : MMQ_EEND;
+    }
+    mark_place(scan, lane);
+    return MMQ_OK;
+}
+
 /* ---- the scan --------------------------------------------------------------------------- */
 
 mmq_err mmq_scan_open(mmq_store *store, const mmq_scan_start *start, mmq_scan **out, mmq_why *why)
@@ -352,6 +454,7 @@ mmq_err mmq_scan_open(mmq_store *store, const mmq_scan_start *start, mmq_scan **
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a scan");
     }
     memset(scan, 0, offsetof(mmq_scan, prefix)); /* not the columns: small queries would notice */
+    scan->columns.count = 0;
     const bool all = start->selection->uid[0] == '\0';
     scan->selection = *start->selection;
     scan->commit = start->commit;
@@ -375,84 +478,44 @@ void mmq_scan_close(mmq_scan **scan_p)
         return;
     }
     free(scan->lanes);
-    free(scan->rows);
-    free(scan->heap);
+    free_merge(scan->merge);
     free(scan);
     *scan_p = NULL;
 }
 
-/* The rows of the top lane that come before every other lane's. */
-static void copy_run(mmq_scan *scan)
-{
-    const mmq_lane *lane = top_lane(scan);
-    struct node second = {0};
-    if (scan->heap_count > 1) {
-        second = scan->heap[1];
-    }
-    if (scan->heap_count > 2 && is_before(scan, scan->heap[2], second)) {
-        second = scan->heap[2];
-    }
-    size_t count = 0;
-    for (size_t i = lane->at; i < lane->count; i++, count++) {
-        const mmq_lane_row *row = &lane->rows[i];
-        const struct node node = {row->timestamp, scan->heap[0].lane};
-        if (scan->heap_count > 1 && !is_before(scan, node, second)) {
-            break;
-        }
-        scan->columns.timestamp[count] = row->timestamp;
-        scan->columns.rowid[count] = row->rowid;
-        scan->columns.value[count] = row->value;
-        scan->columns.anomaly_score[count] = row->anomaly_score;
-    }
-    scan->columns.count = count;
-    mmq_row_prefix_init(&scan->prefix, lane->uid);
-}
-
-/* The place is where the top lane is, which has no rows. */
-static void mark_place(mmq_scan *scan)
-{
-    const mmq_lane *lane = top_lane(scan);
-    scan->here = lane;
-    scan->positioned = lane->range.positioned;
-    scan->timestamp = lane->range.timestamp;
-    scan->rowid = lane->range.rowid;
-}
-
 mmq_err mmq_scan_next(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_why *why)
 {
-    *run = (mmq_scan_run){.prefix = &scan->prefix, .columns = &scan->columns};
-    settle_top(scan);
-    if (scan->heap_count > 0 && !has_rows(top_lane(scan))) {
-        run->read = true;
-        mmq_err err = fill_lane(scan, top_lane(scan), store, why);
-        if (err != MMQ_OK) {
-            return err;
-        }
-        settle_top(scan);
+    mmq_err err = MMQ_OK;
+    *run = (mmq_scan_run){.columns = &scan->columns};
+    if (scan->taken == scan->columns.count) {
+        scan->taken = scan->columns.count = 0;
+        err = scan->merge != NULL    ? next_of_merge(scan, store, run, why)
+              : scan->lane_count > 0 ? next_of_lane(scan, store, run, why)
+                                     : MMQ_EEND;
     }
-    scan->columns.count = 0;
-    if (scan->heap_count == 0) {
-        run->read = true;
-        return scan->sequence ? open_next_lane(scan, store, why) : MMQ_EEND;
-    }
-    if (has_rows(top_lane(scan))) {
-        copy_run(scan);
+    if (scan->merge != NULL) {
+        run->prefixes = scan->merge->prefixes;
     } else {
-        mark_place(scan);
+        run->prefix = &scan->prefix;
     }
-    return MMQ_OK;
+    run->from = scan->taken;
+    return err;
 }
 
 void mmq_scan_take(mmq_scan *scan, size_t rows)
 {
-    mmq_lane *lane = top_lane(scan);
-    CHECK(rows > 0 && rows <= lane->count - lane->at);
-    lane->at += rows;
-    lane->shown += (int64_t)rows;
-    scan->here = lane;
+    CHECK(rows > 0 && rows <= scan->columns.count - scan->taken);
+    scan->taken += rows;
+    const size_t last = scan->taken - 1;
+    if (scan->merge != NULL) {
+        scan->here = &scan->lanes[scan->merge->lane[last]];
+    } else {
+        scan->here = &scan->lanes[0];
+        scan->lanes[0].shown += (int64_t)rows;
+    }
     scan->positioned = true;
-    scan->timestamp = lane->rows[lane->at - 1].timestamp;
-    scan->rowid = lane->rows[lane->at - 1].rowid;
+    scan->timestamp = scan->columns.timestamp[last];
+    scan->rowid = scan->columns.rowid[last];
 }
 
 void mmq_scan_cursor(const mmq_scan *scan, mmq_cursor *out)
@@ -476,11 +539,17 @@ void mmq_scan_cursor(const mmq_scan *scan, mmq_cursor *out)
 
 bool mmq_scan_is_merge(const mmq_scan *scan)
 {
-    return scan->lane_count > 1;
+    return scan->merge != NULL;
 }
 
 size_t mmq_scan_bytes(const mmq_scan *scan)
 {
-    const size_t per_lane = sizeof *scan->heap + scan->batch_max * sizeof *scan->rows;
-    return sizeof *scan + scan->lane_capacity * sizeof *scan->lanes + scan->lane_count * per_lane;
+    size_t bytes = sizeof *scan + scan->lane_capacity * sizeof *scan->lanes;
+    if (scan->merge != NULL) {
+        const struct merge *merge = scan->merge;
+        bytes +=
+            sizeof *merge + scan->lane_count * (sizeof *merge->lanes + 2 * sizeof *merge->keys +
+                                                merge->batch_max * sizeof *merge->rows);
+    }
+    return bytes;
 }

@@ -23,11 +23,14 @@ typedef struct mmq_scan_start {
     int64_t deadline_ns;           /* for finding the cursor's place: MMQ_ETIMEOUT past it */
 } mmq_scan_start;
 
-/* Rows of one metric that come next. Borrowed until the next call with the scan. */
+/* Rows that come next. Borrowed until the next call with the scan. */
 typedef struct mmq_scan_run {
-    const mmq_row_prefix *prefix;
-    const mmq_columns *columns; /* count 0: rows were examined and none matched, a place to stop */
-    bool read;                  /* the store was read for it: a moment to look at the clock */
+    const mmq_row_prefix *prefix;          /* of all rows; NULL: they are of several metrics */
+    const mmq_row_prefix *const *prefixes; /* of each row; NULL: prefix is set */
+    const mmq_columns *columns;
+    size_t from; /* rows [from, columns->count): if there are none, rows were looked at and none
+                    matched, and here is a place to stop */
+    bool read;   /* the store was read for it: a moment to look at the clock */
 } mmq_scan_run;
 
 /* MMQ_EGONE if the cursor is older than the store remembers. */
