@@ -26,6 +26,7 @@ enum {
     ROWS_BUDGET = 64 * 1024, /* rows that the lanes of a merge hold, all together */
     FILLS_MAX = 16,          /* reads of a run */
     HEADS_BATCH = 64,
+    HEADS_AHEAD = 32, /* of a sequence, whose scans live for a page */
     LANES_FIRST = 64,
 };
 
@@ -59,15 +60,17 @@ struct mmq_scan {
     bool sequence; /* order "metric": a lane follows when the last has ended */
     size_t lane_count;
     size_t lane_capacity;
-    mmq_lane *lanes;     /* by uid ascending */
-    struct merge *merge; /* NULL: one lane at a time */
-    size_t taken;        /* rows of the run */
+    mmq_lane *lanes;         /* by uid ascending */
+    struct merge *merge;     /* NULL: one lane at a time */
+    size_t head, head_count; /* heads [head, head_count) are of the lanes that come next */
+    size_t taken;            /* rows of the run */
 
     /* The place: all rows up to there have been shown or do not match. */
     const mmq_lane *here; /* the lane it is in; NULL before the first run */
     bool positioned;      /* false: at the lane's start */
     int64_t timestamp, rowid;
 
+    mmq_metric_head heads[HEADS_AHEAD];
     mmq_row_prefix prefix; /* of the one lane */
     mmq_columns columns;   /* the run */
 };
@@ -369,22 +372,28 @@ static void resume_lane(mmq_scan *scan, const mmq_metric_head *metric, const mmq
     }
 }
 
+/* The heads that follow the lane's uid. */
+static mmq_err read_heads(mmq_scan *scan, mmq_store *store, mmq_why *why)
+{
+    scan->head = 0;
+    return mmq_store_heads(store, scan->lanes[0].uid, scan->heads, HEADS_AHEAD, &scan->head_count,
+                           why);
+}
+
 /* Goes on to the next uid; MMQ_EEND if there is none. */
 static mmq_err open_next_lane(mmq_scan *scan, mmq_store *store, mmq_why *why)
 {
-    mmq_metric_head metric;
-    size_t count;
     int64_t bound;
-    mmq_err err = mmq_store_heads(store, scan->lanes[0].uid, &metric, 1, &count, why);
-    if (err != MMQ_OK) {
-        return err;
-    }
-    if (count == 0) {
+    mmq_err err = scan->head == scan->head_count ? read_heads(scan, store, why) : MMQ_OK;
+    if (err == MMQ_OK && scan->head_count == 0) {
         return MMQ_EEND;
     }
-    err = find_bound(scan, store, &metric, &bound, why);
+    const mmq_metric_head *metric = &scan->heads[scan->head++];
     if (err == MMQ_OK) {
-        set_lane(scan, &metric, bound);
+        err = find_bound(scan, store, metric, &bound, why);
+    }
+    if (err == MMQ_OK) {
+        set_lane(scan, metric, bound);
     }
     return err;
 }
@@ -453,7 +462,7 @@ mmq_err mmq_scan_open(mmq_store *store, const mmq_scan_start *start, mmq_scan **
     if (scan == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a scan");
     }
-    memset(scan, 0, offsetof(mmq_scan, prefix)); /* not the columns: small queries would notice */
+    memset(scan, 0, offsetof(mmq_scan, heads)); /* not the columns: small queries would notice */
     scan->columns.count = 0;
     const bool all = start->selection->uid[0] == '\0';
     scan->selection = *start->selection;

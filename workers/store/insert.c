@@ -3,8 +3,9 @@
  * one.
  *
  * Behind the last row, where almost all rows go, a block would be read and written again for each
- * row. So a metric's last block is left small: while it has up to OPEN_ROWS it is written again
- * with each append; then it is folded into the block before it, unless that is full. */
+ * row. So a metric's last block is left small, "open": until it has OPEN_ROWS it is written again
+ * with each append; then it is folded into the block before it, unless that is full, and a new one
+ * begins. It also makes the newest rows, which are asked for most, cheap to read. */
 #include "workers/store/insert.h"
 
 #include <stdlib.h>
@@ -14,7 +15,10 @@
 #include "workers/store/blocks.h"
 #include "workers/store/room.h"
 
-enum { OPEN_ROWS = 64 };
+enum {
+    OPEN_ROWS = 64,       /* of the last block at most */
+    OPEN_FIRST_ROWS = 32, /* of it when it begins */
+};
 
 /* ---- blocks as rows --------------------------------------------------------------------- */
 
@@ -45,19 +49,30 @@ static mmq_err merge(mmq_store *store, size_t from, size_t to, mmq_why *why)
     return behind ? MMQ_OK : mmq_room_sort(store->old, why);
 }
 
-/* Writes the rows of store->old in place of `block`, or as new blocks if that is NULL. Full blocks
- * at the end of a metric; elsewhere blocks of equal size, which have room for more. */
+/* How many of `left` rows the next block gets. At the end of a metric blocks are full, but for the
+ * last, which is open, and the one before it, which is growing. Elsewhere they are of equal size,
+ * which leaves room for more. */
+static size_t next_size(size_t left, bool at_end)
+{
+    if (!at_end) {
+        const size_t pieces = (left + MMQ_BLOCK_ROWS - 1) / MMQ_BLOCK_ROWS;
+        return (left + pieces - 1) / pieces;
+    }
+    if (left > MMQ_BLOCK_ROWS) {
+        return MMQ_BLOCK_ROWS;
+    }
+    return left > OPEN_ROWS ? left - OPEN_FIRST_ROWS : left;
+}
+
+/* Writes the rows of store->old in place of `block`, or as new blocks if that is NULL. */
 static mmq_err write_blocks(mmq_store *store, int64_t metric, const mmq_stored_block *block,
                             bool at_end, mmq_why *why)
 {
     const mmq_write_rows *rows = &store->old->rows;
-    const size_t pieces = (rows->count + MMQ_BLOCK_ROWS - 1) / MMQ_BLOCK_ROWS;
     mmq_err err = MMQ_OK;
-    for (size_t done = 0, piece = 0; done < rows->count && err == MMQ_OK; piece++) {
-        const size_t left = rows->count - done;
-        size_t count = at_end ? MMQ_BLOCK_ROWS : (left + pieces - piece - 1) / (pieces - piece);
-        count = count < left ? count : left;
-        err = mmq_blocks_put(store, metric, piece == 0 ? block : NULL, rows, done, count, why);
+    for (size_t done = 0; done < rows->count && err == MMQ_OK;) {
+        const size_t count = next_size(rows->count - done, at_end);
+        err = mmq_blocks_put(store, metric, done == 0 ? block : NULL, rows, done, count, why);
         done += count;
     }
     return err;
@@ -128,8 +143,7 @@ static mmq_err insert_at_end(mmq_store *store, const mmq_stored_block *last, siz
     if (found) {
         return fold(store, last, &growing, from, to, why);
     }
-    const bool is_new =
-        behind && (there == MMQ_BLOCK_ROWS || (there > OPEN_ROWS && fresh < OPEN_ROWS));
+    const bool is_new = behind && there == MMQ_BLOCK_ROWS;
     return is_new ? add_blocks(store, last->metric, from, to, why)
                   : extend(store, last, true, from, to, why);
 }
