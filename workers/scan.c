@@ -30,8 +30,10 @@ enum {
     LANES_FIRST = 64,
 };
 
+/* The key has the timestamp. */
 struct row {
-    int64_t timestamp, rowid;
+    uint64_t key;
+    int64_t rowid;
     double value, anomaly_score;
 };
 
@@ -216,13 +218,19 @@ static uint64_t order_of(const mmq_scan *scan, int64_t timestamp)
     return (uint64_t)(is_ascending(scan) ? timestamp - MMQ_TIME_MIN : MMQ_TIME_MAX - timestamp);
 }
 
+static int64_t timestamp_of(const mmq_scan *scan, uint64_t key)
+{
+    const int64_t order = (int64_t)(key >> MMQ_TOURNAMENT_LANE_BITS);
+    return is_ascending(scan) ? MMQ_TIME_MIN + order : MMQ_TIME_MAX - order;
+}
+
 /* Where the lane is: its next row or, if it has none, what was looked at last. */
 static uint64_t key_of(const mmq_scan *scan, size_t index)
 {
     const struct merge_lane *rows = &scan->merge->lanes[index];
     const mmq_lane *lane = &scan->lanes[index];
     if (rows->at < rows->count) {
-        return mmq_tournament_key(order_of(scan, rows->rows[rows->at].timestamp), index);
+        return rows->rows[rows->at].key;
     }
     if (lane->ended) {
         return MMQ_TOURNAMENT_OUT;
@@ -244,8 +252,8 @@ static mmq_err fill_lane(mmq_scan *scan, size_t index, mmq_store *store, mmq_why
         return err;
     }
     for (size_t i = 0; i < batch->count; i++) {
-        to->rows[i] = (struct row){batch->timestamp[i], batch->rowid[i], batch->value[i],
-                                   batch->anomaly_score[i]};
+        to->rows[i] = (struct row){mmq_tournament_key(order_of(scan, batch->timestamp[i]), index),
+                                   batch->rowid[i], batch->value[i], batch->anomaly_score[i]};
     }
     to->count = batch->count;
     lane->shown += (int64_t)batch->count;
@@ -301,13 +309,14 @@ static void merge_rows(mmq_scan *scan)
         struct merge_lane *lane = &merge->lanes[index];
         const struct row *row = &lane->rows[lane->at++];
         const size_t at = out->count++;
-        out->timestamp[at] = row->timestamp;
+        out->timestamp[at] = timestamp_of(scan, winner);
         out->rowid[at] = row->rowid;
         out->value[at] = row->value;
         out->anomaly_score[at] = row->anomaly_score;
         merge->lane[at] = index;
         merge->prefixes[at] = &lane->prefix;
-        mmq_tournament_replay(&merge->tournament, index, key_of(scan, index));
+        mmq_tournament_replay(&merge->tournament, index,
+                              lane->at < lane->count ? row[1].key : key_of(scan, index));
     }
 }
 

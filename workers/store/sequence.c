@@ -25,50 +25,61 @@ uint8_t *mmq_sequence_write(const int64_t *items, size_t count, uint8_t *out)
     return mmq_packed_write(&plan, steps, count - 1, out);
 }
 
-/* Sums are of what a hostile file may say: without a sign, they may wrap. */
-static void draw_line(uint64_t first, uint64_t step, size_t count, int64_t *out)
+/* Sums are of what a hostile file may say: without a sign, they may wrap. What is within
+ * least..most is found by one comparison of distances. */
+struct bounds {
+    uint64_t least, span;
+};
+
+static bool is_within(struct bounds bounds, uint64_t item)
 {
-    for (size_t i = 0; i < count; i++) {
-        out[i] = (int64_t)(first + i * step);
-    }
+    return item - bounds.least <= bounds.span;
 }
 
-static bool read_steps(const uint8_t *at, const uint8_t *end, uint64_t first, size_t count,
-                       int64_t *out)
+/* A line is within bounds if its ends are, and does not wrap if its step is small. */
+static bool draw_line(uint64_t first, int64_t step, size_t count, struct bounds bounds,
+                      int64_t *out)
 {
-    mmq_packed steps;
-    if (!mmq_packed_read(&at, end, count - 1, &steps) || at != end) {
+    const uint64_t last = first + (count - 1) * (uint64_t)step;
+    const uint64_t size = step < 0 ? 0 - (uint64_t)step : (uint64_t)step;
+    if (size > bounds.span || !is_within(bounds, first) || !is_within(bounds, last)) {
         return false;
     }
-    mmq_packed_unpack(&steps, 0, count - 1, out + 1);
-    out[0] = (int64_t)first;
-    for (size_t i = 1; i < count; i++) {
-        out[i] = (int64_t)(first += (uint64_t)out[i]);
+    for (size_t i = 0; i < count; i++) {
+        out[i] = (int64_t)(first + i * (uint64_t)step);
     }
     return true;
 }
 
-static bool are_within(const int64_t *items, size_t count, int64_t least, int64_t most)
+/* Steps that are not below zero stay within bounds if their sum does. */
+static bool climb(uint64_t first, size_t count, struct bounds bounds, int64_t *out)
 {
-    bool outside = false;
-    for (size_t i = 0; i < count; i++) {
-        outside |= (items[i] < least) | (items[i] > most);
+    uint64_t item = first;
+    bool bad = !is_within(bounds, first);
+    out[0] = (int64_t)first;
+    for (size_t i = 1; i < count; i++) {
+        bad |= (uint64_t)out[i] > bounds.span;
+        out[i] = (int64_t)(item += (uint64_t)out[i]);
     }
-    return !outside;
+    return !bad && is_within(bounds, item);
 }
 
-static bool ascend(const int64_t *items, size_t count)
+static bool wander(uint64_t first, size_t count, struct bounds bounds, int64_t *out)
 {
-    bool descend = false;
+    uint64_t item = first;
+    bool bad = !is_within(bounds, first);
+    out[0] = (int64_t)first;
     for (size_t i = 1; i < count; i++) {
-        descend |= items[i] < items[i - 1];
+        out[i] = (int64_t)(item += (uint64_t)out[i]);
+        bad |= !is_within(bounds, item);
     }
-    return !descend;
+    return !bad;
 }
 
 bool mmq_sequence_read(const uint8_t *at, const uint8_t *end, size_t count, int64_t least,
                        int64_t most, bool ascending, int64_t *out)
 {
+    const struct bounds bounds = {(uint64_t)least, (uint64_t)most - (uint64_t)least};
     if (end - at < 1 + 8) {
         return false;
     }
@@ -76,9 +87,13 @@ bool mmq_sequence_read(const uint8_t *at, const uint8_t *end, size_t count, int6
     const uint64_t first = load_64(at + 1);
     at += 1 + 8;
     if (coding == CODING_LINE && end - at == 8) {
-        draw_line(first, load_64(at), count, out);
-    } else if (coding != CODING_STEPS || !read_steps(at, end, first, count, out)) {
+        const int64_t step = (int64_t)load_64(at);
+        return !(ascending && step < 0) && draw_line(first, step, count, bounds, out);
+    }
+    mmq_packed steps;
+    if (coding != CODING_STEPS || !mmq_packed_read(&at, end, count - 1, &steps) || at != end) {
         return false;
     }
-    return are_within(out, count, least, most) && (!ascending || ascend(out, count));
+    mmq_packed_unpack(&steps, 0, count - 1, out + 1);
+    return ascending ? climb(first, count, bounds, out) : wander(first, count, bounds, out);
 }
