@@ -1,13 +1,16 @@
 /* Doubles as text. The digits are the shortest that read back to the same double; how they are
- * laid out is Python's repr, but for whole numbers. Reading leaves the rounding to strtod, which
- * is exact; the grammar is checked first, since strtod takes far more than we do. */
+ * laid out is Python's repr, but for whole numbers. Reading takes the text apart and rounds by
+ * lib/decimal.c; the few texts that it leaves undecided, and long ones, go to strtod, which is
+ * exact but takes far more than our grammar. */
 #include "lib/number.h"
 
+#include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/decimal.h"
 #include "lib/shortest.h"
 
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: below, a whole number has its own digits */
@@ -146,38 +149,133 @@ static const char *skip_sign(const char *at, const char *end)
     return at < end && (*at == '+' || *at == '-') ? at + 1 : at;
 }
 
-static bool is_number(const char *text, size_t size)
+/* Eight digits at once, the first in the lowest byte: neighbours are joined to pairs, these to
+ * fours, these to one. False if one is no digit. */
+static bool read_eight(const char *at, uint64_t *out)
 {
-    const char *end = text + size, *whole = skip_sign(text, end), *at = skip_digits(whole, end);
-    ptrdiff_t digits = at - whole;
-    if (digits > 1 && *whole == '0') {
+    uint64_t bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    bytes = le64toh(bytes) ^ UINT64_C(0x3030303030303030);
+    if (((bytes + UINT64_C(0x7676767676767676)) | bytes) & UINT64_C(0x8080808080808080)) {
         return false;
     }
-    if (at < end && *at == '.') {
-        const char *fraction = at + 1;
-        at = skip_digits(fraction, end);
-        digits += at - fraction;
-    }
-    if (digits == 0) {
-        return false;
-    }
-    if (at < end && (*at == 'e' || *at == 'E')) {
-        const char *exponent = skip_sign(at + 1, end);
-        at = skip_digits(exponent, end);
-        if (at == exponent) {
-            return false;
-        }
-    }
-    return at == end;
+    bytes = (bytes * 10 + (bytes >> 8)) & UINT64_C(0x00ff00ff00ff00ff);
+    bytes = (bytes * 100 + (bytes >> 16)) & UINT64_C(0x0000ffff0000ffff);
+    *out = (bytes * 10000 + (bytes >> 32)) & UINT64_C(0xffffffff);
+    return true;
 }
 
-bool mmq_number_parse(const char *text, size_t size, double *out)
+/* Appends the digits at `at` to *number, which overflows silently; returns where they end. */
+static const char *take_digits(const char *at, const char *end, uint64_t *number)
 {
-    char stack[128], *copy = stack; /* strtod wants a NUL */
-    if (!is_number(text, size)) {
+    uint64_t eight;
+    while (end - at >= 8 && read_eight(at, &eight)) {
+        *number = *number * 100000000 + eight;
+        at += 8;
+    }
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        *number = *number * 10 + (uint64_t)(*at - '0');
+    }
+    return at;
+}
+
+/* A number's text taken apart: digits * 10^(exponent - length of the fraction). */
+typedef struct parts {
+    bool negative;
+    const char *whole, *whole_end;
+    const char *fraction, *fraction_end;
+    uint64_t digits; /* of both; right if they are at most DIGITS_FIT */
+    int exponent;    /* cut off behind EXPONENT_CUT, where a short text has no finite value but 0 */
+} parts;
+
+enum {
+    DIGITS_FIT = 19, /* in 64 bits */
+    EXPONENT_CUT = 100000,
+    TEXT_SHORT = 127, /* bytes */
+};
+
+/* The exponent of a text from its e on; at `end` there is none. */
+static bool take_exponent(const char *at, const char *end, int *out)
+{
+    *out = 0;
+    if (at == end) {
+        return true;
+    }
+    const char *first = skip_sign(at + 1, end);
+    bool negative = first - at == 2 && at[1] == '-';
+    if ((*at != 'e' && *at != 'E') || first == end || skip_digits(first, end) != end) {
         return false;
     }
-    if (size >= sizeof stack && !(copy = malloc(size + 1))) {
+    for (at = first; at < end && *out < EXPONENT_CUT; at++) {
+        *out = *out * 10 + (*at - '0');
+    }
+    *out = negative ? -*out : *out;
+    return true;
+}
+
+/* False if the text is no number. */
+static bool take_apart(const char *text, const char *end, parts *out)
+{
+    out->negative = text < end && *text == '-';
+    out->digits = 0;
+    out->whole = skip_sign(text, end);
+    const char *at = out->whole_end = take_digits(out->whole, end, &out->digits);
+    if (at - out->whole > 1 && *out->whole == '0') {
+        return false;
+    }
+    out->fraction = out->fraction_end = at;
+    if (at < end && *at == '.') {
+        out->fraction = at + 1;
+        at = out->fraction_end = take_digits(out->fraction, end, &out->digits);
+    }
+    return (out->whole < out->whole_end || out->fraction < out->fraction_end) &&
+           take_exponent(at, end, &out->exponent);
+}
+
+/* Takes the first digits that count for one number and counts those that follow in *dropped. */
+static mmq_decimal cut_digits(const parts *of, int *dropped)
+{
+    mmq_decimal decimal = {0, of->exponent};
+    const char *const runs[2][2] = {{of->whole, of->whole_end}, {of->fraction, of->fraction_end}};
+    int count = 0;
+    *dropped = 0;
+    for (int run = 0; run < 2; run++) {
+        for (const char *at = runs[run][0]; at < runs[run][1]; at++) {
+            const bool taken = count < DIGITS_FIT;
+            if (taken) {
+                decimal.digits = decimal.digits * 10 + (uint64_t)(*at - '0');
+                count += decimal.digits > 0;
+            }
+            *dropped += !taken;
+            decimal.exponent += (run == 0 ? !taken : 0) - (run == 1 ? taken : 0);
+        }
+    }
+    return decimal;
+}
+
+/* False if it must be done another way. Digits that were dropped lie between none and one of the
+ * last that was taken. */
+static bool round_parts(const parts *of, double *out)
+{
+    const ptrdiff_t fraction = of->fraction_end - of->fraction;
+    if (of->whole_end - of->whole + fraction <= DIGITS_FIT) {
+        return mmq_decimal_to_double((mmq_decimal){of->digits, of->exponent - (int)fraction}, out);
+    }
+    int dropped;
+    double above;
+    mmq_decimal decimal = cut_digits(of, &dropped);
+    if (!mmq_decimal_to_double(decimal, out)) {
+        return false;
+    }
+    decimal.digits++;
+    return dropped == 0 || (mmq_decimal_to_double(decimal, &above) && *out == above);
+}
+
+/* The long way: exact, for any text. False if there is no memory or the value is not finite. */
+static bool round_text(const char *text, size_t size, double *out)
+{
+    char stack[TEXT_SHORT + 1], *copy = stack; /* strtod wants a NUL */
+    if (size > TEXT_SHORT && !(copy = malloc(size + 1))) {
         return false;
     }
     memcpy(copy, text, size);
@@ -190,6 +288,20 @@ bool mmq_number_parse(const char *text, size_t size, double *out)
         return false;
     }
     *out = value;
+    return true;
+}
+
+bool mmq_number_parse(const char *text, size_t size, double *out)
+{
+    parts number;
+    double value;
+    if (!take_apart(text, text + size, &number)) {
+        return false;
+    }
+    if (size > TEXT_SHORT || !round_parts(&number, &value)) {
+        return round_text(text, size, out);
+    }
+    *out = number.negative ? -value : value;
     return true;
 }
 

@@ -14,17 +14,12 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lib/pow10.h"
+
 enum {
     FRACTION_BITS = 52,
     EXPONENT_BIAS = 1075, /* of a double whose fraction counts as a whole number */
     EXPONENT_MASK = 0x7ff,
-    POWER_FIRST = -292, /* the table's first power of ten */
-};
-
-static const struct power {
-    uint64_t high, low;
-} powers[] = {
-#include "lib/pow10.inc"
 };
 
 /* floor(log10(2^q)), or of 3/4 * 2^q; exact for all q of doubles. */
@@ -33,14 +28,8 @@ static int floor_log10(int q, bool three_quarters)
     return (q * 1262611 - (three_quarters ? 524031 : 0)) >> 22;
 }
 
-/* floor(log2(10^k)); exact for all k of the table. */
-static int floor_log2(int k)
-{
-    return (k * 1741647) >> 19;
-}
-
 /* floor(power * factor / 2^128), with the last bit set if that was not all. */
-static uint64_t scale_to_odd(struct power power, uint64_t factor)
+static uint64_t scale_to_odd(mmq_pow10 power, uint64_t factor)
 {
     unsigned __int128 low = (unsigned __int128)power.low * factor;
     unsigned __int128 high = (unsigned __int128)power.high * factor + (uint64_t)(low >> 64);
@@ -66,8 +55,8 @@ static interval make_interval(double value)
     const bool power_of_two = fraction == 0 && biased > 1; /* its lower neighbour is nearer */
     const bool open = c % 2 != 0; /* reading rounds a midpoint to even: not to us */
     const int k = floor_log10(q, power_of_two);
-    const int shift = q + floor_log2(-k) + 1;
-    const struct power power = powers[-k - POWER_FIRST];
+    const int shift = q + mmq_pow10_log2(-k) + 1;
+    const mmq_pow10 power = mmq_pow10_table[-k - MMQ_POW10_FIRST];
     return (interval){
         .lower = scale_to_odd(power, (4 * c - (power_of_two ? 1 : 2)) << shift) + open,
         .value = scale_to_odd(power, (4 * c) << shift),

@@ -8,6 +8,7 @@
 #include <float.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -248,6 +249,202 @@ static void long_numbers_are_exact(void **state)
     free(text);
 }
 
+/* As strtod reads it, to the bit; finite only. */
+static void assert_parses(const char *text)
+{
+    double value = 7, wanted = strtod(text, NULL);
+    bool taken = mmq_number_parse(text, strlen(text), &value);
+    if (taken != (bool)isfinite(wanted) || (taken && to_bits(value) != to_bits(wanted))) {
+        fail_msg("%s was read as %a (%d), wanted %a", text, value, taken, wanted);
+    }
+}
+
+static void assert_parses_printed(double value)
+{
+    char text[40];
+    snprintf(text, sizeof text, "%.17g", value);
+    assert_parses(text);
+    text[mmq_number_print(value, text)] = '\0';
+    assert_parses(text);
+}
+
+static char *put_random_digits(char *at, uint64_t *random, int count)
+{
+    while (count-- > 0) {
+        *at++ = (char)('0' + next_random(random) / 7 % 10);
+    }
+    return at;
+}
+
+/* 1 to 40 digits, a point anywhere, an exponent in half of them. */
+static void make_digits(char *out, uint64_t *random)
+{
+    int digits = 1 + (int)(next_random(random) % 40);
+    int whole = (int)(next_random(random) % ((unsigned)digits + 1));
+    char *at = out;
+    if (next_random(random) % 2) {
+        *at++ = '-';
+    }
+    if (whole > 0) {
+        *at++ = (char)('1' + next_random(random) % 9);
+        at = put_random_digits(at, random, whole - 1);
+    }
+    *at++ = '.';
+    at = put_random_digits(at, random, digits - whole);
+    const int range = next_random(random) % 4 ? 30 : 400;
+    if (next_random(random) % 2) {
+        at += snprintf(at, 8, "e%d", (int)(next_random(random) % (2U * (unsigned)range)) - range);
+    }
+    *at = '\0';
+}
+
+static void random_texts_parse_as_strtod(void **state)
+{
+    uint64_t fresh;
+    (void)state;
+    mmq_random(&fresh, sizeof fresh);
+    uint64_t seed = get_setting("MMQ_SEED", fresh | 1), count = get_setting("MMQ_NUMBERS", NUMBERS);
+    printf("seed: MMQ_SEED=%" PRIu64 "\n", seed);
+    for (uint64_t random = seed; count > 0; count--) {
+        char text[64];
+        double value = from_bits(next_random(&random));
+        if (isfinite(value)) {
+            assert_parses_printed(value);
+        }
+        make_digits(text, &random);
+        assert_parses(text);
+    }
+}
+
+/* The middle between value and its upper neighbour, in full; a little below; a little above. */
+static void assert_middle_parses(double value)
+{
+    char text[1200];
+    uint64_t whole;
+    int exponent;
+    whole = (uint64_t)ldexp(frexp(value, &exponent), 53) * 2 + 1;
+    exponent -= 54;
+    /* long double has 64 bits, so the middle is one; printf writes its digits in full */
+    int size = snprintf(text, sizeof text, "%.1100Lg", ldexpl((long double)whole, exponent));
+    assert_true(size > 0 && (size_t)size < sizeof text - 2);
+    assert_parses(text);
+    if (strchr(text, '.') && !strchr(text, 'e')) {
+        strcpy(text + size, "1");
+        assert_parses(text);
+        text[size - 1]--; /* its last digit is a 5 */
+        strcpy(text + size, "9");
+        assert_parses(text);
+    }
+}
+
+static void halfway_texts_parse_as_strtod(void **state)
+{
+    uint64_t random = 88172645463325252;
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        double value = from_bits(next_random(&random) >> 12 | UINT64_C(1023) << 52);
+        assert_middle_parses(value);
+        assert_middle_parses(ldexp(value, i % 120 - 60));
+        assert_middle_parses(ldexp(value, i % 1800 - 900));
+    }
+    /* the middle of two doubles as a whole number, of up to 19 and of more digits */
+    for (int i = 0; i < 1000; i++) {
+        char text[64];
+        uint64_t odd = (next_random(&random) >> 11 | UINT64_C(1) << 53) | 1;
+        for (int zeros = 0; zeros < 25; zeros++) {
+            for (int step = -1; step <= 1; step++) {
+                snprintf(text, sizeof text, "%" PRIu64 "e%d", odd + (uint64_t)step, zeros - 3);
+                assert_parses(text);
+            }
+        }
+    }
+}
+
+static void hard_texts_parse_as_strtod(void **state)
+{
+    static const char *const texts[] = {"1e308",
+                                        "1e309",
+                                        "1.7976931348623157e308",
+                                        "1.7976931348623158e308",
+                                        "1.7976931348623159e308",
+                                        "17976931348623158079372897140530e277",
+                                        "2.2250738585072011e-308",
+                                        "2.2250738585072014e-308",
+                                        "4.9e-324",
+                                        "2.4703282292062327e-324",
+                                        "2.4703282292062328e-324",
+                                        "1e-323",
+                                        "1e23",
+                                        "8.5e22",
+                                        "9007199254740993",
+                                        "9007199254740993.0000000000000000000000001",
+                                        "9007199254740992.9999999999999999999999999",
+                                        "9007199254740991e22",
+                                        "9007199254740993e-22",
+                                        "18446744073709551615",
+                                        "18446744073709551616",
+                                        "9999999999999999999",
+                                        "99999999999999999999",
+                                        "0.00000000000000000000000000000000000001",
+                                        "0.0000000000000000000000000000000000000e99999",
+                                        "0e999999999999",
+                                        "1e-999999999999",
+                                        "-0",
+                                        "-0.0e5",
+                                        "-.0",
+                                        "1e999999999999",
+                                        "123456789012345678901234567890e-292",
+                                        "12345678901234567890123e270",
+                                        "1e0000000000000000000000000000000005",
+                                        "7.2057594037927933e16",
+                                        "6.0221407600000000000000000000000000000e23",
+                                        "0.500000000000000166533453693773481063544750213623046875",
+                                        "3.518437208883201171875e13",
+                                        "62.5364939768271845828",
+                                        "8.10109172351e-10",
+                                        "1.50000000000000011102230246251565",
+                                        "1.50000000000000011102230246251565404236316680908203125"};
+    (void)state;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_parses(texts[i]);
+    }
+    for (int exponent = -1074; exponent < 1024; exponent++) {
+        double power = ldexp(1, exponent);
+        assert_parses_printed(power);
+        assert_parses_printed(nextafter(power, 0));
+    }
+    for (int exponent = -345; exponent <= 310; exponent++) {
+        char text[16];
+        for (int digit = 1; digit < 10; digit++) {
+            snprintf(text, sizeof text, "%de%d", digit, exponent);
+            assert_parses(text);
+        }
+    }
+    for (uint64_t bits = 0; bits < 10000; bits++) {
+        assert_parses_printed(from_bits(bits));
+        assert_parses_printed(from_bits(to_bits(DBL_MAX) - bits));
+        assert_parses_printed(from_bits(to_bits(DBL_MIN) - 5000 + bits));
+    }
+}
+
+/* What stands behind the text is never looked at. */
+static void parsing_stops_at_the_end(void **state)
+{
+    static const char digits[] = "1234567890123456789012345678.90123456789e12";
+    (void)state;
+    for (size_t size = 1; size < sizeof digits; size++) {
+        char *text = strndup(digits, size);
+        double value = 7;
+        assert_non_null(text);
+        if (mmq_number_parse(digits, size, &value)) {
+            assert_true(to_bits(value) == to_bits(strtod(text, NULL)));
+        } else {
+            assert_true(text[size - 1] == 'e');
+        }
+        free(text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -259,6 +456,10 @@ int main(void)
         cmocka_unit_test(bad_integers_are_refused),
         cmocka_unit_test(number_grammar),
         cmocka_unit_test(long_numbers_are_exact),
+        cmocka_unit_test(random_texts_parse_as_strtod),
+        cmocka_unit_test(halfway_texts_parse_as_strtod),
+        cmocka_unit_test(hard_texts_parse_as_strtod),
+        cmocka_unit_test(parsing_stops_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
