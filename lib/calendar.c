@@ -3,6 +3,7 @@
  * all divisions on non-negative numbers. Texts are checked whole before they count. */
 #include "lib/calendar.h"
 
+#include <endian.h>
 #include <string.h>
 
 #include "lib/check.h"
@@ -152,4 +153,44 @@ bool mmq_time_parse_loose(const char *text, size_t size, int64_t *out)
         return read_date(text, out);
     }
     return read_epoch(text, size, out);
+}
+
+/* "HH:MM:SS" as seconds of a day, -1 if it is none. Its bytes are looked at together: less '0' or
+ * ':', a byte is the digit or 0; adding what lacks to 0x80 shows in the top bit that it is more. */
+static int read_clock(const char *text)
+{
+    uint64_t bytes;
+    memcpy(&bytes, text, sizeof bytes);
+    bytes = le64toh(bytes) ^ UINT64_C(0x30303a30303a3030);
+    if (((bytes + UINT64_C(0x76767f76767f7676)) | bytes) & UINT64_C(0x8080808080808080)) {
+        return -1;
+    }
+    bytes = bytes * 10 + (bytes >> 8); /* hour, minute and second are bytes 0, 3 and 6 */
+    const int hour = (int)(bytes & 0xff), minute = (int)(bytes >> 24 & 0xff);
+    const int second = (int)(bytes >> 48 & 0xff);
+    return hour > 23 || minute > 59 || second > 59 ? -1 : hour * 3600 + minute * 60 + second;
+}
+
+/* A day that was never set is no text's. */
+static bool is_of_day(const char *text, const mmq_time_day *day)
+{
+    return text[0] != '\0' && memcmp(text, day->text, sizeof day->text) == 0;
+}
+
+bool mmq_time_parse_row(const char *text, size_t size, mmq_time_day *day, int64_t *out)
+{
+    enum { DAY_SIZE = sizeof day->text };
+    if (size == MMQ_TIME_TEXT && text[DAY_SIZE] == ' ' && is_of_day(text, day)) {
+        const int second = read_clock(text + DAY_SIZE + 1);
+        *out = second >= 0 ? day->midnight + second : *out;
+        return second >= 0;
+    }
+    if (!mmq_time_parse_loose(text, size, out)) {
+        return false;
+    }
+    if (size == MMQ_TIME_TEXT) {
+        memcpy(day->text, text, DAY_SIZE);
+        day->midnight = *out - (*out - MMQ_TIME_MIN) % DAY_S; /* MMQ_TIME_MIN is a midnight */
+    }
+    return true;
 }

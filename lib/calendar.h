@@ -18,4 +18,15 @@ bool mmq_time_parse(const char *text, size_t size, int64_t *out);
 /* Also "YYYY-MM-DDTHH:MM:SS[Z]", "YYYY-MM-DD" (midnight) and epoch seconds ("-12"). */
 bool mmq_time_parse_loose(const char *text, size_t size, int64_t *out);
 
+/* The day of the time that was read last: rows in order of time rarely change it. Zeroed at first.
+ */
+typedef struct mmq_time_day {
+    char text[10]; /* "YYYY-MM-DD" */
+    int64_t midnight;
+} mmq_time_day;
+
+/* As mmq_time_parse_loose; texts of the strict form are read fast if they are of day, which is
+ * replaced if they are not. */
+bool mmq_time_parse_row(const char *text, size_t size, mmq_time_day *day, int64_t *out);
+
 #endif

@@ -30,6 +30,7 @@ struct file {
     int64_t size;          /* bytes */
     bool (*stopped)(void); /* NULL: never */
     mmq_csv csv;
+    mmq_time_day day;       /* of the last row */
     size_t column[COLUMNS]; /* index in the record; SIZE_MAX: the file has none */
 };
 
@@ -128,11 +129,11 @@ static mmq_err bad_field(int column, const mmq_csv_field *field, const char *wan
                     wanted);
 }
 
-static mmq_err read_time(const struct file *file, int64_t *out, mmq_why *why)
+static mmq_err read_time(struct file *file, int64_t *out, mmq_why *why)
 {
     mmq_csv_field field;
     mmq_err err = get_field(file, COLUMN_TIMESTAMP, &field, why);
-    if (!err && !mmq_time_parse_loose(field.data, field.size, out)) {
+    if (!err && !mmq_time_parse_row(field.data, field.size, &file->day, out)) {
         return bad_field(COLUMN_TIMESTAMP, &field, "a time like 2014-07-01 00:30:00", why);
     }
     return err;
@@ -153,18 +154,18 @@ static mmq_err read_number(const struct file *file, int column, bool needed, dou
     return MMQ_OK;
 }
 
-/* Asked only now and then: it may be a system call. */
-static bool is_stopped(const struct file *file)
+/* Time to do what is a system call, and not for every row. */
+static bool is_now_and_then(const struct file *file)
 {
     enum { LINES_BETWEEN = 1024 };
-    return file->stopped && file->csv.line % LINES_BETWEEN == 0 && file->stopped();
+    return file->csv.line % LINES_BETWEEN == 0;
 }
 
 /* MMQ_EEND behind the last row. Blank lines are no rows. */
 static mmq_err read_sample(struct file *file, struct sample *out, mmq_why *why)
 {
     mmq_err err;
-    if (is_stopped(file)) {
+    if (file->stopped && is_now_and_then(file) && file->stopped()) {
         return mmq_fail(why, MMQ_ECLOSED, "stopped before its end");
     }
     do {
@@ -201,7 +202,9 @@ static mmq_err send_rows(struct file *file, mmq_loader *loader, mmq_why *why)
     while (!err && !(err = read_sample(file, &sample, why))) {
         err = mmq_loader_add(loader, sample.timestamp, sample.value, sample.anomaly_score,
                              sample.raw_score, why);
-        mmq_progress_at(&progress, ftell(file->stream));
+        if (is_now_and_then(file)) {
+            mmq_progress_at(&progress, file->csv.offset);
+        }
     }
     mmq_progress_end(&progress);
     return err == MMQ_EEND ? MMQ_OK : err;

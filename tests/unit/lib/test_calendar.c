@@ -151,12 +151,88 @@ static void loose_forms(void **state)
     }
 }
 
+/* Whatever the day before was, a row's time is read as any text's. */
+static void assert_row(const char *text, size_t size, mmq_time_day *day)
+{
+    int64_t wanted = 7, value = 7;
+    bool good = mmq_time_parse_loose(text, size, &wanted);
+    if (mmq_time_parse_row(text, size, day, &value) != good || value != wanted) {
+        fail_msg("%.*s was read as %lld, wanted %lld", (int)size, text, (long long)value,
+                 (long long)wanted);
+    }
+}
+
+static void rows_reuse_the_day(void **state)
+{
+    static const char *const texts[] = {"2013-08-15 21:34:54",
+                                        "2013-08-15 00:00:00",
+                                        "2013-08-15 23:59:59",
+                                        "2013-08-15T23:59:59",
+                                        "2013-08-15 24:00:00",
+                                        "2013-08-15 23:60:00",
+                                        "2013-08-15 23:59:60",
+                                        "2013-08-15",
+                                        "2013-08-16 00:00:00",
+                                        "2013-02-30 00:00:00",
+                                        "2013-02-30 00:00:00",
+                                        "1969-12-31 23:59:59",
+                                        "1969-12-31 00:00:01",
+                                        "0001-01-01 00:00:00",
+                                        "0001-01-01 23:59:59",
+                                        "9999-12-31 00:00:00",
+                                        "9999-12-31 23:59:59",
+                                        "1376602494",
+                                        "",
+                                        "9999-12-31 23:59:5",
+                                        "9999-12-31 23:59:599",
+                                        "9999-12-31 23-59:59",
+                                        "9999-12-31 23:59;59",
+                                        "0000-00-00 00:00:00"};
+    mmq_time_day day = {"", 0};
+    (void)state;
+    assert_row("\0\0\0\0\0\0\0\0\0\0 12:00:00", MMQ_TIME_TEXT, &day);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        assert_row(texts[i], strlen(texts[i]), &day);
+    }
+}
+
+/* Every byte there is in every place. */
+static void rows_refuse_what_is_no_digit(void **state)
+{
+    mmq_time_day day = {"", 0};
+    (void)state;
+    for (size_t place = 0; place < MMQ_TIME_TEXT; place++) {
+        for (int byte = 0; byte < 256; byte++) {
+            char text[] = "2013-08-15 11:34:54";
+            assert_row(text, MMQ_TIME_TEXT, &day);
+            text[place] = (char)byte;
+            assert_row(text, MMQ_TIME_TEXT, &day);
+        }
+    }
+}
+
+static void every_second_of_a_day_is_read(void **state)
+{
+    mmq_time_day day = {"", 0};
+    (void)state;
+    for (int64_t second = 86400 * 3; second < 86400 * 5; second++) {
+        char text[MMQ_TIME_TEXT];
+        int64_t value = 7;
+        mmq_time_print(second, text);
+        assert_true(mmq_time_parse_row(text, sizeof text, &day, &value));
+        assert_true(value == second);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_times),
         cmocka_unit_test(every_day_comes_back),
         cmocka_unit_test(malformed_texts_are_refused),
+        cmocka_unit_test(rows_reuse_the_day),
+        cmocka_unit_test(rows_refuse_what_is_no_digit),
+        cmocka_unit_test(every_second_of_a_day_is_read),
         cmocka_unit_test(loose_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
