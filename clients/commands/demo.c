@@ -16,6 +16,7 @@ enum {
     INTERVAL_S = 300,
     DAY_S = 86400,
     INCIDENT_ROWS = 12,
+    GROUP = 16,        /* metrics that are loaded side by side */
     UNSCORED_ROWS = 3, /* at the end: models lag behind */
     START = 1767225600 /* 2026-01-01 00:00:00 UTC */
 };
@@ -80,29 +81,51 @@ static uint64_t seed_of(const mmq_config *config)
     return mmq_config_given(config, "seed") ? (uint64_t)mmq_config_int(config, "seed") : 1;
 }
 
-static mmq_err load_metric(mmq_client *client, const mmq_config *config, int64_t number,
-                           mmq_progress *progress, mmq_why *why)
+static mmq_loader *begin_load(mmq_client *client, const mmq_config *config, int64_t number,
+                              mmq_why *why)
 {
     size_t kind = (size_t)number % (sizeof kinds / sizeof *kinds);
-    int64_t rows = mmq_config_int(config, "rows");
     char name[64], server[32];
     snprintf(name, sizeof name, "demo_%s_%05" PRId64, kinds[kind], number + 1);
     snprintf(server, sizeof server, "demo-host-%" PRId64, number / 5 + 1);
     const mmq_new_metric metric = {.name = name, .server = server, .location = "demo"};
+    return mmq_loader_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
+}
+
+static mmq_err load_rows(mmq_loader *loader, const mmq_config *config, int64_t number,
+                         mmq_progress *progress, mmq_why *why)
+{
+    int64_t rows = mmq_config_int(config, "rows");
     struct generator generator;
+    mmq_err err = MMQ_OK;
     begin_metric(&generator, seed_of(config), number);
-    mmq_loader *loader =
-        mmq_loader_new(client, &metric, (unsigned)mmq_config_int(config, "timeout"), why);
-    mmq_err err = loader ? MMQ_OK : MMQ_EUNAVAILABLE;
     for (int64_t i = 0; !err && i < rows; i++) {
         err = add_row(&generator, loader, i < rows - UNSCORED_ROWS, why);
         mmq_progress_at(progress, number * rows + i);
     }
-    int64_t sent, added;
-    if (!err) {
-        err = mmq_loader_finish(loader, &sent, &added, why);
+    return err ? err : mmq_loader_flush(loader, why);
+}
+
+/* Metrics side by side, so that what is written for one commit is written for all of them. */
+static mmq_err load_group(mmq_client *client, const mmq_config *config, int64_t first, size_t count,
+                          mmq_progress *progress, mmq_why *why)
+{
+    mmq_loader *loaders[GROUP] = {NULL};
+    mmq_err err = MMQ_OK;
+    int64_t rows, added;
+    for (size_t i = 0; !err && i < count; i++) {
+        loaders[i] = begin_load(client, config, first + (int64_t)i, why);
+        err = loaders[i] ? MMQ_OK : MMQ_EUNAVAILABLE;
     }
-    mmq_loader_destroy(&loader);
+    for (size_t i = 0; !err && i < count; i++) {
+        err = load_rows(loaders[i], config, first + (int64_t)i, progress, why);
+    }
+    for (size_t i = 0; !err && i < count; i++) {
+        err = mmq_loader_finish(loaders[i], &rows, &added, why);
+    }
+    for (size_t i = 0; i < count; i++) {
+        mmq_loader_destroy(&loaders[i]);
+    }
     return err;
 }
 
@@ -119,8 +142,9 @@ int mmq_command_demo(const mmq_config *config)
     mmq_progress progress;
     mmq_progress_init(&progress, "demo data", "rows", metrics * rows);
     mmq_err err = MMQ_OK;
-    for (int64_t i = 0; !err && i < metrics; i++) {
-        err = load_metric(client, config, i, &progress, &why);
+    for (int64_t i = 0; !err && i < metrics; i += GROUP) {
+        size_t count = metrics - i < GROUP ? (size_t)(metrics - i) : GROUP;
+        err = load_group(client, config, i, count, &progress, &why);
     }
     mmq_progress_end(&progress);
     mmq_client_destroy(&client);

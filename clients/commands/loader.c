@@ -1,6 +1,12 @@
-/* One batch is packed while rows come and sent when it is full: memory stays at one batch. */
+/* One batch is packed while the one before is at the write worker: memory stays at two, and client
+ * and worker work at the same time.
+ *
+ * There is never more than one batch of a metric under way. A batch that is refused since its rows
+ * differ must be the last: one sent behind it might lie just behind the end of the other rows and
+ * be taken. */
 #include "clients/commands/loader.h"
 
+#include <endian.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +14,20 @@
 #include "clients/commands/reply.h"
 
 enum {
-    BATCH_ROWS = 20000,
-    BATCH_BYTES = BATCH_ROWS * 40, /* a row takes at most 37 bytes */
+    ROW_MAX = 1 + 9 + 3 * 9, /* bytes of a packed row */
+    BATCH_BYTES = 1024 * 1024,
+    ROWS_HEAD = 1 + 4, /* raw32 */
     RECORD_BYTES = 64 * 1024,
 };
 
 struct mmq_loader {
     mmq_client *client;
     unsigned timeout_ms;
-    char uid[MMQ_UID_MAX + 1];
-    mmq_buffer batch;
-    size_t batch_rows;
+    mmq_reply reply;           /* to the create or the batch that is under way */
+    char uid[MMQ_UID_MAX + 1]; /* "": the create is under way, or failed */
+    mmq_args batch;            /* being packed: its rows come first */
+    size_t rows_at;            /* where they begin in it, with their head; 0: it has none */
+    int64_t batch_rows;
     int64_t sent; /* rows of earlier batches */
     int64_t added;
 };
@@ -26,7 +35,7 @@ struct mmq_loader {
 static mmq_err take_uid(mmq_loader *loader, const mmq_frame *record, mmq_why *why)
 {
     mmq_value uid;
-    if (!mmq_reply_find(record, "uid", &uid) || uid.type != MMQ_STR ||
+    if (!mmq_reply_find(record, "uid", &uid) || uid.type != MMQ_STR || uid.text.size == 0 ||
         uid.text.size > MMQ_UID_MAX) {
         return mmq_fail(why, MMQ_EPROTO, "the answer to create holds no uid");
     }
@@ -54,13 +63,8 @@ static mmq_err create_metric(mmq_loader *loader, const mmq_new_metric *metric, m
     mmq_args_cstr(&args, "op", "create");
     mmq_args_packed(&args, "metric", packed.data, packed.size);
 
-    mmq_result result;
-    mmq_err err =
-        mmq_reply_call(loader->client, MMQ_SERVICE_WRITE, &args, loader->timeout_ms, &result, why);
-    if (!err) {
-        err = take_uid(loader, &result.payload, why);
-        mmq_result_clear(&result);
-    }
+    mmq_err err = mmq_reply_begin(loader->client, MMQ_SERVICE_WRITE, &args, loader->timeout_ms,
+                                  &loader->reply, why);
     mmq_buffer_clear(&packed);
     mmq_args_clear(&args);
     mmq_args_clear(&record);
@@ -77,7 +81,7 @@ mmq_loader *mmq_loader_new(mmq_client *client, const mmq_new_metric *metric, uns
     }
     loader->client = client;
     loader->timeout_ms = timeout_ms;
-    mmq_buffer_init(&loader->batch, BATCH_BYTES);
+    mmq_args_init(&loader->batch);
     if (create_metric(loader, metric, why)) {
         mmq_loader_destroy(&loader);
     }
@@ -87,7 +91,8 @@ mmq_loader *mmq_loader_new(mmq_client *client, const mmq_new_metric *metric, uns
 void mmq_loader_destroy(mmq_loader **loader)
 {
     if (*loader) {
-        mmq_buffer_clear(&(*loader)->batch);
+        mmq_reply_cancel((*loader)->client, &(*loader)->reply);
+        mmq_args_clear(&(*loader)->batch);
         free(*loader);
         *loader = NULL;
     }
@@ -98,56 +103,126 @@ const char *mmq_loader_uid(const mmq_loader *loader)
     return loader->uid;
 }
 
-static mmq_err send_batch(mmq_loader *loader, mmq_why *why)
+/* Waits for what is under way, if anything is. */
+static mmq_err await_reply(mmq_loader *loader, mmq_why *why)
 {
-    mmq_args args;
-    mmq_args_init(&args);
-    mmq_args_cstr(&args, "op", "append");
-    mmq_args_cstr(&args, "uid", loader->uid);
-    mmq_args_int(&args, "first_rowid", loader->sent + 1);
-    mmq_args_text(&args, "rows", (const char *)loader->batch.data, loader->batch.size);
     mmq_result result;
-    mmq_err err = loader->batch.failed ? mmq_fail(why, MMQ_ENOMEM, "out of memory")
-                                       : mmq_reply_call(loader->client, MMQ_SERVICE_WRITE, &args,
-                                                        loader->timeout_ms, &result, why);
-    mmq_args_clear(&args);
+    if (loader->reply.handle == 0) {
+        return MMQ_OK;
+    }
+    mmq_err err = mmq_reply_end(loader->client, &loader->reply, &result, why);
     if (err) {
         return err;
     }
     mmq_value added;
-    if (mmq_reply_find(&result.payload, "added", &added) && added.type == MMQ_INT) {
+    if (loader->uid[0] == '\0') {
+        err = take_uid(loader, &result.payload, why);
+    } else if (mmq_reply_find(&result.payload, "added", &added) && added.type == MMQ_INT) {
         loader->added += added.integer;
     }
     mmq_result_clear(&result);
-    loader->sent += (int64_t)loader->batch_rows;
-    loader->batch_rows = 0;
-    mmq_buffer_reset(&loader->batch);
-    return MMQ_OK;
+    return err;
 }
 
-static void pack_score(mmq_buffer *out, double score)
+static void begin_batch(mmq_loader *loader)
 {
-    if (isnan(score)) {
-        mmq_pack_nil(out);
-    } else {
-        mmq_pack_double(out, score);
+    mmq_buffer *out = &loader->batch.pairs;
+    mmq_pack_cstr(out, "rows");
+    loader->rows_at = out->size;
+    mmq_buffer_add(out, (const uint8_t[ROWS_HEAD]){0xdb}, ROWS_HEAD);
+    loader->batch.count = 1;
+}
+
+/* The size was not known when the head was written. */
+static void end_rows(mmq_loader *loader)
+{
+    const mmq_buffer *out = &loader->batch.pairs;
+    if (!out->failed) {
+        const uint32_t size = htobe32((uint32_t)(out->size - loader->rows_at - ROWS_HEAD));
+        memcpy(out->data + loader->rows_at + 1, &size, sizeof size);
     }
+}
+
+mmq_err mmq_loader_flush(mmq_loader *loader, mmq_why *why)
+{
+    mmq_err err = loader->batch_rows > 0 ? await_reply(loader, why) : MMQ_OK;
+    if (err || loader->batch_rows == 0) {
+        return err;
+    }
+    end_rows(loader);
+    mmq_args_cstr(&loader->batch, "op", "append");
+    mmq_args_cstr(&loader->batch, "uid", loader->uid);
+    mmq_args_int(&loader->batch, "first_rowid", loader->sent + 1);
+    err = mmq_reply_begin(loader->client, MMQ_SERVICE_WRITE, &loader->batch, loader->timeout_ms,
+                          &loader->reply, why);
+    loader->sent += loader->batch_rows;
+    loader->batch_rows = 0;
+    loader->rows_at = 0;
+    mmq_buffer_reset(&loader->batch.pairs);
+    return err;
+}
+
+static uint8_t *put_number(uint8_t *at, uint8_t head, uint64_t number)
+{
+    number = htobe64(number);
+    *at = head;
+    memcpy(at + 1, &number, sizeof number);
+    return at + 1 + sizeof number;
+}
+
+/* uint32 for the years that rows are of, int64 for others. */
+static uint8_t *put_time(uint8_t *at, int64_t timestamp)
+{
+    if (timestamp < 0 || timestamp > UINT32_MAX) {
+        return put_number(at, 0xd3, (uint64_t)timestamp);
+    }
+    const uint32_t seconds = htobe32((uint32_t)timestamp);
+    *at = 0xce;
+    memcpy(at + 1, &seconds, sizeof seconds);
+    return at + 1 + sizeof seconds;
+}
+
+static uint8_t *put_double(uint8_t *at, double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return put_number(at, 0xcb, bits);
+}
+
+static uint8_t *put_score(uint8_t *at, double score)
+{
+    if (!isnan(score)) {
+        return put_double(at, score);
+    }
+    *at = 0xc0;
+    return at + 1;
 }
 
 mmq_err mmq_loader_add(mmq_loader *loader, int64_t timestamp, double value, double anomaly_score,
                        double raw_score, mmq_why *why)
 {
-    mmq_pack_array(&loader->batch, 4);
-    mmq_pack_int(&loader->batch, timestamp);
-    mmq_pack_double(&loader->batch, value);
-    pack_score(&loader->batch, anomaly_score);
-    pack_score(&loader->batch, raw_score);
-    return ++loader->batch_rows < BATCH_ROWS ? MMQ_OK : send_batch(loader, why);
+    mmq_buffer *out = &loader->batch.pairs;
+    if (loader->rows_at == 0) {
+        begin_batch(loader);
+    }
+    uint8_t *row = mmq_buffer_reserve(out, ROW_MAX);
+    if (!row) {
+        return mmq_fail(why, MMQ_ENOMEM, "out of memory");
+    }
+    *row = 0x94;
+    uint8_t *at = put_double(put_time(row + 1, timestamp), value);
+    at = put_score(put_score(at, anomaly_score), raw_score);
+    out->size += (size_t)(at - row);
+    loader->batch_rows++;
+    return out->size < BATCH_BYTES ? MMQ_OK : mmq_loader_flush(loader, why);
 }
 
 mmq_err mmq_loader_finish(mmq_loader *loader, int64_t *rows, int64_t *added, mmq_why *why)
 {
-    mmq_err err = loader->batch_rows > 0 ? send_batch(loader, why) : MMQ_OK;
+    mmq_err err = mmq_loader_flush(loader, why);
+    if (!err) {
+        err = await_reply(loader, why);
+    }
     *rows = loader->sent;
     *added = loader->added;
     return err;
