@@ -30,7 +30,7 @@ typedef struct mmq_csv {
     char *at;  /* the next record, in text */
     char *end; /* of what was read; an LF stands there, so that every search ends */
     bool last; /* nothing is behind it */
-    char text[MMQ_CSV_PIECE + 1];
+    char text[MMQ_CSV_PIECE + 16]; /* with room for the LF and for searches by 16 bytes */
 } mmq_csv;
 
 /* file: at its start. A byte order mark there is passed over. */

@@ -414,7 +414,7 @@ static void hard_texts_parse_as_strtod(void **state)
         assert_parses_printed(nextafter(power, 0));
     }
     for (int exponent = -345; exponent <= 310; exponent++) {
-        char text[16];
+        char text[32];
         for (int digit = 1; digit < 10; digit++) {
             snprintf(text, sizeof text, "%de%d", digit, exponent);
             assert_parses(text);

@@ -1,8 +1,12 @@
 /* Records on the wire, and rows of write requests. */
 #include "store_world.h"
 
+#include <math.h>
+#include <time.h>
+
 #include "lib/buffer.h"
 #include "lib/json.h"
+#include "lib/unpack.h"
 #include "workers/record.h"
 #include "workers/write_rows.h"
 
@@ -177,6 +181,116 @@ static void test_refused_rows(void **state)
     }
 }
 
+/* A number as the general decoder has it; NaN: nil. False if no column takes it. */
+static bool unpack_number(mmq_reader *reader, bool integer, bool optional, double *out)
+{
+    mmq_value value;
+    if (mmq_unpack(reader, &value) != MMQ_OK) {
+        return false;
+    }
+    *out = value.type == MMQ_INT    ? (double)value.integer
+           : value.type == MMQ_UINT ? (double)value.unsigned_integer
+           : value.type == MMQ_NIL  ? (double)NAN
+                                    : value.number;
+    if (value.type == MMQ_FLOAT) {
+        return isfinite(value.number) && (!integer || value.number == trunc(value.number)) &&
+               (!integer || fabs(value.number) <= 0x1p53);
+    }
+    return value.type == MMQ_INT || (value.type == MMQ_UINT && !integer) ||
+           (value.type == MMQ_NIL && optional);
+}
+
+static bool same_number(double a, double b)
+{
+    return a == b || (isnan(a) && isnan(b));
+}
+
+/* The columns of good rows against a decoder that takes one value after the other. */
+static bool rows_are_good(mmq_rows_form form, const char *data, size_t size,
+                          const mmq_write_rows *rows, mmq_err err)
+{
+    const bool append = form == MMQ_ROWS_APPEND;
+    mmq_reader reader;
+    mmq_value array;
+    size_t count = 0;
+    mmq_reader_init(&reader, data, size);
+    for (; !mmq_reader_done(&reader); count++) {
+        double integer, value = 0, anomaly, raw;
+        if (mmq_unpack(&reader, &array) != MMQ_OK || array.type != MMQ_ARRAY ||
+            array.count != (append ? 4 : 3) || !unpack_number(&reader, true, false, &integer) ||
+            (append && !unpack_number(&reader, false, false, &value)) ||
+            !unpack_number(&reader, false, append, &anomaly) ||
+            !unpack_number(&reader, false, append, &raw)) {
+            return false;
+        }
+        if (err == MMQ_OK) {
+            assert_true(count < rows->count);
+            assert_true(same_number(anomaly, rows->anomaly_score[count]));
+            assert_true(same_number(raw, rows->raw_score[count]));
+            assert_true(!append || same_number(value, rows->value[count]));
+            assert_true((double)(append ? rows->timestamp : rows->rowid)[count] == integer);
+        }
+    }
+    assert_true(err != MMQ_OK || count == rows->count);
+    return true;
+}
+
+/* Numbers in all forms there are, and bytes gone wrong among them, are read as the general decoder
+ * reads them. */
+static void test_rows_of_all_forms(void **state)
+{
+    static const struct {
+        const char *data;
+        size_t size;
+    } forms[] = {{"\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18", 9},
+                 {"\xcb\xc0\x08\0\0\0\0\0\0", 9},
+                 {"\xce\x53\xb0\x3e\x80", 5},
+                 {"\xd3\x80\0\0\0\0\0\0\0", 9},
+                 {"\xd3\0\0\0\x01\x02\x03\x04\x05", 9},
+                 {"\xcf\x7f\xff\xff\xff\xff\xff\xff\xff", 9},
+                 {"\xcf\xff\xff\xff\xff\xff\xff\xff\xff", 9},
+                 {"\xcd\xff\xfe", 3},
+                 {"\xcc\xc8", 2},
+                 {"\xd0\x80", 2},
+                 {"\xd1\x80\x01", 3},
+                 {"\xd2\x80\0\0\x01", 5},
+                 {"\x7f", 1},
+                 {"\xe0", 1},
+                 {"\xc0", 1},
+                 {"\xc0", 1},
+                 {"\xca\x3f\x80\0\0", 5}};
+    enum { ROUNDS = 200000, FORMS = sizeof forms / sizeof *forms };
+    unsigned seed = (unsigned)time(NULL);
+    size_t good = 0;
+    (void)state;
+    printf("seed: %u\n", seed);
+    for (int round = 0; round < ROUNDS; round++) {
+        const mmq_rows_form form = rand_r(&seed) % 2 ? MMQ_ROWS_APPEND : MMQ_ROWS_SCORE;
+        const int values = form == MMQ_ROWS_APPEND ? 4 : 3, common = rand_r(&seed) % 4;
+        char data[512];
+        size_t size = 0;
+        for (int row = rand_r(&seed) % 8; row >= 0; row--) {
+            data[size++] = (char)(0x90 | values);
+            for (int v = 0; v < values; v++) {
+                size_t which = common ? (size_t)(v == 0 ? 2 : rand_r(&seed) % 3)
+                                      : (size_t)rand_r(&seed) % FORMS;
+                memcpy(data + size, forms[which].data, forms[which].size);
+                size += forms[which].size;
+            }
+        }
+        if (common == 1 && rand_r(&seed) % 2) {
+            data[(size_t)rand_r(&seed) % size] = (char)rand_r(&seed);
+        }
+        size -= rand_r(&seed) % 8 == 0 ? (size_t)rand_r(&seed) % size : 0;
+        mmq_write_rows rows;
+        mmq_err err = read_rows(form, data, size, &rows);
+        assert_int_equal(rows_are_good(form, data, size, &rows, err), err == MMQ_OK);
+        good += err == MMQ_OK;
+        mmq_write_rows_clear(&rows);
+    }
+    assert_true(good > ROUNDS / 4 && good < ROUNDS - ROUNDS / 8);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -186,6 +300,7 @@ int main(void)
         cmocka_unit_test(test_damaged_parameters),
         cmocka_unit_test(test_rows),
         cmocka_unit_test(test_refused_rows),
+        cmocka_unit_test(test_rows_of_all_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
