@@ -20,7 +20,7 @@ void mmq_csv_init(mmq_csv *csv, FILE *file)
     csv->last = false;
 }
 
-/* Reads more behind what is left. MMQ_ETOOBIG: there is no room. */
+/* Reads more behind what is left. */
 static mmq_err read_piece(mmq_csv *csv, mmq_why *why)
 {
     const size_t left = (size_t)(csv->end - csv->at), room = MMQ_CSV_PIECE - left;
@@ -206,7 +206,7 @@ static void unquote_fields(mmq_csv *csv)
     for (size_t i = 0; i < csv->count; i++) {
         mmq_csv_field *field = &csv->fields[i];
         if (memchr(field->data, '"', field->size) != NULL) {
-            unquote(field, csv->text + (field->data - csv->text));
+            unquote(field, csv->text + (field->data - csv->text)); /* ours to write to */
         }
     }
 }
