@@ -1,12 +1,17 @@
-#!/usr/bin/python3
 """What the broker costs over the smallest forwarder that passes the same frames: CPU time of its process for one
-echo, rate with 64 requests in flight, median round trip of one alone. All on one CPU, interleaved."""
+echo, rate with 64 requests in flight, median round trip of one alone. Figures are named after requests
+in flight and workers."""
 import re
 import subprocess
 
 import bench
 
 CASES = [("64 in flight, 1 worker", 1, 64), ("64 in flight, 8 workers", 8, 64), ("1 in flight, 1 worker", 1, 1)]
+FIGURES = [  # what peers.c says, and its goal in a case
+    ("cpu_us", "us CPU", lambda case: "ratio <= 1.5"),
+    ("rate", "echoes/s", lambda case: "ratio >= 0.7" if case[2] > 1 else None),
+    ("p50_us", "us", lambda case: "ratio <= 1.2" if case[2] == 1 else None),
+]
 KINDS = ["bare forwarder (3 frames)", "forwarder (MDP frames)", "metricmq broker"]
 
 
@@ -42,23 +47,20 @@ def measure(kind, case, seconds):
         process.stdout.close()
 
 
-def main():
-    options = bench.arguments(__doc__)
-    bench.pin()
-    runs = {(kind, case): [] for kind in KINDS for case in CASES}
-    for _ in range(options.repeats):
-        for case in CASES:
-            for kind in KINDS:
-                runs[kind, case].append(measure(kind, case, options.seconds))
+def short(case):
+    return f"{case[2]}x{case[1]}"
+
+
+def main(options, report):
+    seconds = options.seconds or (0.3 if options.quick else 2.0)
+    samples = bench.rounds(options.repeats, {(kind, case): lambda kind=kind, case=case: measure(kind, case, seconds)
+                                             for case in CASES for kind in KINDS})
+    bare, forwarder, ours = KINDS
     for case in CASES:
-        print(f"\n{case[0]}: medians of {options.repeats}, {options.seconds:g} s each")
-        figures = {kind: bench.medians(runs[kind, case], ("cpu_us", "rate", "p50_us")) for kind in KINDS}
-        for kind, figure in figures.items():
-            print(f"  {kind:28} {figure['cpu_us']:7.2f} us CPU {figure['rate']:10,.0f}/s  p50 {figure['p50_us']:6.0f} us")
-        ours, theirs = figures[KINDS[2]], figures[KINDS[1]]
-        print(f"  broker / forwarder: CPU {ours['cpu_us'] / theirs['cpu_us']:.2f}, "
-              f"rate {ours['rate'] / theirs['rate']:.2f}, p50 {ours['p50_us'] / theirs['p50_us']:.2f}")
+        for figure, unit, goal in FIGURES:
+            def of(kind):
+                return bench.values(samples[kind, case], lambda sample: sample[figure])
 
-
-if __name__ == "__main__":
-    main()
+            name = f"broker_{figure.split('_')[0]}_{short(case)}"
+            report.compare(name, unit, of(ours), of(forwarder), goal(case))
+            report.compare(f"{name}_bare", unit, of(ours), of(bare))

@@ -1,17 +1,18 @@
-#!/usr/bin/python3
 """One client floods the query workers with dumps of whole metrics; ten others ask for last values. What the others
-see, alone and beside a flood of 1,000 and of 10,000 dumps, and how long a worker takes for one page of a dump."""
+see, alone and beside a flood of 1,000 and of 10,000 dumps; the reference is what they see alone and twice the time
+that a worker takes for one page of a dump, alone and (busy) in the flood."""
 import contextlib
 import subprocess
-import tempfile
 import time
 
 import msgpack
 
 import bench
 import bus
+import datasets
 import harness
 
+PINNED = False  # clients and servers have a CPU each, as they would
 FLOODS = (1_000, 10_000)
 THREADS = 3  # of the query worker, of which the flood may hold all but one
 
@@ -42,10 +43,12 @@ def with_queue(program, count):
 
 def beside_flood(program, seconds):
     """What the others see, and the wall time that a page of the flood takes meanwhile at one of its threads."""
-    before, start = query_stats(program)["requests"], time.monotonic()
+    before, start = query_stats(program), time.monotonic()
     figures = others(program, seconds)
-    took, done = time.monotonic() - start, query_stats(program)["requests"] - before
-    pages = done - figures["requests"]
+    took, after = time.monotonic() - start, query_stats(program)
+    if after["queued"] == 0:
+        raise bench.Failed("the flood was over too soon")
+    pages = after["requests"] - before["requests"] - figures["asked"]
     return {**figures, "page": (THREADS - 1) * took / pages * 1000}
 
 
@@ -53,8 +56,8 @@ def others(program, seconds):
     report = bench.load(*bench.connected(program), "--mix", "small=1", "--clients", 10, "--concurrency", 10,
                         "--duration", f"{seconds * 1000:.0f}ms", "--seed", 1)
     total = report["total"]
-    return {"requests": total["requests"] * (1 + 1 / seconds), "p50": total["latency_ms"]["p50"], "p99": total["latency_ms"]["p99"], "rate": total["per_second"],
-            "errors": sum(total["errors"].values())}
+    return {"p99": total["latency_ms"]["p99"], "errors": sum(total["errors"].values()),
+            "asked": total["requests"] * (1 + 1 / seconds)}  # a second of warm-up is not counted
 
 
 def page_ms(program, seconds):
@@ -64,34 +67,26 @@ def page_ms(program, seconds):
     return 1000 / report["total"]["pages_per_second"]
 
 
-def show(name, figures):
-    print(f"  {name:28} p50 {figures['p50']:8.2f} ms  p99 {figures['p99']:8.2f} ms  {figures['rate']:10,.0f}/s"
-          f"  errors {figures['errors']:.0f}")
-
-
-def main():
-    options = bench.arguments(__doc__, repeats=3, seconds=5.0)
-    with tempfile.TemporaryDirectory(prefix="metricmq-bench-") as data, harness.up(data, "--threads", THREADS) as program:
-        harness.run("demo", "--connect", program.ready["clients"], "--metrics", 20, "--rows", 100_000)
-        runs = {name: [] for name in ("alone", *FLOODS)}
-        pages = []
-        for _ in range(options.repeats):
-            pages.append({"page": page_ms(program, options.seconds / 2)})
-            runs["alone"].append(others(program, options.seconds))
-            for count in FLOODS:
+def main(options, report):
+    seconds = options.seconds or (1 if options.quick else 4)
+    floods = FLOODS[:1] if options.quick else FLOODS
+    runs = {name: [] for name in ("alone", *floods)}
+    pages = []
+    with bench.up(datasets.store(*options.sizes.hundred).warm(), "--threads", THREADS) as program:
+        for _ in range(min(options.repeats, 3)):
+            pages.append(page_ms(program, seconds / 2))
+            runs["alone"].append(others(program, seconds))
+            for count in floods:
                 with flood(program, count):
-                    runs[count].append(beside_flood(program, options.seconds))
-        page = bench.medians(pages, ["page"])["page"]
-        figures = {name: bench.medians(many, many[0]) for name, many in runs.items()}
-        print(f"medians of {options.repeats}; one page of a dump: {page:.2f} ms")
-        show("alone", figures["alone"])
-        bound = figures["alone"]["p99"] + 2 * page
-        for count in FLOODS:
-            show(f"beside {count:,} dumps", figures[count])
-            busy = figures["alone"]["p99"] + 2 * figures[count]["page"]
-            print(f"    p99 / (alone + two pages) = {figures[count]['p99'] / bound:.2f} with a page alone ({page:.2f} ms),"
-                  f" {figures[count]['p99'] / busy:.2f} with a page of the flood ({figures[count]['page']:.2f} ms)")
-
-
-if __name__ == "__main__":
-    main()
+                    runs[count].append(beside_flood(program, seconds))
+    alone = bench.values(runs["alone"], lambda run: run["p99"])
+    report.value("fairness_page", "ms", pages)
+    report.value("fairness_alone_p99", "ms", alone)
+    for count in floods:
+        p99 = bench.values(runs[count], lambda run: run["p99"])
+        bound = [best + 2 * page for best, page in zip(alone, pages)]
+        busy = [best + 2 * run["page"] for best, run in zip(alone, runs[count])]
+        report.compare(f"fairness_{count}_p99", "ms", p99, bound, "ratio <= 1")
+        report.compare(f"fairness_{count}_p99_busy", "ms", p99, busy)
+        report.value(f"fairness_{count}_refused", "requests", bench.values(runs[count], lambda run: run["errors"]),
+                     "value <= 0")

@@ -1,11 +1,8 @@
-#!/usr/bin/python3
 """Twice and five times what the workers can do: how much of the peak is left, how soon refusals come, and whether
 what was accepted is answered in time. Echo workers that take 2 ms each are the limit, not the CPUs."""
-import subprocess
-
 import bench
-import harness
 
+PINNED = False  # clients and servers have a CPU each, as they would
 WORKERS, SERVICE_MS, TIMEOUT_MS = 8, 2, 1000
 
 
@@ -14,37 +11,28 @@ def offer(program, seconds, *args):
                         "--duration", f"{seconds * 1000:.0f}ms", *args)
     total = report["total"]
     return {"goodput": total["goodput_per_second"], "p99": total["latency_ms"]["p99"],
-            "max": total["latency_ms"]["max"], "refused": total["errors"].get("503", 0),
             "refused_p99": total["refused_ms"]["p99"],
             "late": sum(count for kind, count in total["errors"].items() if kind != "503"),
             "unanswered": report["never_answered"]}
 
 
-def main():
-    options = bench.arguments(__doc__, repeats=3, seconds=5.0)
+def main(options, report):
+    seconds = options.seconds or (1 if options.quick else 4)
     runs = {"peak": [], 2: [], 5: []}
-    with bench.broker() as program:
-        workers = subprocess.Popen([harness.PROGRAM, "load", "--clients", "0", "--workers", str(WORKERS),
-                                    "--service-time", f"{SERVICE_MS}ms", "--duration", "3600s",
-                                    *bench.connected(program)], stdout=subprocess.DEVNULL)
-        try:
-            for _ in range(options.repeats):
-                runs["peak"].append(offer(program, options.seconds, "--concurrency", 64))
-                peak = runs["peak"][-1]["goodput"]
-                for times in (2, 5):
-                    runs[times].append(offer(program, options.seconds, "--rate", f"{times * peak:.0f}"))
-        finally:
-            workers.terminate()
-            workers.wait()
-    figures = {name: bench.medians(many, many[0]) for name, many in runs.items()}
-    peak = figures["peak"]["goodput"]
-    print(f"medians of {options.repeats}; peak (64 under way): {peak:,.0f}/s; timeout {TIMEOUT_MS} ms")
+    with bench.broker() as program, bench.echo_workers(program, "--workers", WORKERS, "--service-time",
+                                                       f"{SERVICE_MS}ms"):
+        for _ in range(min(options.repeats, 3)):
+            runs["peak"].append(offer(program, seconds, "--concurrency", 64))
+            peak = runs["peak"][-1]["goodput"]
+            for times in (2, 5):
+                runs[times].append(offer(program, seconds, "--rate", f"{times * peak:.0f}"))
+    peak = bench.values(runs["peak"], lambda run: run["goodput"])
     for times in (2, 5):
-        one = figures[times]
-        print(f"  {times} times the peak: goodput {one['goodput']:,.0f}/s ({one['goodput'] / peak:.0%}), answers p99 "
-              f"{one['p99']:.0f} ms max {one['max']:.0f} ms, {one['refused']:,.0f} refused, p99 after "
-              f"{one['refused_p99']:.2f} ms, other errors {one['late']:.0f}, never answered {one['unanswered']:.0f}")
+        def of(key):
+            return bench.values(runs[times], lambda run: run[key])
 
-
-if __name__ == "__main__":
-    main()
+        report.compare(f"overload_{times}x_goodput", "good/s", of("goodput"), peak, "ratio >= 0.8")
+        report.value(f"overload_{times}x_p99", "ms", of("p99"), f"value <= {TIMEOUT_MS}")
+        report.value(f"overload_{times}x_refused_p99", "ms", of("refused_p99"))
+        report.value(f"overload_{times}x_errors", "requests", [late + lost for late, lost in
+                                                               zip(of("late"), of("unanswered"))])

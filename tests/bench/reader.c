@@ -19,7 +19,7 @@
 #include "metricmq/rows.h"
 #include "tests/bench/tool.h"
 
-enum { TIMEOUT_MS = 60000, WARMUP = 100, DAY_S = 86400, LONGEST_US = 100000 };
+enum { TIMEOUT_MS = 60000, WARMUP = 100, DAY_S = 86400 };
 
 /* What is asked, one request after another. */
 struct plan {
@@ -134,26 +134,10 @@ static void ask(const mmq_args *args, const char *service)
     mmq_result_clear(&result);
 }
 
-/* From 1 us to LONGEST_US; what takes longer counts as that. */
-static void note(int64_t *took_us, bench_clock passed)
-{
-    int64_t us = passed.wall_ns / 1000;
-    took_us[us < LONGEST_US ? us : LONGEST_US - 1]++;
-}
-
-static double percentile(const int64_t *took_us, int64_t count, double share)
-{
-    int64_t seen = 0;
-    size_t us = 0;
-    while (us < LONGEST_US - 1 && (seen += took_us[us]) < (int64_t)((double)count * share)) {
-        us++;
-    }
-    return (double)us;
-}
-
 static void run_plan(const struct plan *plan)
 {
-    static int64_t took_us[LONGEST_US];
+    bench_times times;
+    bench_times_init(&times, plan->count);
     mmq_splitmix random = {1};
     bench_clock start = bench_start();
     const bool echo = strcmp(plan->what, "echo") == 0;
@@ -164,7 +148,6 @@ static void run_plan(const struct plan *plan)
     }
     for (int64_t i = 0; i < plan->count + WARMUP; i++) {
         if (i == WARMUP) {
-            memset(took_us, 0, sizeof took_us);
             bytes = 0;
             start = bench_start();
         }
@@ -175,14 +158,16 @@ static void run_plan(const struct plan *plan)
             fill_query(&args, plan, i, &random);
         }
         ask(&args, echo ? "load.echo" : MMQ_SERVICE_QUERY);
-        note(took_us, bench_since(began));
+        if (i >= WARMUP) {
+            bench_times_add(&times, bench_since(began));
+        }
     }
-    bench_report(bench_since(start), (bench_figure[]){
-                                         {"bytes", (double)bytes},
-                                         {"p50_us", percentile(took_us, plan->count, 0.5)},
-                                         {"p99_us", percentile(took_us, plan->count, 0.99)},
-                                         {NULL, 0},
-                                     });
+    bench_clock passed = bench_since(start);
+    bench_report(passed, (bench_figure[]){{"bytes", (double)bytes},
+                                          {"p50_us", bench_times_us(&times, 0.5)},
+                                          {"p99_us", bench_times_us(&times, 0.99)},
+                                          {NULL, 0}});
+    bench_times_clear(&times);
     mmq_args_clear(&args);
 }
 

@@ -72,3 +72,38 @@ void bench_report(bench_clock passed, const bench_figure *figures)
     }
     puts("}");
 }
+
+void bench_times_init(bench_times *times, int64_t capacity)
+{
+    *times = (bench_times){.capacity = (size_t)capacity};
+    times->took_ns = bench_alloc((times->capacity + 1) * sizeof *times->took_ns);
+}
+
+void bench_times_clear(bench_times *times)
+{
+    free(times->took_ns);
+    *times = (bench_times){0};
+}
+
+void bench_times_add(bench_times *times, bench_clock passed)
+{
+    if (times->count == times->capacity) {
+        bench_die("more requests than were planned");
+    }
+    times->took_ns[times->count++] = passed.wall_ns;
+}
+
+static int compare_times(const void *a, const void *b)
+{
+    const int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+double bench_times_us(bench_times *times, double share)
+{
+    if (times->count == 0) {
+        return 0;
+    }
+    qsort(times->took_ns, times->count, sizeof *times->took_ns, compare_times);
+    return (double)times->took_ns[(size_t)((double)(times->count - 1) * share)] / 1e3;
+}

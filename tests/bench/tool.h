@@ -33,4 +33,16 @@ typedef struct bench_figure {
 /* Prints the report: what has passed, and the figures up to one without a name. */
 void bench_report(bench_clock passed, const bench_figure *figures);
 
+/* How long many requests took, for percentiles. */
+typedef struct bench_times {
+    int64_t *took_ns; /* one each */
+    size_t count, capacity;
+} bench_times;
+
+void bench_times_init(bench_times *times, int64_t capacity);
+void bench_times_clear(bench_times *times);
+void bench_times_add(bench_times *times, bench_clock passed);
+/* The percentile of `share` (0.5: the median) of the wall times, in microseconds. Sorts. */
+double bench_times_us(bench_times *times, double share);
+
 #endif

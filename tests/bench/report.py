@@ -1,0 +1,131 @@
+"""Figures, their goals, and how they are shown: a table as text, a list of objects as JSON, bars and curves as SVG."""
+import dataclasses
+import json
+import operator
+import re
+import statistics
+
+import svg
+
+COMPARE = {">=": operator.ge, "<=": operator.le}
+
+
+@dataclasses.dataclass
+class Goal:
+    """"ratio >= 12", "value <= 25": what the figure's ratio or value must be."""
+    of: str
+    sign: str
+    bound: float
+
+    @classmethod
+    def parse(cls, text):
+        of, sign, bound = re.fullmatch(r"(ratio|value) (>=|<=) ([\d.]+)", text).groups()
+        return cls(of, sign, float(bound))
+
+    def met(self, result):
+        return COMPARE[self.sign](getattr(result, self.of), self.bound)
+
+    def __str__(self):
+        return f"{self.of} {self.sign} {self.bound:g}"
+
+
+@dataclasses.dataclass
+class Result:
+    name: str
+    value: float
+    unit: str
+    reference: float = None
+    ratio: float = None
+    goal: Goal = None
+    spread: tuple = None  # least and greatest ratio, or value where there is no reference
+
+    @property
+    def ok(self):
+        return self.goal is None or self.goal.met(self)
+
+    def as_dict(self):
+        return {"name": self.name, "value": self.value, "unit": self.unit, "reference": self.reference,
+                "ratio": self.ratio, "goal": self.goal and str(self.goal), "ok": self.ok}
+
+
+class Report:
+    """What a run of benchmarks found; they add to it as they go."""
+
+    def __init__(self, show=print):
+        self.results = []
+        self.curves = {}  # chart -> {curve: [(x, y)]}
+        self.show = show
+
+    def heading(self, title):
+        self.show(f"\n{title}\n{'':26}{'median':>12} {'unit':16}{'reference':>11}{'ratio':>8}  spread")
+
+    def add(self, result):
+        self.results.append(result)
+        self.show(line(result))
+
+    def compare(self, name, unit, ours, theirs, goal=None):
+        """Medians of both and of their ratios, round by round."""
+        ratios = [a / b for a, b in zip(ours, theirs)]
+        self.add(Result(name, statistics.median(ours), unit, statistics.median(theirs), statistics.median(ratios),
+                        goal and Goal.parse(goal), (min(ratios), max(ratios))))
+
+    def value(self, name, unit, ours, goal=None):
+        self.add(Result(name, statistics.median(ours), unit, goal=goal and Goal.parse(goal),
+                        spread=(min(ours), max(ours))))
+
+    def point(self, chart, curve, x, y):
+        self.curves.setdefault(chart, {}).setdefault(curve, []).append((x, y))
+
+    def take(self, dictionary):
+        """Adds what another program measured: an object as as_dict makes it, the goal as text, number or null."""
+        goal = dictionary.get("goal")
+        result = Result(*(dictionary.get(key) for key in ("name", "value", "unit", "reference", "ratio")))
+        if isinstance(goal, str) and re.fullmatch(r"(ratio|value) (>=|<=) [\d.]+", goal):
+            result.goal = Goal.parse(goal)
+        elif isinstance(goal, (int, float)):
+            result.goal = Goal("value" if result.ratio is None else "ratio", ">=", float(goal))
+        self.add(result)
+
+    def write_json(self, path):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump([result.as_dict() for result in self.results], file, indent=1)
+            file.write("\n")
+
+    def write_svg(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        goals = [result for result in self.results if result.goal]
+        if goals:
+            (folder / "goals.svg").write_text(svg.bars("How far each figure is from its goal", "times the goal",
+                                                       [bar(result) for result in goals]))
+        for chart, (title, x, y) in CHARTS.items():
+            if chart in self.curves:
+                (folder / f"{chart}.svg").write_text(svg.curves(title, x, y, self.curves[chart]))
+
+
+CHARTS = {
+    "rows": ("Cost against rows", "rows of one metric", "ns of CPU a row"),
+    "queries": ("Cost of a query against size", "rows in the store", "us of CPU a query"),
+    "metrics": ("Cost against metrics", "metrics, a million rows in all", "ns of CPU a row"),
+    "limit": ("limit=1 over all metrics", "metrics", "ms of CPU"),
+    "peers": ("Rows a second of peers, one CPU", "rows of the answer", "rows a second"),
+}
+
+
+def number(value):
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+def line(result):
+    spread = f"{number(result.spread[0])} .. {number(result.spread[1])}" if result.spread else ""
+    verdict = f"  {'ok' if result.ok else 'MISSED'} ({result.goal})" if result.goal else ""
+    return (f"  {result.name:24}{number(result.value):>12} {result.unit:16}{number(result.reference):>11}"
+            f"{number(result.ratio):>8}  {spread}{verdict}")
+
+
+def bar(result):
+    """(label, times the goal, text, met): 1 and more is met, whichever way the goal looks."""
+    measured = getattr(result, result.goal.of)
+    times = measured / result.goal.bound if result.goal.sign == ">=" else result.goal.bound / max(measured, 1e-9)
+    return result.name, times, f"{number(measured)} ({result.goal.sign} {result.goal.bound:g})", result.ok
