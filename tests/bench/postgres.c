@@ -60,7 +60,7 @@ static void read_days(int64_t count, int64_t warmup, int64_t from, int64_t to, c
     bench_times times;
     bench_times_init(&times, count);
     check(PQprepare(connection, "day",
-                    "SELECT uid, timestamp, value, anomaly_score, rowid FROM sample"
+                    "SELECT uid, timestamp, value, anomaly_score, rowid FROM large"
                     " WHERE uid = $1::text AND timestamp BETWEEN $2::bigint AND $3::bigint"
                     " ORDER BY timestamp, rowid",
                     3, NULL),

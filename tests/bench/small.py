@@ -23,13 +23,16 @@ def ask_http(program, count, paths):
     return per_request(sample, count)
 
 
-def day_paths(store, count=1000):
-    """Paths of as many days, spread over metrics and time."""
+def days(store, count):
+    """(uid, begin) of so many days, spread over metrics and time."""
     first, last = store.span
-    step = max(1, (last - first - 86400) // count)
-    days = [first + step * number for number in range(count)]
-    return [f"/_models/{store.uids[number * 7919 % store.metrics]}/data?from={day}&to={day + 86399}"
-            for number, day in enumerate(days)]
+    span = max(1, last - first - 86400)
+    return [(store.uids[number * 7919 % store.metrics], first + number * 104729 * 300 % span)
+            for number in range(count)]
+
+
+def day_paths(store, count=1000):
+    return [f"/_models/{uid}/data?from={day}&to={day + 86399}" for uid, day in days(store, count)]
 
 
 def measure(options, store):
