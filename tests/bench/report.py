@@ -54,6 +54,7 @@ class Report:
     def __init__(self, show=print):
         self.results = []
         self.curves = {}  # chart -> {curve: [(x, y)]}
+        self.peers = []  # bars, as svg.bars has them
         self.show = show
 
     def heading(self, title):
@@ -96,7 +97,10 @@ class Report:
         goals = [result for result in self.results if result.goal]
         if goals:
             (folder / "goals.svg").write_text(svg.bars("How far each figure is from its goal", "times the goal",
-                                                       [bar(result) for result in goals]))
+                                                       [bar(result) for result in goals], goal=1))
+        if self.peers:
+            (folder / "peers.svg").write_text(svg.bars("Peers on one CPU", "million rows a second",
+                                                       self.peers))
         for chart, (title, x, y) in CHARTS.items():
             if chart in self.curves:
                 (folder / f"{chart}.svg").write_text(svg.curves(title, x, y, self.curves[chart]))
@@ -105,9 +109,8 @@ class Report:
 CHARTS = {
     "rows": ("Cost against rows", "rows of one metric", "ns of CPU a row"),
     "queries": ("Cost of a query against size", "rows in the store", "us of CPU a query"),
-    "metrics": ("Cost against metrics", "metrics, a million rows in all", "ns of CPU a row"),
+    "metrics": ("Cost against metrics", "metrics, with the same rows in all", "ns of CPU a row"),
     "limit": ("limit=1 over all metrics", "metrics", "ms of CPU"),
-    "peers": ("Rows a second of peers, one CPU", "rows of the answer", "rows a second"),
 }
 
 
@@ -125,7 +128,8 @@ def line(result):
 
 
 def bar(result):
-    """(label, times the goal, text, met): 1 and more is met, whichever way the goal looks."""
+    """As svg.bars has it: times the goal, where 1 and more is met, whichever way the goal looks."""
     measured = getattr(result, result.goal.of)
     times = measured / result.goal.bound if result.goal.sign == ">=" else result.goal.bound / max(measured, 1e-9)
-    return result.name, times, f"{number(measured)} ({result.goal.sign} {result.goal.bound:g})", result.ok
+    colour = svg.GREEN if result.ok else svg.RED
+    return result.name, times, f"{number(measured)} ({result.goal.sign} {result.goal.bound:g})", colour
