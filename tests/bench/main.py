@@ -23,7 +23,7 @@ def run_program(name, options, report):
     bench.pin(False)  # it does as it sees fit
     done = bench.run([sys.executable, path, "--json", "--repeats", options.repeats])
     for figure in json.loads(done["out"]):
-        report.take(figure)
+        report.take(name, figure)
 
 
 def run_theme(name, options, report):
@@ -57,7 +57,7 @@ def main():
     try:
         with datasets.alone():
             failed = [name for name in options.names if not run_theme(name, options, report)]
-    except bench.Failed as error:
+    except (bench.Failed, OSError) as error:
         raise SystemExit(f"ops/bench: {error}") from None
     if options.json:
         report.write_json(options.json)

@@ -58,7 +58,7 @@ class Report:
         self.show = show
 
     def heading(self, title):
-        self.show(f"\n{title}\n{'':26}{'median':>12} {'unit':16}{'reference':>11}{'ratio':>8}  spread")
+        self.show(f"\n{title}\n{'':40}{'median':>12} {'unit':16}{'reference':>11}{'ratio':>8}  spread")
 
     def add(self, result):
         self.results.append(result)
@@ -77,15 +77,19 @@ class Report:
     def point(self, chart, curve, x, y):
         self.curves.setdefault(chart, {}).setdefault(curve, []).append((x, y))
 
-    def take(self, dictionary):
-        """Adds what another program measured: an object as as_dict makes it, the goal as text, number or null."""
-        goal = dictionary.get("goal")
-        result = Result(*(dictionary.get(key) for key in ("name", "value", "unit", "reference", "ratio")))
-        if isinstance(goal, str) and re.fullmatch(r"(ratio|value) (>=|<=) [\d.]+", goal):
-            result.goal = Goal.parse(goal)
-        elif isinstance(goal, (int, float)):
-            result.goal = Goal("value" if result.ratio is None else "ratio", ">=", float(goal))
-        self.add(result)
+    def take(self, theme, figure, goal=None):
+        """Adds what another program measured: name, value, unit, maybe reference, ratio, goal (a number: of the
+        value), samples and reference_samples."""
+        name = re.sub(r"[^a-z0-9]+", "_", figure["name"].lower()).strip("_")
+        name = name if name.startswith(theme) else f"{theme}_{name}"
+        if goal is None and figure.get("goal") is not None:
+            goal = f"value >= {figure['goal']}"
+        samples, references = figure.get("samples"), figure.get("reference_samples")
+        if samples and references:
+            self.compare(name, figure["unit"], samples, references, goal)
+            return
+        self.add(Result(name, figure["value"], figure["unit"], figure.get("reference"), figure.get("ratio"),
+                        goal and Goal.parse(goal)))
 
     def write_json(self, path):
         with open(path, "w", encoding="utf-8") as file:
@@ -123,7 +127,7 @@ def number(value):
 def line(result):
     spread = f"{number(result.spread[0])} .. {number(result.spread[1])}" if result.spread else ""
     verdict = f"  {'ok' if result.ok else 'MISSED'} ({result.goal})" if result.goal else ""
-    return (f"  {result.name:24}{number(result.value):>12} {result.unit:16}{number(result.reference):>11}"
+    return (f"  {result.name:38}{number(result.value):>12} {result.unit:16}{number(result.reference):>11}"
             f"{number(result.ratio):>8}  {spread}{verdict}")
 
 

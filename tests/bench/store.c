@@ -7,6 +7,8 @@
  *                                            argument of the request, anomaly=0.9 or limit=1
  *     bench_store day   URL COUNT            one day of one metric, COUNT times
  *     bench_store last  URL COUNT            the last row of one metric, COUNT times
+ *     bench_store answer-day|answer-last URL COUNT   the same from a request to the frame of its
+ *                                            answer, which is dropped
  *
  * day and last begin and end a read transaction and find the metric each time. */
 #include <stdbool.h>
@@ -107,43 +109,40 @@ static void read_span(void)
     mmq_store_end_read(store);
 }
 
-static void read_day(int64_t metric, mmq_splitmix *random)
+/* Where a random day begins. */
+static int64_t random_day(mmq_splitmix *random)
 {
     int64_t span = last_timestamp - first_timestamp - DAY_S;
-    mmq_range range = whole_range(metric);
-    range.from =
-        first_timestamp + (int64_t)mmq_splitmix_below(random, span > 0 ? (uint64_t)span : 1);
-    range.to = range.from + DAY_S - 1;
-    mmq_why why;
-    bench_must(mmq_store_read_time(store, &range, &columns, MMQ_BATCH_ROWS, &why), &why);
+    return first_timestamp + (int64_t)mmq_splitmix_below(random, span > 0 ? (uint64_t)span : 1);
 }
 
-static void read_last(int64_t metric, mmq_splitmix *random)
+/* Finds a metric and reads of it what `range` says but for its key. */
+static int64_t read_one(const char *uid, mmq_range range, size_t capacity)
+{
+    mmq_metric_head head;
+    mmq_why why;
+    begin_read();
+    bench_must(mmq_store_find(store, uid, &head, &why), &why);
+    range.metric = head.key;
+    bench_must(mmq_store_read_time(store, &range, &columns, capacity, &why), &why);
+    mmq_store_end_read(store);
+    return (int64_t)columns.count;
+}
+
+static int64_t read_day(const char *uid, mmq_splitmix *random)
+{
+    mmq_range range = whole_range(0);
+    range.from = random_day(random);
+    range.to = range.from + DAY_S - 1;
+    return read_one(uid, range, MMQ_BATCH_ROWS);
+}
+
+static int64_t read_last(const char *uid, mmq_splitmix *random)
 {
     (void)random;
-    mmq_range range = whole_range(metric);
+    mmq_range range = whole_range(0);
     range.ascending = false;
-    mmq_why why;
-    bench_must(mmq_store_read_time(store, &range, &columns, 1, &why), &why);
-}
-
-static void ask(int64_t count, void (*read)(int64_t metric, mmq_splitmix *random))
-{
-    mmq_splitmix random = {1};
-    int64_t rows = 0;
-    read_span();
-    bench_clock start = bench_start();
-    for (int64_t i = 0; i < count; i++) {
-        const char *uid = metrics[mmq_splitmix_below(&random, metric_count)].uid;
-        mmq_metric_head head;
-        mmq_why why;
-        begin_read();
-        bench_must(mmq_store_find(store, uid, &head, &why), &why);
-        read(head.key, &random);
-        mmq_store_end_read(store);
-        rows += (int64_t)columns.count;
-    }
-    bench_report(bench_since(start), (bench_figure[]){{"rows", (double)rows}, {NULL, 0}});
+    return read_one(uid, range, 1);
 }
 
 /* ---- pages ------------------------------------------------------------------------------ */
@@ -252,6 +251,70 @@ static void read_stream(const char *uid, const char *order, const char *argument
     mmq_scan_cache_destroy(&stream.cache);
 }
 
+/* ---- single requests -------------------------------------------------------------------- */
+
+static int64_t answer_one(const char *uid, const int64_t *from)
+{
+    struct stream stream = {0};
+    mmq_args_init(&stream.args);
+    mmq_args_cstr(&stream.args, "op", "data");
+    mmq_args_cstr(&stream.args, "uid", uid);
+    if (from != NULL) {
+        mmq_args_int(&stream.args, "from", *from);
+        mmq_args_int(&stream.args, "to", *from + DAY_S - 1);
+    } else {
+        mmq_args_int(&stream.args, "limit", 1);
+    }
+    answer_request(&stream);
+    mmq_args_clear(&stream.args);
+    return stream.rows;
+}
+
+static int64_t answer_day(const char *uid, mmq_splitmix *random)
+{
+    const int64_t from = random_day(random);
+    return answer_one(uid, &from);
+}
+
+static int64_t answer_last(const char *uid, mmq_splitmix *random)
+{
+    (void)random;
+    return answer_one(uid, NULL);
+}
+
+/* What may be asked for, of a metric at random; returns the rows that it brought. */
+static const struct query {
+    const char *name;
+    int64_t (*run)(const char *uid, mmq_splitmix *random);
+} queries[] = {
+    {"day", read_day},
+    {"last", read_last},
+    {"answer-day", answer_day},
+    {"answer-last", answer_last},
+};
+
+static const struct query *find_query(const char *name)
+{
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+        if (strcmp(queries[i].name, name) == 0) {
+            return &queries[i];
+        }
+    }
+    return NULL;
+}
+
+static void ask(int64_t count, const struct query *query)
+{
+    mmq_splitmix random = {1};
+    int64_t rows = 0;
+    read_span();
+    bench_clock start = bench_start();
+    for (int64_t i = 0; i < count; i++) {
+        rows += query->run(metrics[mmq_splitmix_below(&random, metric_count)].uid, &random);
+    }
+    bench_report(bench_since(start), (bench_figure[]){{"rows", (double)rows}, {NULL, 0}});
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 2 ? argv[1] : "";
@@ -262,14 +325,13 @@ int main(int argc, char **argv)
     }
     if (strcmp(what, "scan") == 0 && argc == 3) {
         scan();
-    } else if (strcmp(what, "day") == 0 && argc == 4 && metric_count > 0) {
-        ask(bench_number(argv[3]), read_day);
-    } else if (strcmp(what, "last") == 0 && argc == 4 && metric_count > 0) {
-        ask(bench_number(argv[3]), read_last);
+    } else if (find_query(what) != NULL && argc == 4 && metric_count > 0) {
+        ask(bench_number(argv[3]), find_query(what));
     } else if (strcmp(what, "pages") == 0 && argc == 6) {
         read_stream(argv[3], argv[4], argv[5]);
     } else {
-        fputs("usage: bench_store scan URL | pages URL UID ORDER MORE | day|last URL COUNT\n",
+        fputs("usage: bench_store scan URL | pages URL UID ORDER MORE |"
+              " day|last|answer-day|answer-last URL COUNT\n",
               stderr);
         return 2;
     }

@@ -47,10 +47,14 @@ def queries(options, report):
         "clustered": read("bench_clustered", "day", rows.path, rows.metrics, count),
         "day": read("bench_store", "day", hundred.url, count),
         "last": read("bench_store", "last", hundred.url, count),
+        "answer day": read("bench_store", "answer-day", hundred.url, count),
+        "answer last": read("bench_store", "answer-last", hundred.url, count),
     })
     cost = {name: bench.values(many, lambda sample: sample["cpu"] / count * 1e6) for name, many in samples.items()}
     report.compare("store_day", "us CPU", cost["day"], cost["clustered"], "value <= 25")
     report.value("store_last", "us CPU", cost["last"], "value <= 10")
+    report.compare("worker_day", "us CPU", cost["answer day"], cost["day"])
+    report.compare("worker_last", "us CPU", cost["answer last"], cost["last"])
 
 
 def anomalies(options, report):
