@@ -52,7 +52,7 @@ def short(case):
 
 
 def main(options, report):
-    seconds = options.seconds or (0.3 if options.quick else 2.0)
+    seconds = options.seconds or (0.3 if options.quick else 1.0)
     samples = bench.rounds(options.repeats, {(kind, case): lambda kind=kind, case=case: measure(kind, case, seconds)
                                              for case in CASES for kind in KINDS})
     bare, forwarder, ours = KINDS

@@ -14,8 +14,8 @@ def main(options, report):
                            "--concurrency", 1000, "--duration", f"{seconds * 1000:.0f}ms")
         harness.wait_until(lambda: program.descriptors() <= descriptors, what="all descriptors")
         total = found["total"]
-        report.show(f"  {total['requests']:,} requests, errors {total['errors'] or 'none'}; broker {memory >> 20} MiB before, "
-                    f"{program.rss() >> 20} MiB after")
+        report.show(f"  {total['requests']:,} requests, errors {total['errors'] or 'none'}; broker {memory >> 20} MiB"
+                    f" before, {program.rss() >> 20} MiB after")
         report.value("crowd_unanswered", "requests", [found["never_answered"] + total["requests"] - total["good"]],
                      "value <= 0")
         report.value("crowd_rate", "echoes/s", [total["per_second"]])

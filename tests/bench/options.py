@@ -51,7 +51,8 @@ QUICK = Sizes(one=(1, 200_000), hundred=(100, 2_000), many=((100, 100), (1_000, 
 
 def parse(args=None):
     parser = argparse.ArgumentParser(prog="ops/bench", description="Measures metricmq beside references.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(THEMES) + " (default: all but peers)")
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help="of " + ", ".join(THEMES) + " (default: all but peers)")
     parser.add_argument("--repeats", type=int, help="rounds of each measurement (default 5)")
     parser.add_argument("--seconds", type=float, help="of one run of those that run for a time")
     parser.add_argument("--full", action="store_true", help="also 10^8 rows, and --peers")

@@ -113,8 +113,11 @@ def descendants(root):
 
 def tree_seconds(root):
     """CPU time of a server and its children, those that ended too (to a hundredth of a second)."""
-    ended = sum(map(int, stat(root)[13:15])) / os.sysconf("SC_CLK_TCK")
-    return ended + sum(map(bench.cpu_seconds, descendants(root)))
+    seconds = sum(map(int, stat(root)[13:15])) / os.sysconf("SC_CLK_TCK")
+    for pid in descendants(root):
+        with contextlib.suppress(OSError):  # it has just ended
+            seconds += bench.cpu_seconds(pid)
+    return seconds
 
 
 def beside_tree(root, work):

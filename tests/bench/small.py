@@ -38,8 +38,12 @@ def day_paths(store, count=1000):
 def measure(options, store):
     count, uids = options.sizes.requests, store.uids[:100]
     with bench.up(store) as program, bench.broker() as broker, bench.echo_workers(broker, "--workers", 1) as workers:
-        query = lambda what, *args: ask([program.pid], program.ready["clients"], what, count, *args)  # noqa: E731
-        echo = lambda size: ask([broker.process.pid, workers], broker.ready["clients"], "echo", count, size)  # noqa: E731
+        def query(what, *args):
+            return ask([program.pid], program.ready["clients"], what, count, *args)
+
+        def echo(size):
+            return ask([broker.process.pid, workers], broker.ready["clients"], "echo", count, size)
+
         day = query("day", *store.span, *uids)["size"]
         last = query("last", *uids)["size"]
         return bench.rounds(options.repeats, {
