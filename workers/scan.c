@@ -28,6 +28,7 @@ enum {
     HEADS_BATCH = 64,
     HEADS_AHEAD = 32, /* of a sequence, whose scans live for a page */
     LANES_FIRST = 64,
+    ROWS_AHEAD = 2,
 };
 
 /* The key has the timestamp. */
@@ -308,6 +309,7 @@ static void merge_rows(mmq_scan *scan)
         }
         struct merge_lane *lane = &merge->lanes[index];
         const struct row *row = &lane->rows[lane->at++];
+        __builtin_prefetch(row + ROWS_AHEAD); /* other lanes come before: it will be there */
         const size_t at = out->count++;
         out->timestamp[at] = timestamp_of(scan, winner);
         out->rowid[at] = row->rowid;
