@@ -22,7 +22,8 @@ static mmq_err encode_rows(mmq_page *page, const mmq_scan_run *run, size_t from,
     const size_t longest = run->prefix != NULL ? run->prefix->size + MMQ_ROW_TAIL_MAX : MMQ_ROW_MAX;
     const size_t wanted = (run->columns->count - from) * longest;
     const size_t room = mmq_page_room(page);
-    const size_t size = wanted < room ? wanted : room;
+    /* A small answer gets a small frame; one that goes on will need a whole one. */
+    const size_t size = wanted < room && page->rows == 0 ? wanted : room;
     uint8_t *out = mmq_buffer_reserve(&page->buffer, size);
     if (out == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a frame");
