@@ -209,30 +209,28 @@ static bool take_wanted(const mmq_range *range, const mmq_block *block, size_t w
     return count == 0 || decode_places(block, all, places, count, out->value + at);
 }
 
-static void swap_integers(int64_t *a, int64_t *b)
+/* 8-byte items, integers or doubles. */
+static void reverse(void *items, size_t count)
 {
-    const int64_t kept = *a;
-    *a = *b;
-    *b = kept;
-}
-
-static void swap_doubles(double *a, double *b)
-{
-    const double kept = *a;
-    *a = *b;
-    *b = kept;
+    char *low = items, *high = low + count * sizeof(uint64_t);
+    for (size_t i = 0; i < count / 2; i++, low += sizeof(uint64_t)) {
+        uint64_t a, b;
+        high -= sizeof(uint64_t);
+        memcpy(&a, low, sizeof a);
+        memcpy(&b, high, sizeof b);
+        memcpy(low, &b, sizeof b);
+        memcpy(high, &a, sizeof a);
+    }
 }
 
 /* The rows from `from` on. */
 static void turn_round(mmq_columns *out, size_t from)
 {
-    for (size_t a = from, b = out->count; a + 1 < b; a++) {
-        b--;
-        swap_integers(&out->timestamp[a], &out->timestamp[b]);
-        swap_integers(&out->rowid[a], &out->rowid[b]);
-        swap_doubles(&out->value[a], &out->value[b]);
-        swap_doubles(&out->anomaly_score[a], &out->anomaly_score[b]);
-    }
+    const size_t count = out->count - from;
+    reverse(out->timestamp + from, count);
+    reverse(out->rowid + from, count);
+    reverse(out->value + from, count);
+    reverse(out->anomaly_score + from, count);
 }
 
 /* Takes what is wanted of `rows`, at most `wanted`, and narrows them to those that were looked at.
