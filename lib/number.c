@@ -1,7 +1,8 @@
 /* Doubles as text. The digits are the shortest that read back to the same double; how they are
- * laid out is Python's repr, but for whole numbers. Reading takes the text apart and rounds by
- * lib/decimal.c; the few texts that it leaves undecided, and long ones, go to strtod, which is
- * exact but takes far more than our grammar. */
+ * laid out is Python's repr, but for whole numbers. Text is made in words of eight digits, stored
+ * whole: what is beyond the number's end is written over by what comes next. Reading takes the text
+ * apart and rounds by lib/decimal.c; the few texts that it leaves undecided, and long ones, go to
+ * strtod, which is exact but takes far more than our grammar. */
 #include "lib/number.h"
 
 #include <endian.h>
@@ -11,59 +12,80 @@
 
 #include "lib/check.h"
 #include "lib/decimal.h"
+#include "lib/digits.h"
 #include "lib/shortest.h"
+
+enum { TEN_TO_8 = 100000000 };
 
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: below, a whole number has its own digits */
 
-/* The digits of 00 to 99, two by two. */
-static const char pairs[] = "0001020304050607080910111213141516171819"
-                            "2021222324252627282930313233343536373839"
-                            "4041424344454647484950515253545556575859"
-                            "6061626364656667686970717273747576777879"
-                            "8081828384858687888990919293949596979899";
-
-/* Writes number's digits so that they end before `end`; returns where they begin. */
-static char *put_unsigned_before(char *end, uint64_t number)
+/* Eight digits; returns their end. */
+static char *put_eight(char *at, uint32_t number)
 {
-    char *at = end;
-    for (; number >= 100; number /= 100) {
-        memcpy(at -= 2, pairs + 2 * (number % 100), 2);
-    }
-    if (number >= 10) {
-        memcpy(at -= 2, pairs + 2 * number, 2);
-    } else {
-        *--at = (char)('0' + number);
-    }
-    return at;
+    mmq_digits_store(at, mmq_digits_of(number) + MMQ_DIGITS_ASCII);
+    return at + 8;
 }
 
-/* 0.DIGITS * 10^point */
+/* Without zeros in front. Writes eight bytes whatever it returns. */
+static char *put_first(char *at, uint32_t number)
+{
+    const uint64_t digits = mmq_digits_of(number);
+    const int zeros = __builtin_ctzll(digits | UINT64_C(1) << 56) / 8; /* of 0 one stays */
+    mmq_digits_store(at, (digits + MMQ_DIGITS_ASCII) >> 8 * zeros);
+    return at + 8 - zeros;
+}
+
+static char *put_unsigned(char *at, uint64_t number)
+{
+    if (number < TEN_TO_8) {
+        return put_first(at, (uint32_t)number);
+    }
+    const uint64_t high = number / TEN_TO_8;
+    if (high < TEN_TO_8) {
+        at = put_first(at, (uint32_t)high);
+    } else {
+        at = put_first(at, (uint32_t)(high / TEN_TO_8));
+        at = put_eight(at, (uint32_t)(high % TEN_TO_8));
+    }
+    return put_eight(at, (uint32_t)(number % TEN_TO_8));
+}
+
+/* 0.FTTTTTTTTTTTTTTTT * 10^point: 17 digits as text, of which `count` are not zeros at the end. */
 typedef struct layout {
-    const char *digits;
+    char first;
+    uint64_t rest[2];
     int count;
     int point;
 } layout;
 
-static char *put_zeros(char *at, int count)
+static layout make_layout(mmq_decimal decimal)
 {
-    memset(at, '0', (size_t)count);
-    return at + count;
-}
-
-static char *put_digits(char *at, const char *digits, int count)
-{
-    memcpy(at, digits, (size_t)count);
-    return at + count;
-}
-
-static char *put_scientific(char *at, const layout *number)
-{
-    int exponent = number->point - 1;
-    *at++ = number->digits[0];
-    if (number->count > 1) {
-        *at++ = '.';
-        at = put_digits(at, number->digits + 1, number->count - 1);
+    const uint32_t nine = (uint32_t)(decimal.digits / TEN_TO_8);
+    const uint32_t low = (uint32_t)(decimal.digits - (uint64_t)nine * TEN_TO_8);
+    const uint32_t first = nine / TEN_TO_8;
+    const uint64_t digits[] = {mmq_digits_of(nine - first * TEN_TO_8), mmq_digits_of(low)};
+    layout made = {.first = (char)('0' + first), .count = 1, .point = decimal.point};
+    made.rest[0] = digits[0] + MMQ_DIGITS_ASCII;
+    made.rest[1] = digits[1] + MMQ_DIGITS_ASCII;
+    if (digits[1] != 0) {
+        made.count = 17 - __builtin_clzll(digits[1]) / 8;
+    } else if (digits[0] != 0) {
+        made.count = 9 - __builtin_clzll(digits[0]) / 8;
     }
+    return made;
+}
+
+/* The 16 digits after the first, without the first `skipped` of them. Writes 16 bytes. */
+static void put_rest(char *at, const layout *number, int skipped)
+{
+    unsigned __int128 rest = (unsigned __int128)number->rest[1] << 64 | number->rest[0];
+    rest >>= 8 * skipped;
+    mmq_digits_store(at, (uint64_t)rest);
+    mmq_digits_store(at + 8, (uint64_t)(rest >> 64));
+}
+
+static char *put_exponent(char *at, int exponent)
+{
     *at++ = 'e';
     *at++ = exponent < 0 ? '-' : '+';
     exponent = abs(exponent);
@@ -75,65 +97,74 @@ static char *put_scientific(char *at, const layout *number)
     return at;
 }
 
+static char *put_scientific(char *at, const layout *number)
+{
+    at[0] = number->first;
+    at[1] = '.';
+    put_rest(at + 2, number, 0);
+    at += number->count > 1 ? number->count + 1 : 1;
+    return put_exponent(at, number->point - 1);
+}
+
+/* Below 1: point is 0 to -3. */
+static char *put_fraction(char *at, const layout *number)
+{
+    memcpy(at, "0.000", 5);
+    at += 2 - number->point;
+    at[0] = number->first;
+    put_rest(at + 1, number, 0);
+    return at + number->count;
+}
+
+/* point is 1 to 16; what comes behind it is written a second time, a byte later. */
 static char *put_positional(char *at, const layout *number)
 {
-    if (number->point <= 0) {
-        at = put_digits(at, "0.", 2);
-        at = put_zeros(at, -number->point);
-        return put_digits(at, number->digits, number->count);
-    }
+    at[0] = number->first;
+    put_rest(at + 1, number, 0);
     if (number->count <= number->point) {
-        at = put_digits(at, number->digits, number->count);
-        return put_zeros(at, number->point - number->count);
+        return at + number->point;
     }
-    at = put_digits(at, number->digits, number->point);
-    *at++ = '.';
-    return put_digits(at, number->digits + number->point, number->count - number->point);
+    at[number->point] = '.';
+    put_rest(at + number->point + 1, number, number->point - 1);
+    return at + number->count + 1;
 }
 
 /* value is above zero */
 static char *put_positive(char *at, double value)
 {
-    char digits[MMQ_INTEGER_MAX];
-    char *end = digits + sizeof digits;
-    if (value < WHOLE_MAX && value == trunc(value)) {
-        const char *first = put_unsigned_before(end, (uint64_t)value);
-        return put_digits(at, first, (int)(end - first));
+    if (value < WHOLE_MAX && value == (double)(int64_t)value) {
+        return put_unsigned(at, (uint64_t)value);
     }
-    mmq_decimal decimal = mmq_shortest_decimal(value);
-    const char *first = put_unsigned_before(end, decimal.digits);
-    const int count = (int)(end - first);
-    const layout number = {.digits = first, .count = count, .point = decimal.exponent + count};
-    bool scientific = number.point < -3 || number.point > 16;
-    return scientific ? put_scientific(at, &number) : put_positional(at, &number);
+    const layout number = make_layout(mmq_shortest_decimal(value));
+    if (number.point < -3 || number.point > 16) {
+        return put_scientific(at, &number);
+    }
+    return number.point <= 0 ? put_fraction(at, &number) : put_positional(at, &number);
 }
 
 size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX])
 {
     CHECK(isfinite(value));
     char *at = out;
-    if (value < 0) {
+    if (signbit(value)) {
         *at++ = '-';
     }
     if (value == 0) {
-        at = signbit(value) ? put_digits(at, "-0.0", 4) : put_digits(at, "0", 1);
-    } else {
-        at = put_positive(at, fabs(value));
+        const size_t size = signbit(value) ? 4 : 1;
+        memcpy(out, size == 1 ? "0000" : "-0.0", 4);
+        return size;
     }
-    return (size_t)(at - out);
+    return (size_t)(put_positive(at, fabs(value)) - out);
 }
 
 size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX])
 {
-    char text[MMQ_INTEGER_MAX];
-    char *end = text + sizeof text;
-    char *at = put_unsigned_before(end, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    char *at = out;
     if (value < 0) {
-        *--at = '-';
+        *at++ = '-';
     }
-    size_t size = (size_t)(end - at);
-    memcpy(out, at, size);
-    return size;
+    at = put_unsigned(at, value < 0 ? 0 - (uint64_t)value : (uint64_t)value);
+    return (size_t)(at - out);
 }
 
 static const char *skip_digits(const char *at, const char *end)

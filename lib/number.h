@@ -7,9 +7,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { MMQ_NUMBER_MAX = 25, MMQ_INTEGER_MAX = 20 };
+enum {
+    MMQ_NUMBER_MAX = 40, /* room for a number, which itself has at most 24 bytes */
+    MMQ_INTEGER_MAX = 20,
+};
 
-/* Both write without NUL and return the bytes written. value must be finite. */
+/* Both write without NUL and return the bytes of the text; all of the room may be written to. value
+ * must be finite. */
 size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX]);
 size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX]);
 

@@ -20,7 +20,10 @@ enum {
     FRACTION_BITS = 52,
     EXPONENT_BIAS = 1075, /* of a double whose fraction counts as a whole number */
     EXPONENT_MASK = 0x7ff,
+    DIGITS = 17,
 };
+
+#define LEAST_DIGITS UINT64_C(10000000000000000) /* the least number that has 17 digits */
 
 /* floor(log10(2^q)), or of 3/4 * 2^q; exact for all q of doubles. */
 static int floor_log10(int q, bool three_quarters)
@@ -67,34 +70,36 @@ static interval make_interval(double value)
 
 static bool holds(const interval *within, uint64_t quarters)
 {
-    return within->lower <= quarters && quarters <= within->upper;
+    return (within->lower <= quarters) & (quarters <= within->upper);
 }
 
-static mmq_decimal pick_decimal(const interval *within)
+/* In units of 10^exponent. Nothing here can be foretold, so nothing branches. */
+static uint64_t pick_digits(const interval *within)
 {
-    const uint64_t floor = within->value / 4, tens = floor / 10;
+    const uint64_t floor = within->value / 4, tens = floor - floor % 10;
     /* one digit less: at most one of the two neighbours is inside */
-    const bool tens_low = holds(within, 40 * tens), tens_high = holds(within, 40 * tens + 40);
-    if (tens > 0 && tens_low != tens_high) {
-        return (mmq_decimal){tens + tens_high, within->exponent + 1};
-    }
+    const bool tens_low = holds(within, 4 * tens), tens_high = holds(within, 4 * tens + 40);
     const bool low = holds(within, 4 * floor), high = holds(within, 4 * floor + 4);
-    if (low != high) {
-        return (mmq_decimal){floor + high, within->exponent};
-    }
-    /* both are: the nearer one, at the same distance the even one */
+    /* if both are inside: the nearer one, at the same distance the even one */
     const uint64_t middle = 4 * floor + 2;
-    const bool up = within->value > middle || (within->value == middle && floor % 2 != 0);
-    return (mmq_decimal){floor + up, within->exponent};
+    const bool nearer = (within->value > middle) | ((within->value == middle) & (floor % 2 != 0));
+    const uint64_t shorter = tens + 10 * tens_high;
+    const uint64_t longer = floor + (low != high ? high : nearer);
+    return (tens > 0) & (tens_low != tens_high) ? shorter : longer;
+}
+
+/* digits is above zero. */
+static mmq_decimal fill_up(uint64_t digits, int exponent)
+{
+    while (digits < LEAST_DIGITS) {
+        digits *= 10;
+        exponent--;
+    }
+    return (mmq_decimal){digits, exponent + DIGITS};
 }
 
 mmq_decimal mmq_shortest_decimal(double value)
 {
     const interval within = make_interval(value);
-    mmq_decimal decimal = pick_decimal(&within);
-    while (decimal.digits % 10 == 0) {
-        decimal.digits /= 10;
-        decimal.exponent++;
-    }
-    return decimal;
+    return fill_up(pick_digits(&within), within.exponent);
 }

@@ -4,14 +4,14 @@
 
 #include <stdint.h>
 
-/* digits * 10^exponent; digits has at most 17 and does not end with 0. */
+/* 0.DIGITS * 10^point. There are always 17 digits, as many zeros as needed at their end. */
 typedef struct mmq_decimal {
     uint64_t digits;
-    int exponent;
+    int point;
 } mmq_decimal;
 
-/* Of the decimals that read back as value (finite, above zero) those with the fewest digits, of
- * these the nearest. */
+/* Of the decimals that read back as value (finite, above zero) those with the fewest digits
+ * (zeros at the end do not count), of these the nearest. */
 mmq_decimal mmq_shortest_decimal(double value);
 
 #endif
