@@ -63,7 +63,8 @@ static layout make_layout(mmq_decimal decimal)
     const uint32_t nine = (uint32_t)(decimal.digits / TEN_TO_8);
     const uint32_t low = (uint32_t)(decimal.digits - (uint64_t)nine * TEN_TO_8);
     const uint32_t first = nine / TEN_TO_8;
-    const uint64_t digits[] = {mmq_digits_of(nine - first * TEN_TO_8), mmq_digits_of(low)};
+    const uint64_t digits[] = {mmq_digits_of(nine - first * TEN_TO_8),
+                               low != 0 ? mmq_digits_of(low) : 0};
     layout made = {.first = (char)('0' + first), .count = 1, .point = decimal.point};
     made.rest[0] = digits[0] + MMQ_DIGITS_ASCII;
     made.rest[1] = digits[1] + MMQ_DIGITS_ASCII;

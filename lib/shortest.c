@@ -1,4 +1,6 @@
-/* The algorithm is Raffaello Giulietti's Schubfach ("The Schubfach way to render doubles", 2020).
+/* Decimals of up to 15 digits, which is what people measure, are found by one multiplication and
+ * proved by one division (try_short). For all others the algorithm is Raffaello Giulietti's
+ * Schubfach ("The Schubfach way to render doubles", 2020).
  *
  * A double c * 2^q stands for all reals between the midpoints to its neighbours. With the power of
  * ten 10^k just below that interval's width, the interval holds at least one multiple of 10^k and
@@ -21,7 +23,14 @@ enum {
     EXPONENT_BIAS = 1075, /* of a double whose fraction counts as a whole number */
     EXPONENT_MASK = 0x7ff,
     DIGITS = 17,
+    SHORT_DIGITS = 15,
+    EXACT_TENS = 22, /* up to 10^22 a double is exact */
+    ONE_EXPONENT = 1023,
 };
+
+static const double exact_tens[EXACT_TENS + 1] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                                  1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                                  1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 
 #define LEAST_DIGITS UINT64_C(10000000000000000) /* the least number that has 17 digits */
 
@@ -60,10 +69,11 @@ static interval make_interval(double value)
     const int k = floor_log10(q, power_of_two);
     const int shift = q + mmq_pow10_log2(-k) + 1;
     const mmq_pow10 power = mmq_pow10_table[-k - MMQ_POW10_FIRST];
+    const uint64_t middle = (4 * c) << shift, half = UINT64_C(2) << shift;
     return (interval){
-        .lower = scale_to_odd(power, (4 * c - (power_of_two ? 1 : 2)) << shift) + open,
-        .value = scale_to_odd(power, (4 * c) << shift),
-        .upper = scale_to_odd(power, (4 * c + 2) << shift) - open,
+        .lower = scale_to_odd(power, middle - (power_of_two ? half / 2 : half)) + open,
+        .value = scale_to_odd(power, middle),
+        .upper = scale_to_odd(power, middle + half) - open,
         .exponent = k,
     };
 }
@@ -88,9 +98,12 @@ static uint64_t pick_digits(const interval *within)
     return (tens > 0) & (tens_low != tens_high) ? shorter : longer;
 }
 
-/* digits is above zero. */
+/* digits is above zero. Only those of subnormals lack more than one. */
 static mmq_decimal fill_up(uint64_t digits, int exponent)
 {
+    const bool lacks = digits < LEAST_DIGITS;
+    digits = lacks ? digits * 10 : digits;
+    exponent -= lacks;
     while (digits < LEAST_DIGITS) {
         digits *= 10;
         exponent--;
@@ -98,8 +111,34 @@ static mmq_decimal fill_up(uint64_t digits, int exponent)
     return (mmq_decimal){digits, exponent + DIGITS};
 }
 
+/* What people measure has few digits. value * 10^exponent, rounded, is a whole number of 14 or 15
+ * digits, and if that divided by 10^exponent, both of which doubles hold exactly, gives value
+ * again, it is how value reads; and since no two decimals of up to 15 digits read as the same
+ * double, it is the only one so short. */
+static bool try_short(double value, mmq_decimal *out)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const int log2 = (int)(bits >> FRACTION_BITS) - ONE_EXPONENT + 1; /* value is below 2^log2 */
+    const int exponent = SHORT_DIGITS - 1 - floor_log10(log2, false);
+    if (exponent < 0 || exponent > EXACT_TENS) {
+        return false;
+    }
+    const double ten = exact_tens[exponent];
+    const int64_t digits = (int64_t)(value * ten + 0.5);
+    if ((double)digits / ten != value) {
+        return false;
+    }
+    *out = fill_up(100 * (uint64_t)digits, -exponent - 2);
+    return true;
+}
+
 mmq_decimal mmq_shortest_decimal(double value)
 {
+    mmq_decimal decimal;
+    if (try_short(value, &decimal)) {
+        return decimal;
+    }
     const interval within = make_interval(value);
     return fill_up(pick_digits(&within), within.exponent);
 }

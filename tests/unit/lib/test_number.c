@@ -77,9 +77,19 @@ static void known_forms(void **state)
     assert_prints(-0.0, "-0.0");
     assert_prints(222, "222");
     assert_prints(-1, "-1");
+    assert_prints(12345678, "12345678");
+    assert_prints(123456789, "123456789");
+    assert_prints(-1234567890123456, "-1234567890123456");
+    assert_prints(99999999, "99999999");
+    assert_prints(100000000, "100000000");
     assert_prints(0.025, "0.025");
     assert_prints(0.1 + 0.2, "0.30000000000000004");
     assert_prints(1e-4, "0.0001");
+    assert_prints(0.0301003401, "0.0301003401");
+    assert_prints(-0.00012345678901234567, "-0.00012345678901234567");
+    assert_prints(999999999999999.9, "999999999999999.9");
+    assert_prints(0.999999999999999, "0.999999999999999");
+    assert_prints(1234567890123456.8, "1234567890123456.8");
     assert_prints(1e-5, "1e-05");
     assert_prints(1.5e-7, "1.5e-07");
     assert_prints(1e15, "1000000000000000");
@@ -137,6 +147,50 @@ static void random_patterns_read_back(void **state)
     }
 }
 
+/* The digits of a printed number, without zeros at either end. */
+static void take_digits(const char *text, char *digits)
+{
+    char *end = digits;
+    for (; *text != '\0' && *text != 'e'; text++) {
+        if (*text >= (end == digits ? '1' : '0') && *text <= '9') {
+            *end++ = *text;
+        }
+    }
+    while (end > digits && end[-1] == '0') {
+        end--;
+    }
+    *end = '\0';
+}
+
+/* A decimal of up to 15 digits comes back as it was written; any reads back. */
+static void short_decimals_come_back(void **state)
+{
+    uint64_t fresh;
+    (void)state;
+    mmq_random(&fresh, sizeof fresh);
+    uint64_t random = get_setting("MMQ_SEED", fresh | 1);
+    printf("seed: MMQ_SEED=%" PRIu64 "\n", random);
+    for (int i = 0; i < NUMBERS / 4; i++) {
+        char text[64], wanted[64], got[64];
+        uint64_t limit = 1;
+        const int most = 1 + (int)(next_random(&random) % 17);
+        for (int digit = 0; digit < most; digit++) {
+            limit *= 10;
+        }
+        const uint64_t number = next_random(&random) % limit;
+        const int exponent = (int)(next_random(&random) % (i % 8 == 0 ? 320 : 32));
+        snprintf(text, sizeof text, "%" PRIu64 "e-%d", number, exponent);
+        const double value = strtod(text, NULL);
+        assert_reads_back(value);
+        if (most <= 15 && value > DBL_MIN) {
+            take_digits(text, wanted);
+            text[mmq_number_print(value, text)] = '\0';
+            take_digits(text, got);
+            assert_string_equal(got, wanted);
+        }
+    }
+}
+
 /* Rounding to one digit less must not read back: else it was not the shortest. */
 static void printed_digits_are_the_fewest(void **state)
 {
@@ -165,10 +219,17 @@ static void printed_digits_are_the_fewest(void **state)
 
 static void integers_print_and_read(void **state)
 {
-    static const int64_t values[] = {0,   1,    -1,   9,    10,        99,        100,
-                                     101, 1000, -999, -100, INT64_MAX, INT64_MIN, 1234567890123};
+    int64_t values[500] = {0,   1,    -1,   9,    10,        99,        100,
+                           101, 1000, -999, -100, INT64_MAX, INT64_MIN, 1234567890123};
+    size_t count = 14;
     (void)state;
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+    for (int64_t power = 1; power <= INT64_MAX / 10; power *= 10) {
+        for (int64_t near = -1; near <= 1; near++) {
+            values[count++] = power * 10 + near;
+            values[count++] = power * -7 + near;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
         char text[MMQ_INTEGER_MAX], wanted[32];
         int64_t back = 0;
         size_t size = mmq_integer_print(values[i], text);
@@ -451,6 +512,7 @@ int main(void)
         cmocka_unit_test(known_forms),
         cmocka_unit_test(hard_cases_read_back),
         cmocka_unit_test(random_patterns_read_back),
+        cmocka_unit_test(short_decimals_come_back),
         cmocka_unit_test(printed_digits_are_the_fewest),
         cmocka_unit_test(integers_print_and_read),
         cmocka_unit_test(bad_integers_are_refused),
