@@ -7,12 +7,14 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/digits.h"
 #include "lib/number.h"
 
 enum {
     DAY_S = 86400,
-    DAYS_OF_ERA = 146097,     /* 400 years */
-    DAYS_BEFORE_1970 = 719468 /* from 0000-03-01 */
+    DAYS_OF_ERA = 146097,      /* 400 years */
+    DAYS_BEFORE_1970 = 719468, /* from 0000-03-01 */
+    DATE_TEXT = 11,            /* bytes of "YYYY-MM-DD " */
 };
 
 typedef struct civil {
@@ -50,20 +52,42 @@ static void put_pair(char *out, int value)
     out[1] = (char)('0' + value % 10);
 }
 
+/* "HH:MM:SS": numbers of two digits in every 24 bits of a word, split all at once. */
+static void put_clock(char *out, uint32_t of_day)
+{
+    const uint64_t hour = of_day / 3600, minute = of_day / 60 % 60, second = of_day % 60;
+    const uint64_t numbers = hour | minute << 24 | second << 48;
+    const uint64_t tens = numbers * 103 >> 10 & UINT64_C(0x000f00000f00000f);
+    const uint64_t colons = UINT64_C(0x00000a00000a0000) + MMQ_DIGITS_ASCII; /* ':' is '0' + 10 */
+    mmq_digits_store(out, (tens | (numbers - 10 * tens) << 8) + colons);
+}
+
 void mmq_time_print(int64_t seconds, char out[MMQ_TIME_TEXT])
 {
     CHECK(seconds >= MMQ_TIME_MIN && seconds <= MMQ_TIME_MAX);
     int64_t since_min = seconds - MMQ_TIME_MIN;
     int of_day = (int)(since_min % DAY_S);
     civil date = civil_from_days(since_min / DAY_S + MMQ_TIME_MIN / DAY_S);
-    memcpy(out, "YYYY-MM-DD HH:MM:SS", MMQ_TIME_TEXT);
+    memcpy(out, "YYYY-MM-DD ", DATE_TEXT);
     put_pair(out, date.year / 100);
     put_pair(out + 2, date.year % 100);
     put_pair(out + 5, date.month);
     put_pair(out + 8, date.day);
-    put_pair(out + 11, of_day / 3600);
-    put_pair(out + 14, of_day / 60 % 60);
-    put_pair(out + 17, of_day % 60);
+    put_clock(out + DATE_TEXT, (uint32_t)of_day);
+}
+
+void mmq_day_print(mmq_day *day, int64_t seconds, char out[MMQ_TIME_TEXT])
+{
+    uint64_t of_day = (uint64_t)seconds - (uint64_t)day->midnight;
+    if (of_day >= DAY_S || day->date[0] == '\0') {
+        char text[MMQ_TIME_TEXT];
+        mmq_time_print(seconds, text);
+        memcpy(day->date, text, sizeof day->date);
+        of_day = (uint64_t)(seconds - MMQ_TIME_MIN) % DAY_S;
+        day->midnight = seconds - (int64_t)of_day;
+    }
+    memcpy(out, day->date, sizeof day->date); /* and some of the time, which comes next */
+    put_clock(out + DATE_TEXT, (uint32_t)of_day);
 }
 
 /* True if text has the shape of pattern, in which '0' stands for any digit. */

@@ -13,6 +13,13 @@ enum { MMQ_TIME_TEXT = 19 };
 
 /* Writes exactly 19 bytes, "YYYY-MM-DD HH:MM:SS", no NUL. seconds within the bounds. */
 void mmq_time_print(int64_t seconds, char out[MMQ_TIME_TEXT]);
+/* The day of the time printed last, which most times share with the one before. Starts as {0}. */
+typedef struct mmq_day {
+    int64_t midnight;
+    char date[16]; /* "YYYY-MM-DD "; empty: none yet */
+} mmq_day;
+/* As mmq_time_print; only the time of day is made anew if the day is still the same. */
+void mmq_day_print(mmq_day *day, int64_t seconds, char out[MMQ_TIME_TEXT]);
 /* Strictly "YYYY-MM-DD HH:MM:SS". */
 bool mmq_time_parse(const char *text, size_t size, int64_t *out);
 /* Also "YYYY-MM-DDTHH:MM:SS[Z]", "YYYY-MM-DD" (midnight) and epoch seconds ("-12"). */

@@ -8,7 +8,8 @@
 #include <stdint.h>
 
 enum {
-    MMQ_NUMBER_MAX = 40, /* room for a number, which itself has at most 24 bytes */
+    MMQ_NUMBER_TEXT = 24, /* bytes of a number at most */
+    MMQ_NUMBER_MAX = 40,  /* room that it wants */
     MMQ_INTEGER_MAX = 20,
 };
 

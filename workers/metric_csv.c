@@ -21,6 +21,7 @@ struct pass {
     const mmq_metric_head *metric;
     size_t uid_size;
     mmq_columns rows;
+    mmq_day day; /* of the last row */
     char text[MMQ_BATCH_ROWS * LINE_MAX_BYTES];
 };
 
@@ -30,7 +31,7 @@ static char *print_number(char *at, double number)
     return isnan(number) ? at : at + mmq_number_print(number, at);
 }
 
-static char *print_row(const struct pass *pass, size_t row, char *at)
+static char *print_row(struct pass *pass, size_t row, char *at)
 {
     const mmq_columns *rows = &pass->rows;
     memcpy(at, pass->metric->uid, pass->uid_size);
@@ -38,7 +39,7 @@ static char *print_row(const struct pass *pass, size_t row, char *at)
     *at++ = ',';
     at += mmq_integer_print(rows->rowid[row], at);
     *at++ = ',';
-    mmq_time_print(rows->timestamp[row], at);
+    mmq_day_print(&pass->day, rows->timestamp[row], at);
     at += MMQ_TIME_TEXT;
     *at++ = ',';
     at = print_number(at, rows->value[row]);
@@ -92,6 +93,7 @@ mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric, co
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a batch of rows");
     }
     pass->metric = metric;
+    pass->day = (mmq_day){0};
     pass->uid_size = strlen(metric->uid);
     mmq_err err = sink->write(sink->context, header, sizeof header - 1, why);
     if (err == MMQ_OK) {

@@ -12,6 +12,13 @@
 
 enum { MMQ_ROW_TEXT_MAX = 512 }; /* bytes of a row's text at most, in every form */
 
+/* A number of the row before, which often comes again. */
+typedef struct mmq_printed {
+    double number;
+    const char *text; /* in what was written since the reader's last call; NULL: nowhere */
+    size_t size;
+} mmq_printed;
+
 /* What the writer of rows remembers from one row to the next. */
 typedef struct mmq_row_writer {
     char *at;                 /* where the next byte goes; there is always room for a row */
@@ -19,9 +26,8 @@ typedef struct mmq_row_writer {
     bool groups;              /* JSON_METRICS: there was a group */
     char uid[MMQ_UID_MAX];    /* of the last row, checked */
     size_t uid_size;          /* 0: none yet */
-    bool dated;               /* day and date hold something */
-    int64_t day;              /* days since the epoch of the last row */
-    char date[MMQ_TIME_TEXT]; /* its text */
+    mmq_day day;              /* of the last row */
+    mmq_printed value, score; /* of the last row */
 } mmq_row_writer;
 
 /* Writes one row at writer->at. False if the row makes no sense as text (time out of range, value

@@ -139,6 +139,7 @@ static size_t take_rows(mmq_render *render, char *out, size_t room)
     const char *last = out + room - MMQ_ROW_TEXT_MAX;
     mmq_row row;
     rows->at = out;
+    rows->value.text = rows->score.text = NULL; /* what was written there is gone */
     while (rows->at <= last && render->offset < render->size) {
         mmq_err err = mmq_rows_decode(render->payload, render->size, &render->offset, &row);
         if (err == MMQ_EAGAIN) {

@@ -1,15 +1,13 @@
 /* Rows as text. Each writer advances writer->at by at most MMQ_ROW_TEXT_MAX bytes: a uid has at
- * most 100, a timestamp 19, a number 25. Uids are letters, digits, '-', '_' and '.', checked
+ * most 100, a timestamp 19, a number 24. Uids are letters, digits, '-', '_' and '.', checked
  * whenever they change, so that no form has to quote them. Most rows share their day with the row
- * before: its text is kept. */
+ * before, and many a number: its text is used again. */
 #include <math.h>
 #include <string.h>
 
 #include "clients/render/forms.h"
 #include "lib/number.h"
 #include "lib/uid.h"
-
-enum { DAY_SECONDS = 86400, DATE_TEXT = 11 }; /* "YYYY-MM-DD " */
 
 static void put(mmq_row_writer *writer, const char *text, size_t size)
 {
@@ -19,35 +17,28 @@ static void put(mmq_row_writer *writer, const char *text, size_t size)
 
 #define PUT(writer, literal) put(writer, literal, sizeof(literal) - 1)
 
-static void put_two(char *out, int64_t number)
-{
-    out[0] = (char)('0' + number / 10);
-    out[1] = (char)('0' + number % 10);
-}
-
 static void put_time(mmq_row_writer *writer, int64_t timestamp)
 {
-    int64_t second = timestamp % DAY_SECONDS;
-    second += second < 0 ? DAY_SECONDS : 0;
-    int64_t day = (timestamp - second) / DAY_SECONDS;
-    if (!writer->dated || day != writer->day) {
-        mmq_time_print(timestamp, writer->date);
-        writer->day = day;
-        writer->dated = true;
-    }
-    char *out = writer->at;
-    memcpy(out, writer->date, DATE_TEXT);
-    put_two(out + 11, second / 3600);
-    out[13] = ':';
-    put_two(out + 14, second / 60 % 60);
-    out[16] = ':';
-    put_two(out + 17, second % 60);
+    mmq_day_print(&writer->day, timestamp, writer->at);
     writer->at += MMQ_TIME_TEXT;
 }
 
 static void put_number(mmq_row_writer *writer, double value)
 {
     writer->at += mmq_number_print(value, writer->at);
+}
+
+/* As put_number; *last is that of the row before, which lies at least a row's text ahead. */
+static void put_again(mmq_row_writer *writer, mmq_printed *last, double number)
+{
+    if (last->text != NULL && memcmp(&number, &last->number, sizeof number) == 0) {
+        memcpy(writer->at, last->text, MMQ_NUMBER_TEXT);
+    } else {
+        last->number = number;
+        last->size = mmq_number_print(number, writer->at);
+    }
+    last->text = writer->at;
+    writer->at += last->size;
 }
 
 static void put_integer(mmq_row_writer *writer, int64_t value)
@@ -82,12 +73,12 @@ static void put_json_row(mmq_row_writer *writer, const mmq_row *row)
     PUT(writer, "[\"");
     put_time(writer, row->timestamp);
     PUT(writer, "\", ");
-    put_number(writer, row->value);
+    put_again(writer, &writer->value, row->value);
     PUT(writer, ", ");
     if (isnan(row->anomaly_score)) {
         PUT(writer, "null");
     } else {
-        put_number(writer, row->anomaly_score);
+        put_again(writer, &writer->score, row->anomaly_score);
     }
     PUT(writer, ", ");
     put_integer(writer, row->rowid);
@@ -141,10 +132,10 @@ bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
     PUT(writer, ",");
     put_time(writer, row->timestamp);
     PUT(writer, ",");
-    put_number(writer, row->value);
+    put_again(writer, &writer->value, row->value);
     PUT(writer, ",");
     if (!isnan(row->anomaly_score)) {
-        put_number(writer, row->anomaly_score);
+        put_again(writer, &writer->score, row->anomaly_score);
     }
     PUT(writer, ",");
     put_integer(writer, row->rowid);

@@ -289,6 +289,39 @@ static void test_hostile(void **state)
     assert_refused(MMQ_FORM_JSON_RECORDS);
 }
 
+/* Numbers that come again, with their likes between them, over the ends of rooms and payloads. */
+static void test_repeats(void **state)
+{
+    (void)state;
+    static const struct {
+        double number;
+        const char *text;
+    } numbers[] = {{0, "0"},
+                   {-0.0, "-0.0"},
+                   {-2.2250738585072014e-308, "-2.2250738585072014e-308"},
+                   {0.1, "0.1"},
+                   {222, "222"}};
+    mmq_buffer wanted;
+    mmq_buffer_init(&wanted, 1 << 20);
+    mmq_buffer_text(&wanted, "{\"data\": [");
+    for (int i = 0; i < 1500; i++) {
+        const int value = i / 7 % 5, score = i * i / 11 % 6; /* 5: nil */
+        add_row("a", 86390 + i, numbers[value].number, score < 5 ? numbers[score].number : NAN, i);
+        mmq_buffer_format(&wanted, "%s[\"1970-01-0%d %02d:%02d:%02d\", %s, %s, %d]",
+                          i > 0 ? ", " : "", i < 10 ? 1 : 2, i < 10 ? 23 : 0,
+                          i < 10 ? 59 : (i - 10) / 60, i < 10 ? 50 + i : (i - 10) % 60,
+                          numbers[value].text, score < 5 ? numbers[score].text : "null", i);
+    }
+    mmq_buffer_text(&wanted, "], " NAMES);
+    for (size_t values = 1; values < 2000; values *= 3) {
+        for (size_t room = 1024; room < 20000; room += 1777) {
+            assert_string_equal(render(MMQ_FORM_JSON_METRIC, false, values, room),
+                                mmq_buffer_cstr(&wanted));
+        }
+    }
+    mmq_buffer_clear(&wanted);
+}
+
 /* 2,000 rows in rooms of many sizes: the same text. */
 static void test_rooms(void **state)
 {
@@ -312,7 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_json_metric),  TEST(test_json_metrics), TEST(test_csv),     TEST(test_table),
         TEST(test_msgpack),      TEST(test_empty),        TEST(test_records), TEST(test_big_record),
-        TEST(test_record_lines), TEST(test_hostile),      TEST(test_rooms),
+        TEST(test_record_lines), TEST(test_hostile),      TEST(test_rooms),   TEST(test_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

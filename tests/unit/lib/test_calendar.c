@@ -40,6 +40,7 @@ static void every_day_comes_back(void **state)
 {
     static const int lengths[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     int64_t day_start = MMQ_TIME_MIN;
+    mmq_day last = {0};
     (void)state;
     for (int year = 1; year <= 9999; year++) {
         int leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
@@ -55,6 +56,8 @@ static void every_day_comes_back(void **state)
                 if (memcmp(text, wanted, sizeof text) != 0) {
                     fail_msg("printed %.19s for %s", text, wanted);
                 }
+                mmq_day_print(&last, second, text);
+                assert_memory_equal(text, wanted, sizeof text);
                 if (!mmq_time_parse(text, sizeof text, &back) || back != second) {
                     fail_msg("%s did not come back", wanted);
                 }
@@ -62,6 +65,31 @@ static void every_day_comes_back(void **state)
         }
     }
     assert_true(day_start - 1 == MMQ_TIME_MAX);
+}
+
+static void assert_same_day_or_not(mmq_day *last, int64_t seconds)
+{
+    char wanted[MMQ_TIME_TEXT], text[MMQ_TIME_TEXT];
+    mmq_time_print(seconds, wanted);
+    mmq_day_print(last, seconds, text);
+    assert_memory_equal(text, wanted, sizeof text);
+}
+
+/* Steps of every size in both directions, from either side of 1970 and at the ends of time. */
+static void days_are_followed(void **state)
+{
+    static const int64_t starts[] = {0, -1, 1376602494, MMQ_TIME_MIN, MMQ_TIME_MAX - 200000};
+    (void)state;
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        mmq_day last = {0};
+        for (int64_t second = 0; second <= 200000; second++) {
+            assert_same_day_or_not(&last, starts[i] + second);
+        }
+        for (int64_t step = 1; step <= 200000; step += step / 3 + 1) {
+            assert_same_day_or_not(&last, starts[i] + step);
+            assert_same_day_or_not(&last, starts[i]);
+        }
+    }
 }
 
 static void malformed_texts_are_refused(void **state)
@@ -233,6 +261,7 @@ int main(void)
         cmocka_unit_test(rows_reuse_the_day),
         cmocka_unit_test(rows_refuse_what_is_no_digit),
         cmocka_unit_test(every_second_of_a_day_is_read),
+        cmocka_unit_test(days_are_followed),
         cmocka_unit_test(loose_forms),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

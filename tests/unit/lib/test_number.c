@@ -56,7 +56,7 @@ static void assert_reads_back(double value)
     char text[MMQ_NUMBER_MAX + 1];
     size_t size = mmq_number_print(value, text);
     text[size] = '\0';
-    if (size > 24 || to_bits(strtod(text, NULL)) != to_bits(value)) {
+    if (size > MMQ_NUMBER_TEXT || to_bits(strtod(text, NULL)) != to_bits(value)) {
         if (value != 0) {
             fail_msg("%a printed as %s", value, text);
         }
