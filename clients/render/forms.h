@@ -14,7 +14,7 @@ enum { MMQ_ROW_TEXT_MAX = 512 }; /* bytes of a row's text at most, in every form
 
 /* A number of the row before, which often comes again. */
 typedef struct mmq_printed {
-    double number;
+    uint64_t bits;    /* of the double */
     const char *text; /* in what was written since the reader's last call; NULL: nowhere */
     size_t size;
 } mmq_printed;

@@ -31,10 +31,12 @@ static void put_number(mmq_row_writer *writer, double value)
 /* As put_number; *last is that of the row before, which lies at least a row's text ahead. */
 static void put_again(mmq_row_writer *writer, mmq_printed *last, double number)
 {
-    if (last->text != NULL && memcmp(&number, &last->number, sizeof number) == 0) {
+    uint64_t bits; /* 0 and -0 are equal, but not in text */
+    memcpy(&bits, &number, sizeof bits);
+    if (last->text != NULL && bits == last->bits) {
         memcpy(writer->at, last->text, MMQ_NUMBER_TEXT);
     } else {
-        last->number = number;
+        last->bits = bits;
         last->size = mmq_number_print(number, writer->at);
     }
     last->text = writer->at;
