@@ -149,16 +149,13 @@ static char *put_positive(char *at, double value)
 size_t mmq_number_print(double value, char out[MMQ_NUMBER_MAX])
 {
     CHECK(isfinite(value));
-    char *at = out;
-    if (signbit(value)) {
-        *at++ = '-';
-    }
+    const bool negative = signbit(value) != 0;
     if (value == 0) {
-        const size_t size = signbit(value) ? 4 : 1;
-        memcpy(out, size == 1 ? "0000" : "-0.0", 4);
-        return size;
+        memcpy(out, negative ? "-0.0" : "0...", 4);
+        return negative ? 4 : 1;
     }
-    return (size_t)(put_positive(at, fabs(value)) - out);
+    *out = '-'; /* written over if it is not */
+    return (size_t)(put_positive(out + negative, fabs(value)) - out);
 }
 
 size_t mmq_integer_print(int64_t value, char out[MMQ_INTEGER_MAX])

@@ -83,7 +83,13 @@ static bool holds(const interval *within, uint64_t quarters)
     return (within->lower <= quarters) & (quarters <= within->upper);
 }
 
-/* In units of 10^exponent. Nothing here can be foretold, so nothing branches. */
+/* As a ? b : c, which compilers make branches of; these here could not be foretold. */
+static uint64_t choose(bool a, uint64_t b, uint64_t c)
+{
+    return c ^ ((b ^ c) & -(uint64_t)a);
+}
+
+/* In units of 10^exponent. */
 static uint64_t pick_digits(const interval *within)
 {
     const uint64_t floor = within->value / 4, tens = floor - floor % 10;
@@ -93,16 +99,15 @@ static uint64_t pick_digits(const interval *within)
     /* if both are inside: the nearer one, at the same distance the even one */
     const uint64_t middle = 4 * floor + 2;
     const bool nearer = (within->value > middle) | ((within->value == middle) & (floor % 2 != 0));
-    const uint64_t shorter = tens + 10 * tens_high;
-    const uint64_t longer = floor + (low != high ? high : nearer);
-    return (tens > 0) & (tens_low != tens_high) ? shorter : longer;
+    const uint64_t longer = floor + choose(low != high, high, nearer);
+    return choose((tens > 0) & (tens_low != tens_high), tens + 10 * tens_high, longer);
 }
 
 /* digits is above zero. Only those of subnormals lack more than one. */
 static mmq_decimal fill_up(uint64_t digits, int exponent)
 {
     const bool lacks = digits < LEAST_DIGITS;
-    digits = lacks ? digits * 10 : digits;
+    digits = choose(lacks, 10 * digits, digits);
     exponent -= lacks;
     while (digits < LEAST_DIGITS) {
         digits *= 10;
