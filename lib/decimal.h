@@ -3,8 +3,13 @@
 #define MMQ_DECIMAL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
-#include "lib/shortest.h"
+/* digits * 10^exponent */
+typedef struct mmq_decimal {
+    uint64_t digits;
+    int exponent;
+} mmq_decimal;
 
 /* The double nearest to decimal, the even one of two as near. digits may be any. False if that is
  * left to a slower way: the result is subnormal, not finite, or too near to the middle between two

@@ -58,7 +58,7 @@ typedef struct layout {
     int point;
 } layout;
 
-static layout make_layout(mmq_decimal decimal)
+static layout make_layout(mmq_shortest decimal)
 {
     const uint32_t nine = (uint32_t)(decimal.digits / TEN_TO_8);
     const uint32_t low = (uint32_t)(decimal.digits - (uint64_t)nine * TEN_TO_8);

@@ -104,7 +104,7 @@ static uint64_t pick_digits(const interval *within)
 }
 
 /* digits is above zero. Only those of subnormals lack more than one. */
-static mmq_decimal fill_up(uint64_t digits, int exponent)
+static mmq_shortest fill_up(uint64_t digits, int exponent)
 {
     const bool lacks = digits < LEAST_DIGITS;
     digits = choose(lacks, 10 * digits, digits);
@@ -113,14 +113,14 @@ static mmq_decimal fill_up(uint64_t digits, int exponent)
         digits *= 10;
         exponent--;
     }
-    return (mmq_decimal){digits, exponent + DIGITS};
+    return (mmq_shortest){digits, exponent + DIGITS};
 }
 
 /* What people measure has few digits. value * 10^exponent, rounded, is a whole number of 14 or 15
  * digits, and if that divided by 10^exponent, both of which doubles hold exactly, gives value
  * again, it is how value reads; and since no two decimals of up to 15 digits read as the same
  * double, it is the only one so short. */
-static bool try_short(double value, mmq_decimal *out)
+static bool try_short(double value, mmq_shortest *out)
 {
     uint64_t bits;
     memcpy(&bits, &value, sizeof bits);
@@ -138,9 +138,9 @@ static bool try_short(double value, mmq_decimal *out)
     return true;
 }
 
-mmq_decimal mmq_shortest_decimal(double value)
+mmq_shortest mmq_shortest_decimal(double value)
 {
-    mmq_decimal decimal;
+    mmq_shortest decimal;
     if (try_short(value, &decimal)) {
         return decimal;
     }

@@ -5,13 +5,13 @@
 #include <stdint.h>
 
 /* 0.DIGITS * 10^point. There are always 17 digits, as many zeros as needed at their end. */
-typedef struct mmq_decimal {
+typedef struct mmq_shortest {
     uint64_t digits;
     int point;
-} mmq_decimal;
+} mmq_shortest;
 
 /* Of the decimals that read back as value (finite, above zero) those with the fewest digits
  * (zeros at the end do not count), of these the nearest. */
-mmq_decimal mmq_shortest_decimal(double value);
+mmq_shortest mmq_shortest_decimal(double value);
 
 #endif
