@@ -41,23 +41,28 @@ def with_queue(program, count):
     harness.wait_until(lambda: query_stats(program)["queued"] >= count * 0.8, timeout=60, what="the flood")
 
 
-def beside_flood(program, seconds):
-    """What the others see, and the wall time that a page of the flood takes meanwhile at one of its threads."""
+def flood_page_ms(program, seconds):
+    """The wall time that a page of the flood takes at one of its threads, before there is anybody else."""
     before, start = query_stats(program), time.monotonic()
+    time.sleep(seconds)
+    after, took = query_stats(program), time.monotonic() - start
+    return (THREADS - 1) * took / (after["requests"] - before["requests"]) * 1000
+
+
+def beside_flood(program, seconds):
+    """What the others see while the flood is there, and still is at the end."""
+    page = flood_page_ms(program, seconds / 4)
     figures = others(program, seconds)
-    took, after = time.monotonic() - start, query_stats(program)
-    if after["queued"] == 0:
+    if query_stats(program)["queued"] == 0:
         raise bench.Failed("the flood was over too soon")
-    pages = after["requests"] - before["requests"] - figures["asked"]
-    return {**figures, "page": (THREADS - 1) * took / pages * 1000}
+    return {**figures, "page": page}
 
 
 def others(program, seconds):
     report = bench.load(*bench.connected(program), "--mix", "small=1", "--clients", 10, "--concurrency", 10,
                         "--duration", f"{seconds * 1000:.0f}ms", "--seed", 1)
     total = report["total"]
-    return {"p99": total["latency_ms"]["p99"], "errors": sum(total["errors"].values()),
-            "asked": total["requests"] * (1 + 1 / seconds)}  # a second of warm-up is not counted
+    return {"p99": total["latency_ms"]["p99"], "errors": sum(total["errors"].values())}
 
 
 def page_ms(program, seconds):
