@@ -12,6 +12,7 @@
 
 enum {
     MMQ_SCHEMA_VERSION = 2,
+    MMQ_SCHEMA_VERSION_OLD = 1,      /* a writer brings it to the current one */
     MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
     MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
     MMQ_REMEMBER_S = 3600,           /* how long lengths at commits are remembered, at least */
@@ -128,7 +129,20 @@ void mmq_transaction_undo(mmq_store *store);
 
 /* Opening (open.c) and making (schema.c). */
 mmq_err mmq_schema_make(const char *path, mmq_why *why) MMQ_MUST_USE;
-mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_why *why) MMQ_MUST_USE;
+typedef enum mmq_form {
+    MMQ_FORM_CURRENT,
+    MMQ_FORM_OLD,     /* of version 1 */
+    MMQ_FORM_BETWEEN, /* on the way from version 1: some rows are in blocks, others still to go */
+} mmq_form;
+/* Is it a store, and of which form? */
+mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why) MMQ_MUST_USE;
+/* The first step of version 1 to 2, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
+mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
+/* The others: MMQ_FORM_BETWEEN becomes MMQ_FORM_CURRENT. The watch may be NULL. */
+mmq_err mmq_migrate(mmq_store *store, const mmq_store_watch *watch, mmq_why *why) MMQ_MUST_USE;
+/* Prepares a statement that only one task needs; sqlite3_finalize it. */
+mmq_err mmq_prepare(mmq_store *store, const char *sql, sqlite3_stmt **out,
+                    mmq_why *why) MMQ_MUST_USE;
 /* Sets what every connection wants; `pragmas` is the mode's own. */
 mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why) MMQ_MUST_USE;
 /* The path of a url "sqlite:PATH", safe to hand to SQLite; free it. NULL: why says the reason, in

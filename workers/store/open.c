@@ -162,7 +162,47 @@ static mmq_err read_once(mmq_store *store, mmq_why *why)
     return err;
 }
 
-static mmq_err connect(mmq_store *store, const char *path, mmq_why *why)
+/* Readers cannot bring a store to its current form: they say who does. */
+static mmq_err refuse_form(const char *path, mmq_form form, mmq_why *why)
+{
+    return form == MMQ_FORM_OLD
+               ? mmq_fail(why, MMQ_EBUSY,
+                          "%s is of an earlier form: start the write worker (metricmq up), which"
+                          " brings it to the new one",
+                          path)
+               : mmq_fail(why, MMQ_EBUSY,
+                          "%s is being brought to a new form by the write worker: try again when"
+                          " that is done",
+                          path);
+}
+
+/* What is left to do once the file is known to be a store of ours. */
+static mmq_err settle(mmq_store *store, const char *path, mmq_form form,
+                      const mmq_store_watch *watch, mmq_why *why)
+{
+    mmq_err err = MMQ_OK;
+    if (store->mode == MMQ_STORE_WRITE) {
+        err = mmq_connection_set(store->db, writer_pragmas, why);
+        if (err == MMQ_OK) {
+            err = set_writer(store, path, why);
+        }
+        if (err == MMQ_OK && form == MMQ_FORM_OLD) {
+            err = mmq_schema_upgrade(store->db, why);
+        }
+    } else if (form != MMQ_FORM_CURRENT) {
+        err = refuse_form(path, form, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_statements_prepare(store, why);
+    }
+    if (err == MMQ_OK) {
+        err = read_once(store, why);
+    }
+    return err == MMQ_OK && form != MMQ_FORM_CURRENT ? mmq_migrate(store, watch, why) : err;
+}
+
+static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch *watch,
+                       mmq_why *why)
 {
     bool reader = store->mode == MMQ_STORE_READ;
     int flags = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
@@ -171,31 +211,25 @@ static mmq_err connect(mmq_store *store, const char *path, mmq_why *why)
         return mmq_sqlite_error(store->db, code, "the store", why);
     }
     mmq_err err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
+    mmq_form form = MMQ_FORM_CURRENT;
     if (err == MMQ_OK) {
-        err = mmq_schema_check(store->db, path, why);
+        err = mmq_schema_check(store->db, path, &form, why);
     }
-    if (err == MMQ_OK && !reader) {
-        err = mmq_connection_set(store->db, writer_pragmas, why);
-    }
-    if (err == MMQ_OK && !reader) {
-        err = set_writer(store, path, why);
-    }
-    if (err == MMQ_OK) {
-        err = mmq_statements_prepare(store, why);
-    }
-    return err == MMQ_OK ? read_once(store, why) : err;
+    return err == MMQ_OK ? settle(store, path, form, watch, why) : err;
 }
 
-static mmq_err open_path(const char *path, mmq_store_mode mode, mmq_store *store, mmq_why *why)
+static mmq_err open_path(const char *path, mmq_store *store, const mmq_store_watch *watch,
+                         mmq_why *why)
 {
     mmq_err err = check_file(path, why);
-    if (err == MMQ_ENOTFOUND && mode == MMQ_STORE_WRITE) {
+    if (err == MMQ_ENOTFOUND && store->mode == MMQ_STORE_WRITE) {
         err = mmq_schema_make(path, why);
     }
-    return err == MMQ_OK ? connect(store, path, why) : err;
+    return err == MMQ_OK ? connect(store, path, watch, why) : err;
 }
 
-mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mmq_why *why)
+static mmq_err open_store(const char *url, mmq_store_mode mode, const mmq_store_watch *watch,
+                          mmq_store **out, mmq_why *why)
 {
     *out = NULL;
     mmq_err err;
@@ -210,7 +244,7 @@ mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mm
     }
     store->mode = mode;
     store->block = malloc(sizeof *store->block);
-    err = store->block != NULL ? open_path(path, mode, store, why)
+    err = store->block != NULL ? open_path(path, store, watch, why)
                                : mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     free(path);
     if (err != MMQ_OK) {
@@ -218,6 +252,17 @@ mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mm
     }
     *out = store;
     return err;
+}
+
+mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mmq_why *why)
+{
+    return open_store(url, mode, NULL, out, why);
+}
+
+mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq_store **out,
+                              mmq_why *why)
+{
+    return open_store(url, MMQ_STORE_WRITE, watch, out, why);
 }
 
 void mmq_store_close(mmq_store **store_p)

@@ -18,6 +18,25 @@
 #include "lib/clock.h"
 #include "lib/digest.h"
 
+#define BLOCK_TABLES                                                                               \
+    "CREATE TABLE block ("                                                                         \
+    " metric INTEGER NOT NULL,"                                                                    \
+    " first_timestamp INTEGER NOT NULL,"                                                           \
+    " first_rowid INTEGER NOT NULL,"                                                               \
+    " last_timestamp INTEGER NOT NULL,"                                                            \
+    " last_rowid INTEGER NOT NULL,"                                                                \
+    " least_rowid INTEGER NOT NULL,"                                                               \
+    " greatest_rowid INTEGER NOT NULL,"                                                            \
+    " rows INTEGER NOT NULL,"                                                                      \
+    " unscored INTEGER NOT NULL,"                                                                  \
+    " greatest_score ANY,"                                                                         \
+    " data INTEGER NOT NULL,"                                                                      \
+    " data_check INTEGER NOT NULL,"                                                                \
+    " head_check INTEGER NOT NULL,"                                                                \
+    " PRIMARY KEY (metric, first_timestamp, first_rowid)) WITHOUT ROWID, STRICT;"                  \
+    "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"                                  \
+    "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+
 /* Columns that are read most come first: SQLite decodes a record from its start. Values have the
  * type ANY, since REAL stores -0.0 as 0. */
 static const char schema_text[] =
@@ -47,24 +66,7 @@ static const char schema_text[] =
     " message TEXT,"
     " tag_name TEXT,"
     " UNIQUE (datasource, identity)) STRICT;"
-    "CREATE INDEX metric_unscored ON metric (status, unscored) WHERE unscored > 0;"
-    "CREATE TABLE block ("
-    " metric INTEGER NOT NULL,"
-    " first_timestamp INTEGER NOT NULL,"
-    " first_rowid INTEGER NOT NULL,"
-    " last_timestamp INTEGER NOT NULL,"
-    " last_rowid INTEGER NOT NULL,"
-    " least_rowid INTEGER NOT NULL,"
-    " greatest_rowid INTEGER NOT NULL,"
-    " rows INTEGER NOT NULL,"
-    " unscored INTEGER NOT NULL,"
-    " greatest_score ANY,"
-    " data INTEGER NOT NULL,"
-    " data_check INTEGER NOT NULL,"
-    " head_check INTEGER NOT NULL,"
-    " PRIMARY KEY (metric, first_timestamp, first_rowid)) WITHOUT ROWID, STRICT;"
-    "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"
-    "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+    "CREATE INDEX metric_unscored ON metric (status, unscored) WHERE unscored > 0;" BLOCK_TABLES
     "CREATE TABLE growth ("
     " metric INTEGER NOT NULL,"
     " commit_no INTEGER NOT NULL,"
@@ -210,7 +212,20 @@ static mmq_err read_pragma(sqlite3 *db, const char *pragma, int64_t *out, mmq_wh
     return err;
 }
 
-mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_why *why)
+/* Between two forms of the store: old_row is what is left of version 1's rows (migrate.c). The
+ * version is read before the table is looked for, so that nobody takes a half for the whole. */
+static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *why)
+{
+    int64_t left;
+    mmq_err err = read_pragma(
+        db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'old_row'", &left,
+        why);
+    const mmq_form second = err == MMQ_OK && left > 0 ? MMQ_FORM_BETWEEN : MMQ_FORM_CURRENT;
+    *out = version == MMQ_SCHEMA_VERSION_OLD ? MMQ_FORM_OLD : second;
+    return err;
+}
+
+mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why)
 {
     int64_t tables, application, version;
     mmq_err err = read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, why);
@@ -231,11 +246,26 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_why *why)
         return mmq_fail(why, MMQ_ECORRUPT, "%s is another program's database: name another --store",
                         path);
     }
-    if (version != MMQ_SCHEMA_VERSION) {
+    if (version != MMQ_SCHEMA_VERSION && version != MMQ_SCHEMA_VERSION_OLD) {
         return mmq_fail(why, MMQ_ECORRUPT,
                         "%s has schema version %lld and this program knows %d: use the metricmq"
                         " that made it",
                         path, (long long)version, MMQ_SCHEMA_VERSION);
     }
-    return MMQ_OK;
+    return find_form(db, version, form, why);
+}
+
+/* The name of version 1's table is gone with the first step: who reads the store by it still, a
+ * worker of an earlier release, gets an error and never a part of the rows. Its index goes at once:
+ * its pages are where the blocks will lie, so that the file hardly grows. */
+mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why)
+{
+    static const char script[] =
+        "BEGIN IMMEDIATE; DROP INDEX row_by_rowid; ALTER TABLE row RENAME TO old_row;" BLOCK_TABLES
+        "PRAGMA user_version = 2; COMMIT;";
+    mmq_err err = run_script(db, script, why);
+    if (err != MMQ_OK && sqlite3_get_autocommit(db) == 0) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return err;
 }

@@ -87,17 +87,21 @@ const char *mmq_query_text(mmq_query query)
     return query_texts[query];
 }
 
+mmq_err mmq_prepare(mmq_store *store, const char *sql, sqlite3_stmt **out, mmq_why *why)
+{
+    int code = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
+    return code == SQLITE_OK ? MMQ_OK
+                             : mmq_sqlite_error(store->db, code, "the store's tables", why);
+}
+
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why)
 {
     int count = store->mode == MMQ_STORE_READ ? MMQ_Q_READERS : MMQ_Q_COUNT;
-    for (int i = 0; i < count; i++) {
-        int code = sqlite3_prepare_v3(store->db, query_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-                                      &store->statements[i], NULL);
-        if (code != SQLITE_OK) {
-            return mmq_sqlite_error(store->db, code, "the store's tables", why);
-        }
+    mmq_err err = MMQ_OK;
+    for (int i = 0; i < count && err == MMQ_OK; i++) {
+        err = mmq_prepare(store, query_texts[i], &store->statements[i], why);
     }
-    return MMQ_OK;
+    return err;
 }
 
 void mmq_statements_finalize(mmq_store *store)

@@ -29,10 +29,24 @@ typedef enum mmq_store_mode {
     MMQ_STORE_WRITE, /* made if there is none; needs the writer's lock */
 } mmq_store_mode;
 
+/* What work that may take long tells of itself, in its own thread. */
+typedef struct mmq_store_watch {
+    void *context;
+    /* At the start, now and then, and at the end; total may be 0. False: break off, which is
+     * MMQ_ECLOSED. `doing` is a constant. */
+    bool (*at)(void *context, const char *doing, int64_t done, int64_t total);
+} mmq_store_watch;
+
 /* url: "sqlite:PATH". MMQ_ENOTFOUND: no such file (READ); MMQ_ECORRUPT: empty, foreign, of a newer
- * version or damaged; MMQ_EINVAL: a url that is not understood. NULL in *out on failure. */
+ * version or damaged; MMQ_EINVAL: a url that is not understood. NULL in *out on failure.
+ *
+ * A store of an earlier version is MMQ_EBUSY (READ), and is brought to the current one before it is
+ * open (WRITE), which may take minutes; broken off or failed, it goes on with the next WRITE. */
 mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out,
                        mmq_why *why) MMQ_MUST_USE;
+/* For MMQ_STORE_WRITE, with somebody who watches if the store is of an earlier version. */
+mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq_store **out,
+                              mmq_why *why) MMQ_MUST_USE;
 /* MMQ_EINVAL: a url that is not understood; the disk is not looked at. */
 mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_close(mmq_store **store);
