@@ -2,6 +2,7 @@
 #ifndef MMQ_WORKERS_H
 #define MMQ_WORKERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "metricmq/error.h"
@@ -13,6 +14,7 @@ typedef struct mmq_worker_settings {
     unsigned threads;     /* query and feedback; the write worker has one */
     unsigned capacity;    /* 0: the role's default */
     unsigned drain_ms;
+    bool (*stopped)(void); /* write: asked while it starts, if that takes long; NULL: never true */
     /* feedback only */
     const char *data;      /* data directory: spool/ and server_id live there */
     const char *upload;    /* target url: "file:DIR" */
@@ -23,9 +25,12 @@ typedef struct mmq_worker_settings {
  * user's is told apart from a fault. The upload may be NULL: the role has no use for it. */
 mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *why) MMQ_MUST_USE;
 /* Each starts and returns; the settings' strings are copied. NULL with a sentence in why.
- * Query: refuses to start on a store that is missing, empty, foreign, newer or damaged.
- * Write: makes a store that is missing; waits in the background for the writer's lock if another
- * process has it (and logs that it is a standby) unless `wait` is false. */
+ * Query: refuses to start on a store that is missing, empty, foreign, newer, of an earlier form or
+ * damaged.
+ * Write: makes a store that is missing; brings one of an earlier form to the current one, which may
+ * take minutes, before it returns (a standby: before it serves); waits in the background for the
+ * writer's lock if another process has it (and logs that it is a standby) unless `wait` is false.
+ */
 typedef struct mmq_role mmq_role;
 mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why);
 mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, mmq_why *why);

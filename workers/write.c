@@ -26,6 +26,7 @@
 #include "workers/record.h"
 #include "workers/store/store.h"
 #include "workers/write_rows.h"
+#include "workers/write_store.h"
 
 enum {
     CAPACITY_DEFAULT = 256,
@@ -37,9 +38,10 @@ enum {
 
 /* Made by mmq_write_worker_new, used by the one work thread. */
 typedef struct write_shared {
-    char *store;          /* url */
-    mmq_store_lock *lock; /* NULL: to be waited for; the thread takes it over */
-    int stop_fd;          /* eventfd, readable once the role is ending */
+    char *store;           /* url */
+    mmq_store_lock *lock;  /* NULL: to be waited for; the thread takes it over */
+    int stop_fd;           /* eventfd, readable once the role is ending */
+    bool (*stopped)(void); /* the settings'; may be NULL */
 } write_shared;
 
 /* The work thread's. */
@@ -331,13 +333,24 @@ static bool tidy_up(void *context)
 
 /* ---- the thread ------------------------------------------------------------------------- */
 
+static bool is_ending(const write_shared *shared, int timeout_ms)
+{
+    struct pollfd stop = {.fd = shared->stop_fd, .events = POLLIN};
+    return poll(&stop, 1, timeout_ms) > 0;
+}
+
+static bool is_stopped(const void *context)
+{
+    const write_shared *shared = context;
+    return is_ending(shared, 0) || (shared->stopped != NULL && shared->stopped());
+}
+
 /* Waits until another process lets go of the store. MMQ_ECLOSED: the role is ending. */
 static mmq_err wait_for_lock(const write_shared *shared, mmq_store_lock **lock, mmq_why *why)
 {
     mmq_log(MMQ_INFO, "standby: another process owns the store", MMQ_S("store", shared->store));
     for (;;) {
-        struct pollfd stop = {.fd = shared->stop_fd, .events = POLLIN};
-        if (poll(&stop, 1, STANDBY_POLL_MS) > 0) {
+        if (is_ending(shared, STANDBY_POLL_MS)) {
             return mmq_fail(why, MMQ_ECLOSED, "stopped while waiting for the store");
         }
         mmq_err err = mmq_store_lock_try(shared->store, lock, why);
@@ -369,7 +382,7 @@ static void *writer_new(void *context, mmq_why *why)
     shared->lock = NULL;
     mmq_err err = writer->lock == NULL ? wait_for_lock(shared, &writer->lock, why) : MMQ_OK;
     if (err == MMQ_OK) {
-        err = mmq_store_open(shared->store, MMQ_STORE_WRITE, &writer->store, why);
+        err = mmq_write_store_open(shared->store, is_stopped, shared, &writer->store, why);
     }
     void *made = writer;
     if (err != MMQ_OK) {
@@ -399,7 +412,7 @@ static void shared_stop(void *context)
 }
 
 /* MMQ_EBUSY: another process has the lock. */
-static mmq_err shared_new(const char *store, void **out, mmq_why *why)
+static mmq_err shared_new(const mmq_worker_settings *settings, void **out, mmq_why *why)
 {
     write_shared *shared = calloc(1, sizeof *shared);
     *out = shared;
@@ -407,17 +420,18 @@ static mmq_err shared_new(const char *store, void **out, mmq_why *why)
         return mmq_fail(why, MMQ_ENOMEM, "no memory for the write worker");
     }
     shared->stop_fd = eventfd(0, EFD_CLOEXEC);
-    shared->store = strdup(store);
+    shared->stopped = settings->stopped;
+    shared->store = strdup(settings->store);
     if (shared->stop_fd < 0 || shared->store == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "cannot make the write worker: %s", strerror(errno));
     }
-    return mmq_store_lock_try(store, &shared->lock, why);
+    return mmq_store_lock_try(settings->store, &shared->lock, why);
 }
 
 mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, mmq_why *why)
 {
     void *shared;
-    mmq_err err = shared_new(settings->store, &shared, why);
+    mmq_err err = shared_new(settings, &shared, why);
     mmq_role_parts parts = {
         .worker = {.endpoint = settings->endpoint,
                    .service = MMQ_SERVICE_WRITE,

@@ -109,6 +109,7 @@ static mmq_worker_settings worker_settings(const mmq_config *config, const char 
         .store = store,
         .threads = (unsigned)mmq_config_int(config, "threads"),
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
+        .stopped = is_told_to_stop,
         .data = mmq_config_text(config, "data"),
         .upload = upload,
         .server_id = mmq_config_text(config, "server-id"),
@@ -186,7 +187,9 @@ static mmq_role *start_worker(const char *kind, const mmq_worker_settings *setti
         return NULL;
     }
     mmq_role *role = new_worker(kind, settings, &why);
-    if (!role) {
+    if (!role && is_told_to_stop()) {
+        *status = MMQ_EXIT_DONE;
+    } else if (!role) {
         *status = mmq_failed("%s", why.text);
     }
     return role;
@@ -293,6 +296,9 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
 {
     mmq_why why = {""};
     mmq_err err = start_roles(house, config, &why);
+    if (err && is_told_to_stop()) {
+        return MMQ_EXIT_DONE;
+    }
     if (err) {
         return err == MMQ_EINVAL ? mmq_usage("%s", why.text) : mmq_failed("%s", why.text);
     }
