@@ -23,6 +23,7 @@ int mmq_command_query(const mmq_config *config);
 int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
 int mmq_command_load(const mmq_config *config);
+int mmq_command_check(const mmq_config *config);
 int mmq_command_migrate(const mmq_config *config);
 
 /* Imports CSV files over the client with the options of `import`; prints a line a file to stdout

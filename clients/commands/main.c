@@ -50,6 +50,8 @@ static const struct command commands[] = {
      NAMES("connect", "timeout", "format", "extra")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", "timeout", "format", "watch")},
+    {"check", "", "is the store whole? reads all of it, beside workers too", mmq_command_check,
+     NAMES("data", "store")},
     {"migrate", "", "bring a store of an earlier form to the current one", mmq_command_migrate,
      NAMES("data", "store")},
     {"load", "", "load generator: many clients that check what they get", mmq_command_load,

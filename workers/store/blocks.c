@@ -102,6 +102,23 @@ mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq
     return step_head(store, store->statements[MMQ_Q_BLOCK_BY_ROWID], metric, found, out, why);
 }
 
+void mmq_blocks_begin(mmq_store *store, int64_t metric)
+{
+    mmq_bind_int(mmq_statement(store, MMQ_Q_BLOCKS), 1, metric);
+}
+
+mmq_err mmq_blocks_next(mmq_store *store, int64_t metric, bool *found, bool *good,
+                        mmq_stored_block *out, mmq_why *why)
+{
+    sqlite3_stmt *statement = store->statements[MMQ_Q_BLOCKS];
+    mmq_err err = mmq_step(store, statement, found, why);
+    *good = err == MMQ_OK && *found && column_head(statement, metric, out);
+    if (err == MMQ_OK && *found && !*good) {
+        out->head.first.timestamp = sqlite3_column_int64(statement, 0);
+    }
+    return err;
+}
+
 /* ---- data ------------------------------------------------------------------------------- */
 
 void mmq_blocks_close(mmq_store *store)

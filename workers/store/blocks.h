@@ -29,6 +29,12 @@ void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid);
 mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
                               mmq_why *why) MMQ_MUST_USE;
 
+/* Walks through all blocks of a metric in their order. *good false: the head is damaged, and of
+ * *out only the first timestamp is what the file has. Ends as the walk above, with MMQ_Q_BLOCKS. */
+void mmq_blocks_begin(mmq_store *store, int64_t metric);
+mmq_err mmq_blocks_next(mmq_store *store, int64_t metric, bool *found, bool *good,
+                        mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
+
 /* Opens the block as store->block, unless it is already. MMQ_ECORRUPT names it. */
 mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored,
                         mmq_why *why) MMQ_MUST_USE;

@@ -38,6 +38,7 @@ typedef enum mmq_query {
     MMQ_Q_BLOCK_AT,
     MMQ_Q_BLOCK_AFTER,
     MMQ_Q_BLOCK_BY_ROWID,
+    MMQ_Q_BLOCKS,
     MMQ_Q_BLOCK_DATA,
     MMQ_Q_READERS, /* those above are enough for a reader */
     MMQ_Q_STATE = MMQ_Q_READERS,

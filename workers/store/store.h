@@ -35,6 +35,8 @@ typedef struct mmq_store_watch {
     /* At the start, now and then, and at the end; total may be 0. False: break off, which is
      * MMQ_ECLOSED. `doing` is a constant. */
     bool (*at)(void *context, const char *doing, int64_t done, int64_t total);
+    /* mmq_store_check only: a fault that was found, a line without an end. */
+    void (*fault)(void *context, const char *what);
 } mmq_store_watch;
 
 /* url: "sqlite:PATH". MMQ_ENOTFOUND: no such file (READ); MMQ_ECORRUPT: empty, foreign, of a newer
@@ -137,6 +139,20 @@ mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *
                                mmq_why *why) MMQ_MUST_USE;
 /* Rows of active metrics (status 1) without a score. */
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why) MMQ_MUST_USE;
+
+/* ---- checking --------------------------------------------------------------------------- */
+
+typedef struct mmq_store_sums {
+    int64_t metrics, blocks, rows;
+    int64_t bytes;  /* of the file, without free pages */
+    int64_t faults; /* 0: the store is whole */
+} mmq_store_sums;
+
+/* Reads all of the store, a transaction a metric so that no writer waits for long, and tells the
+ * watch each fault: SQLite's own check of the file, every block, each metric's rows against its
+ * record. Memory is bounded. MMQ_OK, whatever was found; else the check is not complete. */
+mmq_err mmq_store_check(mmq_store *store, const mmq_store_watch *watch, mmq_store_sums *out,
+                        mmq_why *why) MMQ_MUST_USE;
 
 /* ---- writing ---------------------------------------------------------------------------- */
 

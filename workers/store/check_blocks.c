@@ -1,0 +1,314 @@
+/* The blocks of one metric. Each is looked at by itself: its head, its place behind the one before,
+ * its data, each column, and whether the head says of the rows what they are. Together they must
+ * hold each rowid from 1 to the last once and add up to what the metric's record says.
+ *
+ * Which rowids there are is noted in a bitmap. It has room for a window of them, so that memory is
+ * bounded; metrics that are longer take another walk a window, which opens the blocks of that
+ * window only. */
+#include "workers/store/check.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "workers/store/blocks.h"
+
+/* What the walk through a metric's blocks has come to. */
+typedef struct walk {
+    mmq_checker *checker;
+    const mmq_metric_check *metric;
+    int64_t window;         /* its first rowid */
+    size_t extent;          /* how many rowids of it there must be */
+    bool first;             /* the first walk, which looks at everything */
+    bool lost;              /* the rows of a block could not be counted */
+    mmq_row_key end;        /* of the blocks so far */
+    int64_t rows, unscored; /* of them */
+    int64_t greatest;       /* timestamp */
+    mmq_stored_block block; /* the one that is looked at */
+} walk;
+
+__attribute__((format(printf, 2, 3))) static void block_fault(walk *w, const char *format, ...)
+{
+    char text[160];
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    mmq_check_fault(w->checker, "%s: block from timestamp %" PRId64 ": %s", w->metric->name,
+                    w->block.head.first.timestamp, text);
+}
+
+/* ---- one block -------------------------------------------------------------------------- */
+
+/* Opens the data as store->block. *good false: it was said why that is not possible. */
+static mmq_err open_data(walk *w, bool *good, mmq_why *why)
+{
+    mmq_store *store = w->checker->store;
+    mmq_blocks_close(store);
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_DATA);
+    mmq_bind_int(statement, 1, w->block.data);
+    bool row;
+    *good = false;
+    mmq_err err = mmq_step(store, statement, &row, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const void *data = row ? sqlite3_column_blob(statement, 0) : NULL;
+    const size_t size = row ? (size_t)sqlite3_column_bytes(statement, 0) : 0;
+    if (data == NULL) {
+        block_fault(w, "its data is missing");
+    } else if (XXH3_64bits(data, size) != w->block.head.data_check) {
+        block_fault(w, "its data does not agree with its check");
+    } else if (!mmq_block_open(&w->block.head, data, size, store->block)) {
+        block_fault(w, "its data cannot be decoded");
+    } else {
+        *good = true;
+    }
+    return MMQ_OK;
+}
+
+static void check_scores(walk *w, const double *score, size_t count)
+{
+    int64_t unscored = 0;
+    double greatest = NAN;
+    for (size_t i = 0; i < count; i++) {
+        unscored += isnan(score[i]) ? 1 : 0;
+        greatest = fmax(greatest, score[i]); /* of a number and NaN the number */
+    }
+    const double said = w->block.head.greatest_score;
+    if (unscored != w->block.head.unscored) {
+        block_fault(w, "its head says that %" PRId64 " rows have no score, and %" PRId64 " have",
+                    w->block.head.unscored, unscored);
+    }
+    if (isnan(said) != isnan(greatest) || said < greatest || said > greatest) {
+        block_fault(w, "its head has another greatest score than its rows");
+    }
+}
+
+/* *good false: it was said which column cannot be decoded. */
+static bool check_columns(walk *w, const mmq_block *block)
+{
+    double item[MMQ_BLOCK_ROWS];
+    bool good = true;
+    if (!mmq_doubles_decode(&block->value, 0, block->count, item)) {
+        block_fault(w, "its values cannot be decoded");
+        good = false;
+    }
+    if (!mmq_doubles_decode(&block->raw_score, 0, block->count, item)) {
+        block_fault(w, "its raw scores cannot be decoded");
+        good = false;
+    }
+    if (!mmq_doubles_decode(&block->anomaly_score, 0, block->count, item)) {
+        block_fault(w, "its anomaly scores cannot be decoded");
+        return false;
+    }
+    check_scores(w, item, block->count);
+    return good;
+}
+
+static void check_keys(walk *w, const mmq_block *block)
+{
+    int64_t least = block->rowid[0], greatest = block->rowid[0];
+    bool ordered = true;
+    for (size_t i = 1; i < block->count; i++) {
+        const mmq_row_key before = {block->timestamp[i - 1], block->rowid[i - 1]};
+        const mmq_row_key row = {block->timestamp[i], block->rowid[i]};
+        ordered &= mmq_key_is_before(before, row);
+        least = row.rowid < least ? row.rowid : least;
+        greatest = row.rowid > greatest ? row.rowid : greatest;
+    }
+    if (!ordered) {
+        block_fault(w, "its rows are out of order");
+    }
+    if (least != w->block.head.least_rowid || greatest != w->block.head.greatest_rowid) {
+        block_fault(w, "its head has another least or greatest rowid than its rows");
+    }
+}
+
+/* Marks the rowids that lie in the window. */
+static void see_rowids(walk *w, const mmq_block *block)
+{
+    uint64_t *seen = w->checker->seen;
+    int64_t twice = 0;
+    for (size_t i = 0; i < block->count; i++) {
+        const uint64_t place = (uint64_t)(block->rowid[i] - w->window);
+        if (place < w->extent) {
+            const uint64_t bit = UINT64_C(1) << place % 64;
+            twice = (seen[place / 64] & bit) != 0 && twice == 0 ? block->rowid[i] : twice;
+            seen[place / 64] |= bit;
+        }
+    }
+    if (twice > 0) {
+        block_fault(w, "rowid %" PRId64 " is there twice", twice);
+    }
+}
+
+static void check_place(walk *w)
+{
+    const mmq_block_head *head = &w->block.head;
+    if (!mmq_key_is_before(w->end, head->first)) {
+        block_fault(w, "it is not behind the block before it");
+    }
+    if (mmq_key_is_before(w->end, head->last)) {
+        w->end = head->last;
+    }
+    if (w->metric->recorded && head->greatest_rowid > w->metric->head.last_rowid) {
+        block_fault(w, "it has rowid %" PRId64 ", and the metric's last is %" PRId64,
+                    head->greatest_rowid, w->metric->head.last_rowid);
+    }
+}
+
+static mmq_err check_block(walk *w, mmq_why *why)
+{
+    const mmq_block_head *head = &w->block.head;
+    mmq_checker *checker = w->checker;
+    check_place(w);
+    w->rows += head->rows;
+    w->unscored += head->unscored;
+    w->greatest = head->last.timestamp > w->greatest ? head->last.timestamp : w->greatest;
+    checker->sums->rows += head->rows;
+    bool good;
+    mmq_err err = open_data(w, &good, why);
+    if (err == MMQ_OK && good) {
+        good = check_columns(w, checker->store->block);
+        check_keys(w, checker->store->block);
+        see_rowids(w, checker->store->block);
+    }
+    w->lost |= !good;
+    return err == MMQ_OK ? mmq_check_tell(checker, "checking rows", checker->sums->rows,
+                                          checker->rows_total, why)
+                         : err;
+}
+
+/* A later walk: the block was looked at before. */
+static mmq_err recheck_block(walk *w, mmq_why *why)
+{
+    const mmq_block_head *head = &w->block.head;
+    if (head->greatest_rowid < w->window || head->least_rowid - w->window >= MMQ_CHECK_WINDOW) {
+        return MMQ_OK;
+    }
+    bool good;
+    mmq_err err = open_data(w, &good, why);
+    if (err == MMQ_OK && good) {
+        see_rowids(w, w->checker->store->block);
+    }
+    return err;
+}
+
+/* ---- all blocks ------------------------------------------------------------------------- */
+
+static mmq_err look_at_block(walk *w, bool good, mmq_why *why)
+{
+    w->checker->sums->blocks += w->first ? 1 : 0;
+    if (!good) {
+        block_fault(w, "its head is damaged");
+        w->lost = true;
+        return MMQ_OK;
+    }
+    return w->first ? check_block(w, why) : recheck_block(w, why);
+}
+
+static mmq_err walk_blocks(walk *w, mmq_why *why)
+{
+    mmq_store *store = w->checker->store;
+    mmq_err err = MMQ_OK;
+    bool found = true;
+    mmq_blocks_begin(store, w->metric->key);
+    while (err == MMQ_OK && found) {
+        bool good;
+        err = mmq_blocks_next(store, w->metric->key, &found, &good, &w->block, why);
+        if (err == MMQ_OK && found) {
+            err = look_at_block(w, good, why);
+        }
+    }
+    mmq_done(store->statements[MMQ_Q_BLOCKS]);
+    mmq_blocks_close(store);
+    return err;
+}
+
+static void find_gap(walk *w)
+{
+    const uint64_t *seen = w->checker->seen;
+    size_t missing = 0, first = 0;
+    for (size_t place = 0; place < w->extent; place++) {
+        if (place % 64 == 0 && seen[place / 64] == UINT64_MAX) {
+            place += 63;
+        } else if ((seen[place / 64] >> place % 64 & 1) == 0) {
+            first = missing == 0 ? place : first;
+            missing++;
+        }
+    }
+    if (missing > 0) {
+        mmq_check_fault(w->checker, "%s: row %" PRId64 " is missing%s", w->metric->name,
+                        w->window + (int64_t)first, missing > 1 ? ", and others" : "");
+    }
+}
+
+static void compare_sums(const walk *w)
+{
+    const mmq_metric_check *metric = w->metric;
+    mmq_checker *checker = w->checker;
+    if (w->rows != metric->head.last_rowid) {
+        mmq_check_fault(checker,
+                        "%s: its record says %" PRId64 " rows, and its blocks have %" PRId64,
+                        metric->name, metric->head.last_rowid, w->rows);
+    }
+    if (w->unscored != metric->unscored) {
+        mmq_check_fault(checker,
+                        "%s: its record says %" PRId64 " rows without a score, and its blocks have"
+                        " %" PRId64,
+                        metric->name, metric->unscored, w->unscored);
+    }
+    if (w->rows > 0 && metric->has_rows && w->greatest != metric->last_timestamp) {
+        mmq_check_fault(checker,
+                        "%s: its record says that its greatest timestamp is %" PRId64
+                        ", and its blocks' is %" PRId64,
+                        metric->name, metric->last_timestamp, w->greatest);
+    }
+}
+
+/* How many rowids from `first` on the window has. */
+static size_t window_extent(const mmq_metric_check *metric, int64_t first)
+{
+    const int64_t left = metric->recorded ? metric->head.last_rowid - first + 1 : 0;
+    return left < MMQ_CHECK_WINDOW ? (size_t)(left > 0 ? left : 0) : MMQ_CHECK_WINDOW;
+}
+
+static mmq_err walk_window(walk *w, mmq_why *why)
+{
+    w->extent = window_extent(w->metric, w->window);
+    memset(w->checker->seen, 0, (w->extent + 63) / 64 * sizeof *w->checker->seen);
+    mmq_err err = walk_blocks(w, why);
+    if (err == MMQ_OK && !w->lost) {
+        find_gap(w);
+    }
+    return err;
+}
+
+/* Where the rows do not add up, the record is no measure of how many windows there are. */
+mmq_err mmq_check_blocks(mmq_checker *checker, const mmq_metric_check *metric, mmq_why *why)
+{
+    walk w = {
+        .checker = checker,
+        .metric = metric,
+        .window = 1,
+        .first = true,
+        .end = {INT64_MIN, 0},
+        .greatest = INT64_MIN,
+    };
+    mmq_err err = walk_window(&w, why);
+    const bool summable = err == MMQ_OK && !w.lost && metric->recorded;
+    if (summable) {
+        compare_sums(&w);
+    }
+    w.first = false;
+    const int64_t last = summable && w.rows == metric->head.last_rowid ? w.rows : 0;
+    for (w.window += MMQ_CHECK_WINDOW; err == MMQ_OK && w.window <= last;
+         w.window += MMQ_CHECK_WINDOW) {
+        err = walk_window(&w, why);
+    }
+    return err;
+}
