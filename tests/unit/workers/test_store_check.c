@@ -1,0 +1,385 @@
+/* F51: each kind of damage is named by mmq_store_check, and a store that is whole has none. Planted
+ * with SQL, which leaves the file as SQLite wants it, and by flipped bits, which do not. */
+#include "store_world.h"
+
+#include <sqlite3.h>
+
+#include "workers/store/blocks.h"
+
+enum { ROWS = 3000, FLIPS = 60 };
+
+static world_rows rows;
+static unsigned char *image; /* of a whole store */
+static size_t image_size;
+
+/* What a check said: its lines, one behind the other. */
+static char said[64 * 1024];
+static mmq_store_sums sums;
+
+static bool go_on(void *context, const char *doing, int64_t done, int64_t total)
+{
+    (void)context;
+    assert_non_null(doing);
+    assert_true(done >= 0 && total >= 0);
+    return true;
+}
+
+static void note(void *context, const char *what)
+{
+    (void)context;
+    assert_null(strchr(what, '\n'));
+    const size_t used = strlen(said);
+    (void)snprintf(said + used, sizeof said - used, "%s\n", what);
+}
+
+static mmq_err check(void)
+{
+    mmq_store *store;
+    said[0] = '\0';
+    mmq_err err = mmq_store_open(world_url, MMQ_STORE_READ, &store, &why);
+    const mmq_store_watch watch = {.at = go_on, .fault = note};
+    if (err == MMQ_OK) {
+        err = mmq_store_check(store, &watch, &sums, &why);
+    }
+    mmq_store_close(&store);
+    return err;
+}
+
+static void put_image(void)
+{
+    static const char *const endings[] = {"-wal", "-shm", ""};
+    for (size_t i = 0; i < 3; i++) {
+        char path[128];
+        (void)snprintf(path, sizeof path, "%s%s", world_path, endings[i]);
+        (void)remove(path);
+    }
+    FILE *file = fopen(world_path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(image, 1, image_size, file), image_size);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void run_sql(const char *sql)
+{
+    sqlite3 *db;
+    char *text = NULL;
+    assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, &text) != SQLITE_OK) {
+        fail_msg("%s: %s", sql, text);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* Metric a: rows in order but for a step back; b: 100 rows; c: deleted, rows still there. */
+static int begin(void **state)
+{
+    (void)state;
+    world_begin();
+    for (size_t i = 0; i < ROWS; i++) {
+        const int64_t time = i == 2000 ? 1500 : 1000 + (int64_t)i;
+        world_set(&rows, i, time, (double)i / 3, i % 2 == 0 ? (double)i / ROWS : NAN);
+    }
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_appended out;
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(world_create(store, "a", "a"));
+    assert_ok(world_create(store, "b", "b"));
+    assert_ok(world_create(store, "c", "c"));
+    assert_ok(world_create(store, "empty", "empty"));
+    assert_ok(mmq_store_commit(store, &why));
+    assert_ok(world_append(store, "a", 0, &rows, 0, ROWS, &out));
+    assert_ok(world_append(store, "b", 0, &rows, 0, 60, &out));
+    assert_ok(world_append(store, "b", 0, &rows, 60, 40, &out));
+    assert_ok(world_append(store, "c", 0, &rows, 0, 2000, &out));
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(mmq_store_delete(store, "c", &why));
+    assert_ok(mmq_store_commit(store, &why));
+    mmq_store_close(&store);
+    FILE *file = fopen(world_path, "rb");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, 0, SEEK_END), 0);
+    image_size = (size_t)ftell(file);
+    rewind(file);
+    image = malloc(image_size);
+    assert_int_equal(fread(image, 1, image_size, file), image_size);
+    (void)fclose(file);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    free(image);
+    world_end();
+    return 0;
+}
+
+static void test_whole(void **state)
+{
+    (void)state;
+    assert_ok(check());
+    assert_string_equal(said, "");
+    assert_int_equal(sums.faults, 0);
+    assert_int_equal(sums.metrics, 3);
+    assert_int_equal(sums.rows, ROWS + 100);
+    assert_true(sums.blocks >= 4 && sums.bytes > 0 && (size_t)sums.bytes <= image_size);
+}
+
+/* ---- by SQL ----------------------------------------------------------------------------- */
+
+/* The check of a's first block's head, in case it is to be right. */
+static void fix_head(void)
+{
+    sqlite3 *db;
+    sqlite3_stmt *at;
+    assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_prepare_v2(db,
+                           "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid,"
+                           " least_rowid, greatest_rowid, rows, unscored, greatest_score,"
+                           " data_check FROM block WHERE metric = 1 ORDER BY 1, 2 LIMIT 1",
+                           -1, &at, NULL),
+        SQLITE_OK);
+    assert_int_equal(sqlite3_step(at), SQLITE_ROW);
+    const mmq_block_head head = {
+        .first = {sqlite3_column_int64(at, 0), sqlite3_column_int64(at, 1)},
+        .last = {sqlite3_column_int64(at, 2), sqlite3_column_int64(at, 3)},
+        .least_rowid = sqlite3_column_int64(at, 4),
+        .greatest_rowid = sqlite3_column_int64(at, 5),
+        .rows = sqlite3_column_int64(at, 6),
+        .unscored = sqlite3_column_int64(at, 7),
+        .greatest_score = sqlite3_column_double(at, 8),
+        .data_check = (uint64_t)sqlite3_column_int64(at, 9),
+    };
+    char sql[200];
+    (void)snprintf(sql, sizeof sql,
+                   "UPDATE block SET head_check = %lld WHERE metric = 1 AND first_timestamp = 1000",
+                   (long long)mmq_block_head_check(1, &head));
+    (void)sqlite3_finalize(at);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+#define FIRST " WHERE metric = 1 AND first_timestamp = 1000"
+
+static const struct planted {
+    const char *sql;
+    bool fix; /* give the head its right check again */
+    const char *says;
+} planted[] = {
+    {"UPDATE block SET unscored = unscored + 1" FIRST, false,
+     "metric a: block from timestamp 1000: its head is damaged"},
+    {"UPDATE block SET head_check = head_check + 1" FIRST, false,
+     "metric a: block from timestamp 1000: its head is damaged"},
+    {"UPDATE block SET rows = 2000" FIRST, true,
+     "metric a: block from timestamp 1000: its head is damaged"},
+    {"UPDATE block SET unscored = unscored + 1" FIRST, true,
+     "metric a: block from timestamp 1000: its head says that"},
+    {"UPDATE block SET greatest_score = 0.99" FIRST, true,
+     "metric a: block from timestamp 1000: its head has another greatest score than its rows"},
+    {"UPDATE block SET greatest_rowid = greatest_rowid + 1" FIRST, true,
+     "metric a: block from timestamp 1000: its head has another least or greatest rowid"},
+    {"UPDATE block SET greatest_rowid = 5000" FIRST, true,
+     "metric a: block from timestamp 1000: it has rowid 5000, and the metric's last is 3000"},
+    {"UPDATE block SET rows = rows - 1" FIRST, true,
+     "metric a: block from timestamp 1000: its data cannot be decoded"},
+    {"UPDATE block SET last_timestamp = 3500" FIRST, true, "it is not behind the block before it"},
+    {"UPDATE block_data SET data = substr(data, 1, length(data) - 1)"
+     " WHERE key = (SELECT data FROM block" FIRST ")",
+     false, "metric a: block from timestamp 1000: its data does not agree with its check"},
+    {"DELETE FROM block_data WHERE key = (SELECT data FROM block" FIRST ")", false,
+     "metric a: block from timestamp 1000: its data is missing"},
+    {"DELETE FROM block" FIRST, false, "metric a: row 1 is missing, and others"},
+    {"DELETE FROM block" FIRST, false, "metric a: its record says 3000 rows, and its blocks have"},
+    {"DELETE FROM block" FIRST, false, "belongs to no block"},
+    {"UPDATE block SET data = (SELECT data FROM block WHERE metric = 2)" FIRST, false,
+     "belongs to several blocks"},
+    {"UPDATE metric SET unscored = 7 WHERE uid = 'a'", false,
+     "metric a: its record says 7 rows without a score, and its blocks have 1500"},
+    {"UPDATE metric SET last_timestamp = 7777 WHERE uid = 'a'", false,
+     "metric a: its record says that its greatest timestamp is 7777, and its blocks' is 3999"},
+    {"UPDATE metric SET last_rowid = 3001 WHERE uid = 'a'", false, "metric a: row 3001 is missing"},
+    {"UPDATE metric SET last_rowid = 1 << 52 WHERE uid = 'a'", false,
+     "metric a: its record says 4503599627370496 rows, and its blocks have 3000"},
+    {"UPDATE metric SET last_rowid = 10 WHERE uid = 'empty'", false, "metric empty: "},
+    {"UPDATE metric SET changed = 1000 WHERE uid = 'a'", false, "metric a: its record is damaged"},
+    {"UPDATE metric SET uid = 'a b' WHERE uid = 'a'", false, "metric key 1: "},
+    {"UPDATE metric SET poll_interval = -1 WHERE uid = 'a'", false, "metric a: "},
+    {"DELETE FROM metric WHERE uid = 'a'", false,
+     "metric key 1 has blocks and is neither there nor deleted"},
+    {"DELETE FROM doomed", false, "metric key 3 has blocks and is neither there nor deleted"},
+    {"INSERT INTO doomed VALUES (2)", false, "metric key 2 is both there and deleted"},
+    {"UPDATE growth SET before_rowid = 100 WHERE metric = 2 AND before_rowid = 60", false,
+     "metric b: its length before commit 4 is wrong"},
+    {"UPDATE growth SET before_rowid = 60 WHERE metric = 2", false,
+     "metric b: its length before commit 4 is wrong"},
+};
+
+static void test_planted(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof planted / sizeof *planted; i++) {
+        put_image();
+        run_sql(planted[i].sql);
+        if (planted[i].fix) {
+            fix_head();
+        }
+        assert_ok(check());
+        if (strstr(said, planted[i].says) == NULL || sums.faults == 0) {
+            fail_msg("%s: \"%s\" is not in:\n%s", planted[i].sql, planted[i].says, said);
+        }
+    }
+}
+
+/* A rowid in the place of another: all sums agree. */
+static void test_twice(void **state)
+{
+    (void)state;
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_write_rows twice = world_view(&rows, 0, 100);
+    rows.rowid[40] = 40; /* and 41 is nowhere */
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(mmq_blocks_put(store, 4, NULL, &twice, 0, 100, &why));
+    assert_ok(mmq_store_commit(store, &why));
+    mmq_store_close(&store);
+    rows.rowid[40] = 41;
+    run_sql(
+        "UPDATE metric SET last_rowid = 100, last_timestamp = 1099, unscored = 50 WHERE key = 4");
+    assert_ok(check());
+    assert_string_equal(said, "metric empty: block from timestamp 1000: rowid 40 is there twice\n"
+                              "metric empty: row 41 is missing\n");
+}
+
+/* ---- by flipped bits -------------------------------------------------------------------- */
+
+/* Wherever a block's data is hit, it is told; elsewhere nothing crashes, and what is found is told
+ * line by line or is a refusal. */
+static void test_flipped(void **state)
+{
+    (void)state;
+    const char *given = getenv("METRICMQ_SEED");
+    unsigned seed = given != NULL ? (unsigned)atoi(given) : (unsigned)getpid();
+    print_message("METRICMQ_SEED=%u\n", seed);
+    int told = 0;
+    for (int i = 0; i < FLIPS; i++) {
+        const size_t at = 100 + (size_t)rand_r(&seed) % (image_size - 100);
+        const unsigned char kept = image[at];
+        image[at] ^= (unsigned char)(1U << (unsigned)rand_r(&seed) % 8);
+        put_image();
+        const mmq_err err = check();
+        told += err != MMQ_OK || sums.faults > 0 ? 1 : 0;
+        assert_true(err == MMQ_OK || err == MMQ_ECORRUPT);
+        image[at] = kept;
+    }
+    assert_true(told > 0); /* much of a small file is empty */
+}
+
+static size_t find_bytes(const void *bytes, size_t size)
+{
+    const unsigned char *at = memmem(image, image_size, bytes, size);
+    assert_non_null(at);
+    return (size_t)(at - image);
+}
+
+static void test_flipped_data(void **state)
+{
+    (void)state;
+    unsigned char head[40];
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db,
+                                        "SELECT data FROM block_data WHERE key ="
+                                        " (SELECT data FROM block" FIRST ")",
+                                        -1, &statement, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    memcpy(head, sqlite3_column_blob(statement, 0), sizeof head);
+    (void)sqlite3_finalize(statement);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    const size_t at = find_bytes(head, sizeof head);
+    for (size_t i = 0; i < sizeof head; i++) {
+        image[at + i] ^= 4;
+        put_image();
+        assert_ok(check());
+        assert_string_equal(
+            said, "metric a: block from timestamp 1000: its data does not agree with its check\n");
+        image[at + i] ^= 4;
+    }
+}
+
+/* A page of the file that is no page: SQLite says which, and the rest is checked all the same. */
+static void test_zeroed_page(void **state)
+{
+    (void)state;
+    int told = 0;
+    for (size_t page = 1; page < image_size / 4096; page++) {
+        unsigned char kept[4096];
+        memcpy(kept, image + page * 4096, sizeof kept);
+        memset(image + page * 4096, 0, sizeof kept);
+        put_image();
+        memcpy(image + page * 4096, kept, sizeof kept);
+        const mmq_err err = check();
+        assert_true(err == MMQ_OK || err == MMQ_ECORRUPT);
+        told += strstr(said, "file: ") != NULL || err == MMQ_ECORRUPT ? 1 : 0;
+    }
+    assert_true(told > (int)(image_size / 4096) / 2);
+}
+
+/* ---- beside a writer, broken off -------------------------------------------------------- */
+
+static bool refuse(void *context, const char *doing, int64_t done, int64_t total)
+{
+    int *left = context;
+    (void)doing, (void)done, (void)total;
+    return (*left)-- > 0;
+}
+
+static void test_broken_off(void **state)
+{
+    (void)state;
+    for (int calls = 0; calls < 3; calls++) {
+        int left = calls;
+        const mmq_store_watch watch = {.context = &left, .at = refuse, .fault = note};
+        mmq_store *store = world_open(MMQ_STORE_READ);
+        assert_int_equal(mmq_store_check(store, &watch, &sums, &why), MMQ_ECLOSED);
+        const mmq_store_watch whole = {.at = go_on, .fault = note};
+        assert_ok(mmq_store_check(store, &whole, &sums, &why));
+        assert_int_equal(sums.faults, 0);
+        mmq_store_close(&store);
+    }
+}
+
+static bool write_more(void *context, const char *doing, int64_t done, int64_t total)
+{
+    mmq_appended out;
+    assert_ok(world_append(context, "b", 0, &rows, 0, 30, &out));
+    return go_on(NULL, doing, done, total);
+}
+
+/* What is written meanwhile is in a metric whole or not at all. */
+static void test_beside_a_writer(void **state)
+{
+    (void)state;
+    mmq_store *writer = world_open(MMQ_STORE_WRITE), *reader = world_open(MMQ_STORE_READ);
+    const mmq_store_watch watch = {.context = writer, .at = write_more, .fault = note};
+    said[0] = '\0';
+    assert_ok(mmq_store_check(reader, &watch, &sums, &why));
+    assert_string_equal(said, "");
+    assert_int_equal(sums.faults, 0);
+    assert_true(sums.rows > ROWS + 100);
+    mmq_store_close(&reader);
+    mmq_store_close(&writer);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_whole),      TEST(test_planted),         TEST(test_twice),
+        TEST(test_flipped),    TEST(test_flipped_data),    TEST(test_zeroed_page),
+        TEST(test_broken_off), TEST(test_beside_a_writer),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
