@@ -28,8 +28,9 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_COMMIT] = "COMMIT",
     [MMQ_Q_ROLLBACK] = "ROLLBACK",
     [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
-    [MMQ_Q_FIND] = "SELECT " HEAD " FROM metric WHERE uid = ?1",
-    [MMQ_Q_HEADS] = "SELECT " HEAD " FROM metric WHERE uid > ?1 ORDER BY uid LIMIT ?2",
+    [MMQ_Q_FIND] = "SELECT " HEAD " FROM metric INDEXED BY metric_head WHERE uid = ?1",
+    [MMQ_Q_HEADS] =
+        "SELECT " HEAD " FROM metric INDEXED BY metric_head WHERE uid > ?1 ORDER BY uid LIMIT ?2",
     [MMQ_Q_METRIC] = "SELECT " RECORD "WHERE uid = ?1",
     [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD "WHERE uid > ?1 ORDER BY uid LIMIT 1",
     [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD "WHERE datasource = ?1 AND identity = ?2",
