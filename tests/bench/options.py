@@ -28,7 +28,7 @@ class Sizes:
     """(metrics, rows a metric) of the data sets, and how many requests are asked."""
     one: tuple = (1, 10_000_000)
     hundred: tuple = (100, 100_000)
-    many: tuple = ((10_000, 200), (100_000, 200))
+    many: tuple = ((10_000, 10_000), (100_000, 1_000))
     memory: tuple = ((100, 10_000), (100, 100_000))
     curve_rows: tuple = (10_000, 100_000, 1_000_000, 10_000_000)
     curve_metrics: tuple = ((1, 1_000_000), (10, 100_000), (100, 10_000), (1_000, 1_000), (10_000, 100),
@@ -40,8 +40,7 @@ class Sizes:
     encoder_rows: int = 1_000_000
 
 
-FULL = Sizes(many=((10_000, 10_000), (100_000, 1_000)),
-             memory=((100, 10_000), (100, 100_000), (10_000, 10_000)),
+FULL = Sizes(memory=((100, 10_000), (100, 100_000), (10_000, 10_000)),
              curve_rows=(10_000, 100_000, 1_000_000, 10_000_000, 100_000_000))
 QUICK = Sizes(one=(1, 200_000), hundred=(100, 2_000), many=((100, 100), (1_000, 100)),
               memory=((100, 200), (100, 2_000)), curve_rows=(1_000, 10_000, 200_000),
