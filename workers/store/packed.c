@@ -1,4 +1,4 @@
-/* The base is the least item, unless few items far below it make the others wide: then those are
+/* The base is the least item, unless few items far below the others make them wide: then those are
  * patches, as are those far above. What is best is found by size, over the widths that occur. */
 #include "workers/store/packed.h"
 
@@ -43,27 +43,32 @@ static int64_t least_of(const int64_t *items, size_t count)
     return least;
 }
 
+/* The best width for `count` items, of which of_width[w] need w bits and the rest are patches. */
+static mmq_packing best_width(const size_t of_width[], size_t count)
+{
+    mmq_packing best = {.size = SIZE_MAX};
+    size_t patches = count;
+    for (unsigned width = 0; width < WIDTHS; width++) {
+        patches -= of_width[width];
+        const size_t size = MMQ_PACKED_HEAD + bit_bytes(count, width) + patches * PATCH_BYTES;
+        if ((width <= WIDTH_MAX || width == 64) && size < best.size) {
+            best = (mmq_packing){width, 0, patches, size};
+        }
+    }
+    return best;
+}
+
 /* The best width for a base; items below the base are patches. */
 static mmq_packing plan_for_base(const int64_t *items, size_t count, int64_t base)
 {
-    size_t of_width[WIDTHS] = {0}, below = 0;
+    size_t of_width[WIDTHS] = {0};
     for (size_t i = 0; i < count; i++) {
-        if (items[i] < base) {
-            below++;
-        } else {
+        if (items[i] >= base) {
             of_width[width_of(offset_of(items[i], base))]++;
         }
     }
-    mmq_packing best = {.base = base, .size = SIZE_MAX};
-    size_t wider = count - below;
-    for (unsigned width = 0; width < WIDTHS; width++) {
-        wider -= of_width[width];
-        const size_t patches = wider + below;
-        const size_t size = MMQ_PACKED_HEAD + bit_bytes(count, width) + patches * PATCH_BYTES;
-        if ((width <= WIDTH_MAX || width == 64) && size < best.size) {
-            best = (mmq_packing){width, base, patches, size};
-        }
-    }
+    mmq_packing best = best_width(of_width, count);
+    best.base = base;
     return best;
 }
 
@@ -82,18 +87,40 @@ static int64_t typical_of(const int64_t *items, size_t count)
     return sample[4];
 }
 
+/* The least item that is not far below a typical one; how far is too far is found by size, too. */
+static int64_t least_near(const int64_t *items, size_t count, int64_t typical)
+{
+    size_t of_width[WIDTHS] = {0};
+    for (size_t i = 0; i < count; i++) {
+        of_width[items[i] < typical ? width_of(offset_of(typical, items[i])) : 0]++;
+    }
+    const unsigned width = best_width(of_width, count).width;
+    int64_t least = typical;
+    for (size_t i = 0; i < count; i++) {
+        if (items[i] < least && width_of(offset_of(typical, items[i])) <= width) {
+            least = items[i];
+        }
+    }
+    return least;
+}
+
 mmq_packing mmq_packing_plan(const int64_t *items, size_t count)
 {
     CHECK(count <= MMQ_BLOCK_ROWS);
     if (count == 0) {
         return (mmq_packing){.size = MMQ_PACKED_HEAD};
     }
-    const mmq_packing plain = plan_for_base(items, count, least_of(items, count));
+    const int64_t least = least_of(items, count);
+    const mmq_packing plain = plan_for_base(items, count, least);
     if (plain.width == 0) {
         return plain;
     }
-    const mmq_packing typical = plan_for_base(items, count, typical_of(items, count));
-    return typical.size < plain.size ? typical : plain;
+    const int64_t base = least_near(items, count, typical_of(items, count));
+    if (base == least) {
+        return plain;
+    }
+    const mmq_packing near = plan_for_base(items, count, base);
+    return near.size < plain.size ? near : plain;
 }
 
 /* ---- writing ---------------------------------------------------------------------------- */
