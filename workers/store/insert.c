@@ -233,11 +233,89 @@ mmq_err mmq_insert_rows(mmq_store *store, int64_t metric, const mmq_write_rows *
 
 /* ---- scores ----------------------------------------------------------------------------- */
 
-/* The block that is being scored: its rows are in store->old. */
-typedef struct scoring {
-    bool loaded;
-    mmq_stored_block block;
-} scoring;
+typedef struct wanted_score {
+    int64_t rowid;
+    size_t row; /* of the request */
+    bool set;
+} wanted_score;
+
+/* The scores of a request by rowid, one for each row: of several the last. */
+typedef struct wanted_scores {
+    const mmq_write_rows *rows;
+    wanted_score *items;
+    size_t count; /* the last of them is not set yet */
+} wanted_scores;
+
+static int compare_wanted(const void *a_p, const void *b_p)
+{
+    const wanted_score *a = a_p, *b = b_p;
+    if (a->rowid != b->rowid) {
+        return a->rowid < b->rowid ? -1 : 1;
+    }
+    return (a->row > b->row) - (a->row < b->row);
+}
+
+static mmq_err sort_scores(const mmq_write_rows *rows, wanted_scores *out, mmq_why *why)
+{
+    wanted_score *items = reallocarray(NULL, rows->count, sizeof *items);
+    if (items == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for %zu scores", rows->count);
+    }
+    for (size_t i = 0; i < rows->count; i++) {
+        items[i] = (wanted_score){rows->rowid[i], i, false};
+    }
+    qsort(items, rows->count, sizeof *items, compare_wanted);
+    *out = (wanted_scores){.rows = rows, .items = items};
+    for (size_t i = 0; i < rows->count; i++) {
+        if (i + 1 == rows->count || items[i + 1].rowid != items[i].rowid) {
+            items[out->count++] = items[i];
+        }
+    }
+    return MMQ_OK;
+}
+
+/* The number of items before the rowid. */
+static size_t count_before(const wanted_scores *wanted, int64_t rowid)
+{
+    size_t low = 0, high = wanted->count;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (wanted->items[middle].rowid < rowid) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static wanted_score *find_score(const wanted_scores *wanted, int64_t rowid)
+{
+    const size_t at = count_before(wanted, rowid);
+    return at < wanted->count && wanted->items[at].rowid == rowid ? &wanted->items[at] : NULL;
+}
+
+static bool holds_some(const mmq_block *block, const wanted_scores *wanted)
+{
+    for (size_t i = 0; i < block->count; i++) {
+        if (find_score(wanted, block->rowid[i]) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void set_scores(const wanted_scores *wanted, mmq_write_rows *there)
+{
+    for (size_t i = 0; i < there->count; i++) {
+        wanted_score *score = find_score(wanted, there->rowid[i]);
+        if (score != NULL) {
+            there->anomaly_score[i] = wanted->rows->anomaly_score[score->row];
+            there->raw_score[i] = wanted->rows->raw_score[score->row];
+            score->set = true;
+        }
+    }
+}
 
 static int64_t count_unscored(const mmq_write_rows *rows)
 {
@@ -248,106 +326,74 @@ static int64_t count_unscored(const mmq_write_rows *rows)
     return unscored;
 }
 
-static mmq_err put_back(mmq_store *store, scoring *at, int64_t *scored, mmq_why *why)
+/* Sets the scores that are wanted of the block's rows. */
+static mmq_err score_block(mmq_store *store, const mmq_stored_block *block,
+                           const wanted_scores *wanted, int64_t *scored, mmq_why *why)
 {
-    if (!at->loaded) {
+    const size_t from = count_before(wanted, block->head.least_rowid);
+    const size_t to = count_before(wanted, block->head.greatest_rowid + 1);
+    const wanted_scores near = {wanted->rows, wanted->items + from, to - from};
+    if (near.count == 0) {
         return MMQ_OK;
     }
-    const mmq_write_rows *rows = &store->old->rows;
-    *scored += at->block.head.unscored - count_unscored(rows);
-    at->loaded = false;
-    return mmq_blocks_put(store, at->block.metric, &at->block, rows, 0, rows->count, why);
-}
-
-/* The place of a rowid among the rows of store->old; their number if it is not there. */
-static size_t place_of(const mmq_write_rows *rows, int64_t rowid)
-{
-    size_t place = 0;
-    while (place < rows->count && rows->rowid[place] != rowid) {
-        place++;
+    mmq_err err = mmq_blocks_open(store, block, why);
+    if (err != MMQ_OK || !holds_some(store->block, &near)) {
+        return err;
     }
-    return place;
+    mmq_write_rows *rows = &store->old->rows;
+    rows->count = 0;
+    err = load_block(store, block, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    set_scores(&near, rows);
+    *scored += block->head.unscored - count_unscored(rows);
+    return mmq_blocks_put(store, block->metric, block, rows, 0, rows->count, why);
 }
 
-/* Loads the block that holds the rowid. */
-static mmq_err load_holder(mmq_store *store, int64_t metric, int64_t rowid, scoring *at,
+/* The block with the greatest least rowid up to `most`. */
+static mmq_err find_holder(mmq_store *store, int64_t metric, int64_t most, mmq_stored_block *out,
                            mmq_why *why)
 {
-    bool found = true;
-    mmq_err err = MMQ_OK;
-    mmq_blocks_begin_rowid(store, metric, rowid);
-    while (err == MMQ_OK && found && !at->loaded) {
-        err = mmq_blocks_next_rowid(store, metric, &found, &at->block, why);
-        if (err == MMQ_OK && found && at->block.head.greatest_rowid >= rowid) {
-            store->old->rows.count = 0;
-            err = load_block(store, &at->block, why);
-            at->loaded =
-                err == MMQ_OK && place_of(&store->old->rows, rowid) < store->old->rows.count;
-        }
-    }
+    bool found;
+    mmq_blocks_begin_rowid(store, metric, most);
+    mmq_err err = mmq_blocks_next_rowid(store, metric, &found, out, why);
     mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
-    return err == MMQ_OK && !at->loaded ? mmq_damaged(store, "a row is missing", why) : err;
+    return err == MMQ_OK && !found ? mmq_damaged(store, "a row is missing", why) : err;
 }
 
-static mmq_err set_score(mmq_store *store, int64_t metric, const mmq_write_rows *rows, size_t i,
-                         scoring *at, int64_t *scored, mmq_why *why)
+/* Down by the blocks' least rowids: a block that was passed holds none of the rows that are left,
+ * so that each is opened and written once at most, however rowids are spread over blocks. */
+static mmq_err walk_down(mmq_store *store, int64_t metric, wanted_scores *wanted, int64_t *scored,
+                         mmq_why *why)
 {
-    const mmq_write_rows *there = &store->old->rows;
-    size_t place = at->loaded ? place_of(there, rows->rowid[i]) : 0;
-    if (!at->loaded || place == there->count) {
-        mmq_err err = put_back(store, at, scored, why);
+    int64_t passed = INT64_MAX;
+    mmq_err err = MMQ_OK;
+    while (wanted->count > 0 && err == MMQ_OK) {
+        mmq_stored_block block;
+        const int64_t last = wanted->items[wanted->count - 1].rowid;
+        err = find_holder(store, metric, last < passed ? last : passed - 1, &block, why);
         if (err == MMQ_OK) {
-            err = load_holder(store, metric, rows->rowid[i], at, why);
+            err = score_block(store, &block, wanted, scored, why);
+            passed = block.head.least_rowid;
         }
-        if (err != MMQ_OK) {
-            return err;
+        while (wanted->count > 0 && wanted->items[wanted->count - 1].set) {
+            wanted->count--;
         }
-        place = place_of(there, rows->rowid[i]);
     }
-    there->anomaly_score[place] = rows->anomaly_score[i];
-    there->raw_score[place] = rows->raw_score[i];
-    return MMQ_OK;
-}
-
-/* By rowid, so that each block is written once; at the same rowid in the order of the request. */
-static int compare_rowids(const void *a_p, const void *b_p, void *context)
-{
-    const size_t a = *(const size_t *)a_p, b = *(const size_t *)b_p;
-    const int64_t *rowid = context;
-    if (rowid[a] != rowid[b]) {
-        return rowid[a] < rowid[b] ? -1 : 1;
-    }
-    return (a > b) - (a < b);
-}
-
-static size_t *order_by_rowid(const mmq_write_rows *rows)
-{
-    size_t *order = reallocarray(NULL, rows->count, sizeof *order);
-    for (size_t i = 0; order != NULL && i < rows->count; i++) {
-        order[i] = i;
-    }
-    if (order != NULL) {
-        qsort_r(order, rows->count, sizeof *order, compare_rowids, rows->rowid);
-    }
-    return order;
+    return err;
 }
 
 mmq_err mmq_insert_scores(mmq_store *store, int64_t metric, const mmq_write_rows *rows,
                           int64_t *scored, mmq_why *why)
 {
-    size_t *order = order_by_rowid(rows);
-    if (order == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for %zu scores", rows->count);
-    }
-    scoring at = {.loaded = false};
-    mmq_err err = MMQ_OK;
+    wanted_scores wanted;
     *scored = 0;
-    for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
-        err = set_score(store, metric, rows, order[i], &at, scored, why);
+    mmq_err err = sort_scores(rows, &wanted, why);
+    if (err != MMQ_OK) {
+        return err;
     }
-    if (err == MMQ_OK) {
-        err = put_back(store, &at, scored, why);
-    }
-    free(order);
+    err = walk_down(store, metric, &wanted, scored, why);
+    free(wanted.items);
     return err;
 }
