@@ -34,6 +34,7 @@ typedef enum mmq_query {
     MMQ_Q_METRIC_BY_IDENTITY,
     MMQ_Q_UNSCORED,
     MMQ_Q_FORGOTTEN,
+    MMQ_Q_LENGTH,
     MMQ_Q_LENGTH_AT,
     MMQ_Q_BLOCK_AT,
     MMQ_Q_BLOCK_AFTER,

@@ -96,6 +96,10 @@ mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out, mmq
     mmq_bind_text(statement, 1, uid);
     bool found;
     mmq_err err = mmq_metric_step(store, statement, &found, out, why);
+    if (err == MMQ_OK && found && strcmp(out->head.uid, uid) != 0) {
+        mmq_metric_clear(out);
+        return mmq_damaged(store, "a metric's uid", why);
+    }
     return err == MMQ_OK && !found ? mmq_fail(why, MMQ_ENOTFOUND, "there is no metric %.100s", uid)
                                    : err;
 }

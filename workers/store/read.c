@@ -74,6 +74,9 @@ mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out, 
     if (err == MMQ_OK && row) {
         err = mmq_column_head(store, statement, out, why);
     }
+    if (err == MMQ_OK && row && strcmp(out->uid, uid) != 0) {
+        err = mmq_damaged(store, "a metric's uid", why);
+    }
     mmq_done(statement);
     return err == MMQ_OK && !row ? mmq_fail(why, MMQ_ENOTFOUND, "there is no metric %.100s", uid)
                                  : err;

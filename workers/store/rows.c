@@ -386,13 +386,27 @@ static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *wind
     return err;
 }
 
-static bool is_prefix(const struct window *window)
+/* Whether the window holds all rows of the metric that are in it; nothing is known of a metric that
+ * was deleted. */
+static mmq_err check_window(mmq_store *store, int64_t metric, const struct window *window,
+                            mmq_why *why)
 {
+    int64_t last;
+    bool known;
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_LENGTH);
+    mmq_bind_int(statement, 1, metric);
+    mmq_err err = mmq_read_int(store, statement, &known, &last, "a metric's length", why);
+    if (err != MMQ_OK) {
+        return err;
+    }
     size_t there = 0;
     while (there < window->size && window->there[there]) {
         there++;
     }
-    return there == window->found;
+    const bool some_behind = there < window->found;
+    const bool some_missing =
+        known && there < window->size && last - window->first >= (int64_t)there;
+    return some_behind || some_missing ? mmq_damaged(store, "rows are missing", why) : MMQ_OK;
 }
 
 mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
@@ -409,8 +423,8 @@ mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, i
         window.size = (size_t)(last - first) + 1;
     }
     mmq_err err = fill_window(store, metric, &window, out, why);
-    if (err == MMQ_OK && !is_prefix(&window)) {
-        err = mmq_damaged(store, "rows are missing", why);
+    if (err == MMQ_OK && window.found < window.size) {
+        err = check_window(store, metric, &window, why);
     }
     out->count = err == MMQ_OK ? window.found : 0;
     return err;

@@ -34,7 +34,6 @@
     " data_check INTEGER NOT NULL,"                                                                \
     " head_check INTEGER NOT NULL,"                                                                \
     " PRIMARY KEY (metric, first_timestamp, first_rowid)) WITHOUT ROWID, STRICT;"                  \
-    "CREATE INDEX metric_head ON metric (uid, made, changed, last_rowid);"                         \
     "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"                                  \
     "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
 

@@ -15,7 +15,12 @@
 #define HEAD "key, uid, made, changed, last_rowid"
 #define RECORD                                                                                     \
     HEAD ", datasource, identity, name, description, server, location, parameters, message,"       \
-         " tag_name, status, poll_interval, last_timestamp FROM metric "
+         " tag_name, status, poll_interval, last_timestamp"
+/* Metrics that an index finds, but their columns from the table: where the two disagree, the uid is
+ * another one, or NULL. From a plain SELECT SQLite takes the uid of the index with the rest of
+ * whatever record it leads to. */
+#define FOUND_BY(condition)                                                                        \
+    " FROM (SELECT key AS found FROM metric WHERE " condition ") LEFT JOIN metric ON key = found"
 #define BLOCK                                                                                      \
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, data, data_check, head_check FROM block"     \
@@ -28,15 +33,15 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_COMMIT] = "COMMIT",
     [MMQ_Q_ROLLBACK] = "ROLLBACK",
     [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
-    [MMQ_Q_FIND] = "SELECT " HEAD " FROM metric INDEXED BY metric_head WHERE uid = ?1",
-    [MMQ_Q_HEADS] =
-        "SELECT " HEAD " FROM metric INDEXED BY metric_head WHERE uid > ?1 ORDER BY uid LIMIT ?2",
-    [MMQ_Q_METRIC] = "SELECT " RECORD "WHERE uid = ?1",
-    [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD "WHERE uid > ?1 ORDER BY uid LIMIT 1",
-    [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD "WHERE datasource = ?1 AND identity = ?2",
+    [MMQ_Q_FIND] = "SELECT " HEAD FOUND_BY("uid = ?1"),
+    [MMQ_Q_HEADS] = "SELECT " HEAD FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
+    [MMQ_Q_METRIC] = "SELECT " RECORD FOUND_BY("uid = ?1"),
+    [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD FOUND_BY("uid > ?1 ORDER BY uid LIMIT 1"),
+    [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD FOUND_BY("datasource = ?1 AND identity = ?2"),
     [MMQ_Q_UNSCORED] = "SELECT coalesce(sum(unscored), 0) FROM metric WHERE status = 1"
                        " AND unscored > 0",
     [MMQ_Q_FORGOTTEN] = "SELECT forgotten FROM metric WHERE key = ?1",
+    [MMQ_Q_LENGTH] = "SELECT last_rowid FROM metric WHERE key = ?1",
     [MMQ_Q_LENGTH_AT] = "SELECT before_rowid FROM growth WHERE metric = ?1 AND commit_no > ?2"
                         " ORDER BY commit_no LIMIT 1",
     [MMQ_Q_BLOCK_AT] = BLOCK "(first_timestamp, first_rowid) <= (?2, ?3)"
