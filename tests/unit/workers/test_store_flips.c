@@ -14,7 +14,7 @@ enum { METRICS = 80, BIG = 4, BIG_ROWS = 3000, SMALL_ROWS = 30 };
 static world_rows rows[METRICS];
 static size_t lengths[METRICS];
 static mmq_columns batch;
-static unsigned flips = 1500;
+static unsigned flips = 800;
 
 /* What became of the flipped copies. */
 static struct {

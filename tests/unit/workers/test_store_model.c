@@ -233,8 +233,15 @@ static void draw_range(size_t m, mmq_range *out)
         .ascending = one_in(2),
         .scores = (mmq_score_filter)below(3),
         .least_score = (double)below(1100) / 1000,
-        .rowid_most = one_in(2) ? 0 : below((int64_t)metric->count + 10),
+        .rowid_most = one_in(2) ? 0 : below(one_in(4) ? 4 : (int64_t)metric->count + 10),
     };
+    if (metric->count > 0 && one_in(4)) { /* what is yet to come, too */
+        const int64_t late = below(metric->count < 100 ? (int64_t)metric->count : 100);
+        out->from = metric->rows[metric->count - 1 - (size_t)late].timestamp;
+        out->to = MMQ_TIME_MAX;
+        out->ascending = true;
+        out->rowid_most = 0;
+    }
     if (one_in(3)) {
         out->positioned = true;
         out->timestamp = draw_timestamp(metric);
@@ -242,18 +249,22 @@ static void draw_range(size_t m, mmq_range *out)
     }
 }
 
-static size_t draw_capacity(void)
+/* `left` rows are to come: to stop at the last of them is to stop at the end of a block. */
+static size_t draw_capacity(size_t left)
 {
+    if (left > 0 && left <= MMQ_BATCH_ROWS && one_in(2)) {
+        return left;
+    }
     return 1 + (size_t)(one_in(2) ? below(MMQ_BATCH_ROWS) : one_in(2) ? below(10) : 1023);
 }
 
 /* Reads one batch, which must be what comes next; the position must be behind it. */
 static void read_batch(const model_metric *metric, mmq_range *range)
 {
-    const size_t capacity = draw_capacity();
     size_t count, left;
     const mmq_range before = *range;
     model_row *wanted = model_read(metric, range, &count);
+    const size_t capacity = draw_capacity(count);
     assert_ok(mmq_store_read_time(reader, range, &batch, capacity, &why));
     assert_true(batch.count <= capacity && batch.count <= count);
     for (size_t i = 0; i < batch.count; i++) {
@@ -304,7 +315,7 @@ static void read_window(size_t m)
     const model_metric *metric = &metrics[m];
     const int64_t length = (int64_t)metric->count;
     const int64_t first = below(length + 3), last = first + below(one_in(2) ? 2000 : 5) - 1;
-    const size_t capacity = draw_capacity();
+    const size_t capacity = draw_capacity(0);
     int64_t begin = first < 1 ? 1 : first, end = last < length ? last : length;
     end = end - begin >= (int64_t)capacity ? begin + (int64_t)capacity - 1 : end;
     assert_ok(mmq_store_read_rowids(reader, metric->key, first, last, &batch, capacity, &why));
