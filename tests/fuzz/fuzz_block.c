@@ -92,19 +92,30 @@ static void encode_again(mmq_block *block, double columns[3][MMQ_BLOCK_ROWS])
     }
 }
 
+/* Heads that readers refuse before they look at the data are not tried. */
+static bool is_head(const mmq_block_head *head)
+{
+    return head->first.timestamp >= MMQ_TIME_MIN && head->last.timestamp <= MMQ_TIME_MAX &&
+           head->first.timestamp <= head->last.timestamp && head->least_rowid > 0;
+}
+
 static void try_open(const mmq_block_head *head, const uint8_t *data, size_t size)
 {
     static mmq_block block;
     static double columns[3][MMQ_BLOCK_ROWS];
-    if (!mmq_block_open(head, data, size, &block)) {
+    if (!is_head(head) || !mmq_block_open(head, data, size, &block)) {
         return;
+    }
+    for (size_t i = 0; i < block.count; i++) {
+        CHECK(block.timestamp[i] >= block.timestamp[i > 0 ? i - 1 : 0]);
+        CHECK(block.rowid[i] >= head->least_rowid && block.rowid[i] <= head->greatest_rowid);
     }
     const mmq_doubles *read[] = {&block.value, &block.anomaly_score, &block.raw_score};
     bool good = true;
     for (size_t i = 0; i < 3; i++) {
         good &= decode(read[i], block.count, i > 0, columns[i]);
     }
-    if (good && head->first.timestamp >= MMQ_TIME_MIN && head->last.timestamp <= MMQ_TIME_MAX) {
+    if (good) {
         encode_again(&block, columns);
     }
 }

@@ -274,6 +274,7 @@ static bool look_up(const mmq_doubles *doubles, size_t from, size_t to, double *
 {
     double entries[ENTRIES_MAX];
     int64_t indexes[MMQ_BLOCK_ROWS];
+    CHECK(doubles->entry_count > 0);
     decode_plain(&doubles->plain, 0, doubles->entry_count, entries);
     mmq_packed_unpack(&doubles->indexes, from, to, indexes);
     bool beyond = false;
@@ -318,38 +319,32 @@ static void make_gaps(const uint8_t *bitmap, size_t from, size_t to, double *out
 
 /* ---- the column ------------------------------------------------------------------------- */
 
-struct scratch {
-    double filled[MMQ_BLOCK_ROWS];
-    struct dictionary dictionary;
-    struct plain_plan items, entries;
-};
-
 /* All are there. */
-static uint8_t *write_items(const double *items, size_t count, struct scratch *scratch,
-                            uint8_t *out)
+static uint8_t *write_items(const double *items, size_t count, uint8_t *out)
 {
-    struct dictionary *dictionary = &scratch->dictionary;
-    plan_plain(items, count, &scratch->items);
-    if (!collect(items, count, dictionary)) {
-        return write_plain(&scratch->items, count, out);
+    struct plain_plan plain, entries;
+    struct dictionary dictionary;
+    plan_plain(items, count, &plain);
+    if (!collect(items, count, &dictionary)) {
+        return write_plain(&plain, count, out);
     }
-    plan_plain(dictionary->entries, dictionary->count, &scratch->entries);
-    const mmq_packing packing = mmq_packing_plan(dictionary->indexes, count);
-    if (1 + 2 + packing.size + scratch->entries.size >= scratch->items.size) {
-        return write_plain(&scratch->items, count, out);
+    plan_plain(dictionary.entries, dictionary.count, &entries);
+    const mmq_packing packing = mmq_packing_plan(dictionary.indexes, count);
+    if (1 + 2 + packing.size + entries.size >= plain.size) {
+        return write_plain(&plain, count, out);
     }
     *out++ = CODING_DICTIONARY;
-    out = store_16(out, dictionary->count);
-    out = mmq_packed_write(&packing, dictionary->indexes, count, out);
-    return write_plain(&scratch->entries, dictionary->count, out);
+    out = store_16(out, dictionary.count);
+    out = mmq_packed_write(&packing, dictionary.indexes, count, out);
+    return write_plain(&entries, dictionary.count, out);
 }
 
 uint8_t *mmq_doubles_write(const double *items, size_t count, uint8_t *out)
 {
-    struct scratch scratch;
+    double filled[MMQ_BLOCK_ROWS];
     uint8_t bitmap[MMQ_BLOCK_ROWS / 8];
     CHECK(count > 0 && count <= MMQ_BLOCK_ROWS);
-    const mmq_presence presence = fill_gaps(items, count, scratch.filled, bitmap);
+    const mmq_presence presence = fill_gaps(items, count, filled, bitmap);
     *out++ = (uint8_t)presence;
     if (presence == MMQ_PRESENT_NONE) {
         return out;
@@ -358,7 +353,7 @@ uint8_t *mmq_doubles_write(const double *items, size_t count, uint8_t *out)
         memcpy(out, bitmap, (count + 7) / 8);
         out += (count + 7) / 8;
     }
-    return write_items(scratch.filled, count, &scratch, out);
+    return write_items(filled, count, out);
 }
 
 static bool read_items(const uint8_t *at, const uint8_t *end, size_t count, mmq_doubles *out)
