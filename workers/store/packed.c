@@ -75,7 +75,7 @@ static mmq_packing plan_for_base(const int64_t *items, size_t count, int64_t bas
 /* An item of which many are near, most likely: the median of a few. */
 static int64_t typical_of(const int64_t *items, size_t count)
 {
-    int64_t sample[9];
+    int64_t sample[9] = {0};
     for (size_t i = 0; i < 9; i++) {
         int64_t item = items[i * (count - 1) / 8];
         size_t at = i;
