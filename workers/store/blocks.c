@@ -129,7 +129,7 @@ void mmq_blocks_close(mmq_store *store)
 
 mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_why *why)
 {
-    if (store->open_data == stored->data) {
+    if (store->open_data == stored->data && store->open_check == stored->head.data_check) {
         return MMQ_OK;
     }
     mmq_blocks_close(store);
@@ -147,6 +147,7 @@ mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_wh
         return mmq_blocks_damaged(store, stored, "the data of the", why);
     }
     store->open_data = stored->data;
+    store->open_check = stored->head.data_check;
     return MMQ_OK;
 }
 

@@ -84,6 +84,7 @@ struct mmq_store {
     uint64_t transaction;                  /* serial number of the last one begun */
     struct mmq_block *block;               /* the one that is open */
     int64_t open_data;                     /* key of its data; 0: none is open */
+    uint64_t open_check;                   /* what its head says of the data: a key may be wrong */
 
     /* The writer's only. */
     uint8_t *encoded;             /* a block to be written */

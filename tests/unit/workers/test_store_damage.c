@@ -234,6 +234,35 @@ static void write_some(void)
     mmq_store_close(&store);
 }
 
+static mmq_err read_first(mmq_store *store, const char *uid)
+{
+    mmq_metric_head head;
+    assert_ok(mmq_store_find(store, uid, &head, &why));
+    mmq_range range = {
+        .metric = head.key, .from = MMQ_TIME_MIN, .to = MMQ_TIME_MAX, .ascending = true};
+    return mmq_store_read_time(store, &range, &batch, 10, &why);
+}
+
+/* A head that leads to the data of another block, which is open: its rows are not the head's. */
+static void test_data_of_another_block(void **state)
+{
+    (void)state;
+    mmq_snapshot snapshot;
+    mmq_appended out;
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(world_create(store, "c", "c"));
+    assert_ok(mmq_store_commit(store, &why));
+    assert_ok(world_append(store, "c", 0, &rows, 0, 10, &out));
+    run_sql("UPDATE block SET data = (SELECT data FROM block WHERE metric = 3) WHERE metric = 1");
+    assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+    assert_ok(read_first(store, "c"));
+    assert_int_equal(read_first(store, "a"), MMQ_ECORRUPT);
+    assert_non_null(strstr(why.text, "the data of the block of metric 1"));
+    mmq_store_end_read(store);
+    mmq_store_close(&store);
+}
+
 static void test_truncated(void **state)
 {
     (void)state;
@@ -273,7 +302,7 @@ int main(void)
     srandom(seed);
     const struct CMUnitTest tests[] = {
         TEST(test_no_store),  TEST(test_other_schema), TEST(test_making),
-        TEST(test_truncated), TEST(test_bit_flips),
+        TEST(test_truncated), TEST(test_bit_flips),    TEST(test_data_of_another_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
