@@ -2,59 +2,20 @@
  *
  *   one metric        one lane
  *   order "metric"    one lane at a time; when it has ended, that of the next uid
- *   order "time"      a lane for every metric, side by side, merged by a tournament
- *
- * In a merge a lane's key is (timestamp, index): lanes stand in the order of their uids, so the
- * index breaks ties as the uid would. The key of a lane whose batch is used up is what it looked at
- * last. Hence everything before the winner's key has been looked at in every lane, and the scan may
- * stop there: that is its place, also where no row matches.
- *
- * Room for rows is shared out: the more lanes, the smaller their batches, so that a merge of
- * 100,000 metrics holds no more rows than one of 64. */
+ *   order "time"      a lane for every metric, side by side, merged by a tournament */
 #include "workers/scan.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/calendar.h"
 #include "lib/check.h"
 #include "lib/clock.h"
-#include "workers/lane.h"
-#include "workers/tournament.h"
+#include "workers/merge.h"
 
 enum {
-    ROWS_BUDGET = 64 * 1024, /* rows that the lanes of a merge hold, all together */
-    FILLS_MAX = 16,          /* reads of a run */
     HEADS_BATCH = 64,
     HEADS_AHEAD = 32, /* of a sequence, whose scans live for a page */
     LANES_FIRST = 64,
-    ROWS_AHEAD = 2,
-};
-
-/* The key has the timestamp. */
-struct row {
-    uint64_t key;
-    int64_t rowid;
-    double value, anomaly_score;
-};
-
-/* A lane of a merge. */
-struct merge_lane {
-    mmq_row_prefix prefix;
-    struct row *rows; /* batch_max of them; [at, count) come next */
-    size_t at, count;
-};
-
-/* All lanes side by side. */
-struct merge {
-    size_t batch_max;
-    struct merge_lane *lanes; /* beside the scan's */
-    struct row *rows;         /* batch_max for each lane */
-    uint64_t *keys;
-    mmq_tournament tournament;
-    mmq_columns batch;           /* as it was read */
-    size_t lane[MMQ_BATCH_ROWS]; /* of each row of the run */
-    const mmq_row_prefix *prefixes[MMQ_BATCH_ROWS];
 };
 
 struct mmq_scan {
@@ -64,7 +25,7 @@ struct mmq_scan {
     size_t lane_count;
     size_t lane_capacity;
     mmq_lane *lanes;         /* by uid ascending */
-    struct merge *merge;     /* NULL: one lane at a time */
+    mmq_merge *merge;        /* NULL: one lane at a time */
     size_t head, head_count; /* heads [head, head_count) are of the lanes that come next */
     size_t taken;            /* rows of the run */
 
@@ -77,11 +38,6 @@ struct mmq_scan {
     mmq_row_prefix prefix; /* of the one lane */
     mmq_columns columns;   /* the run */
 };
-
-static bool is_ascending(const mmq_scan *scan)
-{
-    return scan->selection.ascending;
-}
 
 /* The place is where the lane is, which has no rows. */
 static void mark_place(mmq_scan *scan, const mmq_lane *lane)
@@ -126,39 +82,6 @@ static mmq_err add_lane(mmq_scan *scan, const mmq_metric_head *metric, int64_t b
 
 /* ---- order "time": all lanes side by side ----------------------------------------------- */
 
-static void free_merge(struct merge *merge)
-{
-    if (merge != NULL) {
-        free(merge->lanes);
-        free(merge->rows);
-        free(merge->keys);
-        free(merge);
-    }
-}
-
-/* Room for the rows of all lanes, which are known now. */
-static mmq_err make_merge(mmq_scan *scan, mmq_why *why)
-{
-    const size_t lanes = scan->lane_count, share = ROWS_BUDGET / lanes;
-    struct merge *merge = malloc(sizeof *merge);
-    scan->merge = merge;
-    if (merge == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory to merge %zu metrics", lanes);
-    }
-    merge->batch_max = share < 1 ? 1 : share > MMQ_BATCH_ROWS ? MMQ_BATCH_ROWS : share;
-    merge->lanes = calloc(lanes, sizeof *merge->lanes);
-    merge->rows = calloc(lanes * merge->batch_max, sizeof *merge->rows);
-    merge->keys = calloc(2 * lanes, sizeof *merge->keys);
-    if (merge->lanes == NULL || merge->rows == NULL || merge->keys == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory to merge %zu metrics", lanes);
-    }
-    for (size_t i = 0; i < lanes; i++) {
-        mmq_row_prefix_init(&merge->lanes[i].prefix, scan->lanes[i].uid);
-        merge->lanes[i].rows = merge->rows + i * merge->batch_max;
-    }
-    return MMQ_OK;
-}
-
 static mmq_err add_heads(mmq_scan *scan, mmq_store *store, const mmq_metric_head *heads,
                          size_t count, mmq_why *why)
 {
@@ -172,9 +95,7 @@ static mmq_err add_heads(mmq_scan *scan, mmq_store *store, const mmq_metric_head
             return err;
         }
     }
-    return scan->lane_count > MMQ_TOURNAMENT_LANES_MAX
-               ? mmq_fail(why, MMQ_ETOOBIG, "too many metrics to merge: ask for order \"metric\"")
-               : MMQ_OK;
+    return MMQ_OK;
 }
 
 static mmq_err add_all_lanes(mmq_scan *scan, mmq_store *store, mmq_why *why)
@@ -209,71 +130,18 @@ static mmq_err position_lane(mmq_scan *scan, mmq_lane *lane, mmq_store *store,
         rowid = (order > 0) == scan->selection.ascending ? 0 : INT64_MAX;
     }
     mmq_lane_position(lane, cursor->timestamp, rowid);
-    return mmq_lane_recount(lane, &scan->selection, store, &scan->merge->batch, start->deadline_ns,
-                            why);
-}
-
-/* In the order of time: 39 bits for all timestamps there are. */
-static uint64_t order_of(const mmq_scan *scan, int64_t timestamp)
-{
-    return (uint64_t)(is_ascending(scan) ? timestamp - MMQ_TIME_MIN : MMQ_TIME_MAX - timestamp);
-}
-
-static int64_t timestamp_of(const mmq_scan *scan, uint64_t key)
-{
-    const int64_t order = (int64_t)(key >> MMQ_TOURNAMENT_LANE_BITS);
-    return is_ascending(scan) ? MMQ_TIME_MIN + order : MMQ_TIME_MAX - order;
-}
-
-/* Where the lane is: its next row or, if it has none, what was looked at last. */
-static uint64_t key_of(const mmq_scan *scan, size_t index)
-{
-    const struct merge_lane *rows = &scan->merge->lanes[index];
-    const mmq_lane *lane = &scan->lanes[index];
-    if (rows->at < rows->count) {
-        return rows->rows[rows->at].key;
-    }
-    if (lane->ended) {
-        return MMQ_TOURNAMENT_OUT;
-    }
-    return mmq_tournament_key(lane->range.positioned ? order_of(scan, lane->range.timestamp) : 0,
-                              index);
-}
-
-static mmq_err fill_lane(mmq_scan *scan, size_t index, mmq_store *store, mmq_why *why)
-{
-    struct merge *merge = scan->merge;
-    struct merge_lane *to = &merge->lanes[index];
-    mmq_lane *lane = &scan->lanes[index];
-    const mmq_columns *batch = &merge->batch;
-    to->at = to->count = 0;
-    mmq_err err =
-        mmq_lane_fill(lane, &scan->selection, store, &merge->batch, merge->batch_max, why);
-    if (err != MMQ_OK) {
-        return err;
-    }
-    for (size_t i = 0; i < batch->count; i++) {
-        to->rows[i] = (struct row){mmq_tournament_key(order_of(scan, batch->timestamp[i]), index),
-                                   batch->rowid[i], batch->value[i], batch->anomaly_score[i]};
-    }
-    to->count = batch->count;
-    lane->shown += (int64_t)batch->count;
-    return MMQ_OK;
+    return mmq_lane_recount(lane, &scan->selection, store, mmq_merge_scratch(scan->merge),
+                            start->deadline_ns, why);
 }
 
 static mmq_err start_lane(mmq_scan *scan, size_t index, mmq_store *store,
                           const mmq_scan_start *start, mmq_why *why)
 {
-    mmq_lane *lane = &scan->lanes[index];
     mmq_err err = MMQ_OK;
     if (start->cursor != NULL && start->cursor->positioned) {
-        err = position_lane(scan, lane, store, start, why);
+        err = position_lane(scan, &scan->lanes[index], store, start, why);
     }
-    if (err == MMQ_OK) {
-        err = fill_lane(scan, index, store, why);
-    }
-    scan->merge->keys[scan->lane_count + index] = err == MMQ_OK ? key_of(scan, index) : 0;
-    return err;
+    return err == MMQ_OK ? mmq_merge_start(scan->merge, index, store, why) : err;
 }
 
 static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start *start,
@@ -283,7 +151,10 @@ static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start
     if (err != MMQ_OK || scan->lane_count == 0) {
         return err;
     }
-    err = make_merge(scan, why);
+    scan->merge = mmq_merge_new(scan->lanes, scan->lane_count, &scan->selection, why);
+    if (scan->merge == NULL) {
+        return MMQ_ENOMEM;
+    }
     for (size_t i = 0; i < scan->lane_count && err == MMQ_OK; i++) {
         err =
             mmq_now_ns() > start->deadline_ns
@@ -291,71 +162,18 @@ static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start
                 : start_lane(scan, i, store, start, why);
     }
     if (err == MMQ_OK) {
-        mmq_tournament_begin(&scan->merge->tournament, scan->merge->keys, scan->lane_count);
-    }
-    return err;
-}
-
-/* Moves rows of lanes that have some into the run, until the winner has none or the run is full. */
-static void merge_rows(mmq_scan *scan)
-{
-    struct merge *merge = scan->merge;
-    mmq_columns *out = &scan->columns;
-    while (out->count < MMQ_BATCH_ROWS) {
-        const uint64_t winner = mmq_tournament_winner(&merge->tournament);
-        const size_t index = mmq_tournament_lane(winner);
-        if (winner == MMQ_TOURNAMENT_OUT || merge->lanes[index].at == merge->lanes[index].count) {
-            return;
-        }
-        struct merge_lane *lane = &merge->lanes[index];
-        const struct row *row = &lane->rows[lane->at++];
-        __builtin_prefetch(row + ROWS_AHEAD); /* other lanes come before: it will be there */
-        const size_t at = out->count++;
-        out->timestamp[at] = timestamp_of(scan, winner);
-        out->rowid[at] = row->rowid;
-        out->value[at] = row->value;
-        out->anomaly_score[at] = row->anomaly_score;
-        merge->lane[at] = index;
-        merge->prefixes[at] = &lane->prefix;
-        mmq_tournament_replay(&merge->tournament, index,
-                              lane->at < lane->count ? row[1].key : key_of(scan, index));
-    }
-}
-
-/* The winner has no rows and has not ended. */
-static mmq_err fill_winner(mmq_scan *scan, mmq_store *store, mmq_why *why)
-{
-    mmq_tournament *tournament = &scan->merge->tournament;
-    const size_t index = mmq_tournament_lane(mmq_tournament_winner(tournament));
-    mmq_err err = fill_lane(scan, index, store, why);
-    if (err == MMQ_OK) {
-        mmq_tournament_replay(tournament, index, key_of(scan, index));
+        mmq_merge_begin(scan->merge);
     }
     return err;
 }
 
 static mmq_err next_of_merge(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_why *why)
 {
-    const mmq_tournament *tournament = &scan->merge->tournament;
-    merge_rows(scan);
-    for (size_t fills = 0; fills < FILLS_MAX && scan->columns.count < MMQ_BATCH_ROWS &&
-                           mmq_tournament_winner(tournament) != MMQ_TOURNAMENT_OUT;
-         fills++) {
-        run->read = true;
-        mmq_err err = fill_winner(scan, store, why);
-        if (err != MMQ_OK) {
-            return err;
-        }
-        merge_rows(scan);
+    mmq_err err = mmq_merge_next(scan->merge, store, &scan->columns, &run->read, why);
+    if (err == MMQ_OK && scan->columns.count == 0) {
+        mark_place(scan, mmq_merge_winner(scan->merge));
     }
-    if (scan->columns.count > 0) {
-        return MMQ_OK;
-    }
-    if (mmq_tournament_winner(tournament) == MMQ_TOURNAMENT_OUT) {
-        return MMQ_EEND;
-    }
-    mark_place(scan, &scan->lanes[mmq_tournament_lane(mmq_tournament_winner(tournament))]);
-    return MMQ_OK;
+    return err;
 }
 
 /* ---- one lane at a time ----------------------------------------------------------------- */
@@ -498,7 +316,7 @@ void mmq_scan_close(mmq_scan **scan_p)
         return;
     }
     free(scan->lanes);
-    free_merge(scan->merge);
+    mmq_merge_destroy(&scan->merge);
     free(scan);
     *scan_p = NULL;
 }
@@ -514,7 +332,7 @@ mmq_err mmq_scan_next(mmq_scan *scan, mmq_store *store, mmq_scan_run *run, mmq_w
                                      : MMQ_EEND;
     }
     if (scan->merge != NULL) {
-        run->prefixes = scan->merge->prefixes;
+        run->prefixes = mmq_merge_prefixes(scan->merge);
     } else {
         run->prefix = &scan->prefix;
     }
@@ -528,7 +346,7 @@ void mmq_scan_take(mmq_scan *scan, size_t rows)
     scan->taken += rows;
     const size_t last = scan->taken - 1;
     if (scan->merge != NULL) {
-        scan->here = &scan->lanes[scan->merge->lane[last]];
+        scan->here = mmq_merge_lane(scan->merge, last);
     } else {
         scan->here = &scan->lanes[0];
         scan->lanes[0].shown += (int64_t)rows;
@@ -564,12 +382,6 @@ bool mmq_scan_is_merge(const mmq_scan *scan)
 
 size_t mmq_scan_bytes(const mmq_scan *scan)
 {
-    size_t bytes = sizeof *scan + scan->lane_capacity * sizeof *scan->lanes;
-    if (scan->merge != NULL) {
-        const struct merge *merge = scan->merge;
-        bytes +=
-            sizeof *merge + scan->lane_count * (sizeof *merge->lanes + 2 * sizeof *merge->keys +
-                                                merge->batch_max * sizeof *merge->rows);
-    }
-    return bytes;
+    return sizeof *scan + scan->lane_capacity * sizeof *scan->lanes +
+           (scan->merge != NULL ? mmq_merge_bytes(scan->merge) : 0);
 }
