@@ -68,9 +68,31 @@ static inline void fake_start(fake_broker *fake)
     freen(bound);
 }
 
+/* libzmq closes its listening socket some time after; whoever connects meanwhile would find a
+ * broker that takes a request and dies. */
+static inline bool still_listens(const char *endpoint)
+{
+    const int on = 1;
+    struct sockaddr_in address = {
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = inet_addr(own_address()),
+        .sin_port = htons((uint16_t)strtoul(strrchr(endpoint, ':') + 1, NULL, 10)),
+    };
+    const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    assert_true(descriptor >= 0);
+    assert_int_equal(setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on), 0);
+    const bool taken = bind(descriptor, (struct sockaddr *)&address, sizeof address) != 0;
+    close(descriptor);
+    return taken;
+}
+
 static inline void fake_close(fake_broker *fake)
 {
     zsock_destroy(&fake->router);
+    for (int i = 0; still_listens(fake->endpoint); i++) {
+        assert_true(i < WAIT_MS);
+        (void)poll(NULL, 0, 1);
+    }
 }
 
 static inline void fake_stop(fake_broker *fake)
