@@ -148,6 +148,7 @@ static void send_ready(mmq_worker_link *link, int64_t now_ns)
 {
     if (!link->ready_sent && mmq_dealer_connected(link->dealer) && say(link, MMQ_WORKER_READY)) {
         link->ready_sent = true;
+        link->heard_ns = now_ns; /* it just finished the handshake, however long that took */
         link->heartbeat_ns = now_ns + link->interval_ns;
         mmq_log(MMQ_INFO, "ready", MMQ_S("service", link->worker->options.service),
                 MMQ_S("broker", link->endpoint), MMQ_I("capacity", link->worker->options.capacity));

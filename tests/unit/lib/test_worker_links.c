@@ -261,6 +261,34 @@ static int64_t seconds_blocked(fixture *f, bool a_beats)
     return seconds;
 }
 
+/* F11: a handshake that takes long is no silence of the broker, whose own time to be silent begins
+ * with READY. */
+static void test_slow_handshake(void **state)
+{
+    fixture *f = *state;
+    valve to_a;
+    valve_start(&to_a, &f->a);
+    atomic_store(&to_a.shut, true);
+    mmq_worker_options options = options_of(f);
+    options.endpoint = to_a.endpoint;
+    f->worker = mmq_worker_new(&options, NULL);
+    assert_non_null(f->worker);
+    const int64_t start_ns = mmq_now_ns();
+    while (mmq_now_ns() - start_ns < 2 * MMQ_NS_PER_S) {
+        assert_false(has_spoken(&f->a));
+        (void)poll(NULL, 0, 5);
+    }
+    atomic_store(&to_a.shut, false);
+    assert_int_equal(await_command(&f->a), MMQ_WORKER_READY);
+    while (mmq_now_ns() - start_ns < 4 * MMQ_NS_PER_S) {
+        assert_false(has_spoken(&f->a)); /* no DISCONNECT */
+        (void)poll(NULL, 0, 5);
+    }
+    say(&f->a, MMQ_WORKER_HEARTBEAT);
+    mmq_worker_destroy(&f->worker);
+    valve_stop(&to_a);
+}
+
 static void test_silent_broker_blocks_for_its_liveness(void **state)
 {
     assert_in_range(seconds_blocked(*state, false), 2, 6);
@@ -334,6 +362,7 @@ int main(void)
         TEST(test_blocked_broker_is_given_up),
         TEST(test_drain),
         TEST(test_bad_lists),
+        TEST(test_slow_handshake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
