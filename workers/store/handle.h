@@ -81,12 +81,13 @@ struct mmq_store {
     int64_t commit; /* in a write transaction: the number that it will have */
     bool dirty;     /* the write transaction changed something that readers see */
     sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader */
-    uint64_t transaction;                  /* serial number of the last one begun */
+    uint64_t transaction;                  /* serial number of the last one, in the process */
     struct mmq_block *block;               /* the one that is open */
     int64_t open_data;                     /* key of its data; 0: none is open */
     uint64_t open_check;                   /* what its head says of the data: a key may be wrong */
 
     /* The writer's only. */
+    int restart_pages;            /* the log's size from which on readers are waited for */
     uint8_t *encoded;             /* a block to be written */
     mmq_columns *existing;        /* rows that an append repeats */
     struct mmq_room *fresh, *old; /* rows that are merged */

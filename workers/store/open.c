@@ -120,14 +120,20 @@ static mmq_err check_file(const char *path, mmq_why *why)
 
 /* Keeps the log bounded. A passive checkpoint cannot begin the log anew while readers follow each
  * other without a gap; past WAL_RESTART_PAGES we wait for those that are in it, which is short:
- * readers end their transactions with each page. Failure is none: the commit is durable. */
+ * readers end their transactions with each page. One that does not (somebody's shell) is waited for
+ * again only when the log has grown by as much once more. Failure is none: the commit is durable.
+ */
 static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int pages)
 {
-    (void)context;
-    if (pages >= WAL_RESTART_PAGES) {
-        (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_RESTART, NULL, NULL);
-    } else if (pages >= WAL_CHECKPOINT_PAGES) {
-        (void)sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    mmq_store *store = context;
+    if (pages < WAL_CHECKPOINT_PAGES) {
+        return SQLITE_OK;
+    }
+    const bool restart = pages >= store->restart_pages;
+    const int code = sqlite3_wal_checkpoint_v2(
+        db, name, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (restart) {
+        store->restart_pages = WAL_RESTART_PAGES + (code == SQLITE_OK ? 0 : pages);
     }
     return SQLITE_OK;
 }
@@ -147,7 +153,8 @@ static mmq_err set_writer(mmq_store *store, const char *path, mmq_why *why)
     }
     int keep = 1;
     (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-    (void)sqlite3_wal_hook(store->db, checkpoint_wal, NULL);
+    store->restart_pages = WAL_RESTART_PAGES;
+    (void)sqlite3_wal_hook(store->db, checkpoint_wal, store);
     return MMQ_OK;
 }
 

@@ -1,6 +1,7 @@
 /* Reading: transactions, heads of metrics, lengths at commits. Rows are in rows.c. */
 #include "workers/store/blocks.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "lib/check.h"
@@ -25,8 +26,9 @@ static mmq_err read_snapshot(mmq_store *store, mmq_snapshot *out, mmq_why *why)
 
 mmq_err mmq_transaction_begin(mmq_store *store, mmq_query query, mmq_snapshot *out, mmq_why *why)
 {
+    static atomic_uint_fast64_t serial; /* a range may go on in another handle */
     CHECK(store->phase == MMQ_PHASE_IDLE);
-    store->transaction++;
+    store->transaction = atomic_fetch_add(&serial, 1) + 1;
     mmq_err err = mmq_run(store, mmq_statement(store, query), why);
     if (err == MMQ_OK) {
         err = read_snapshot(store, out, why);

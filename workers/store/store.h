@@ -105,7 +105,8 @@ typedef struct mmq_range {
     bool ended;         /* nothing of it is left */
     bool positioned;    /* only rows behind (timestamp, rowid), in the range's direction */
     int64_t timestamp, rowid;
-    uint64_t block_read_in; /* the transaction in which a block was read up to the position */
+    uint64_t
+        block_read_in; /* the transaction that read a block up to the position; of any handle */
 } mmq_range;
 
 /* Reads the next rows of the range that are wanted, at most `capacity` (<= MMQ_BATCH_ROWS), and

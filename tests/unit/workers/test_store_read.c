@@ -161,6 +161,44 @@ static void explain(mmq_store *store, mmq_query query, char *plan, size_t size)
     (void)sqlite3_finalize(statement);
 }
 
+/* A range that was read to a block's end in one handle goes on in another, which counts its
+ * transactions alike; meanwhile the block was folded into a longer one. */
+static void test_other_handle(void **state)
+{
+    (void)state;
+    enum { FIRST = 500 + 32, MORE = 80 };
+    mmq_appended appended;
+    mmq_snapshot snapshot;
+    mmq_metric_head head;
+    world_begin();
+    for (size_t i = 0; i < FIRST + MORE; i++) {
+        world_set(&reference, i, (int64_t)i, (double)i, 0.5);
+    }
+    mmq_store *writer = world_open(MMQ_STORE_WRITE);
+    assert_ok(mmq_store_begin_write(writer, &why));
+    assert_ok(world_create(writer, "a", "a"));
+    assert_ok(mmq_store_commit(writer, &why));
+    assert_ok(world_append(writer, "a", 0, &reference, 0, FIRST, &appended));
+    mmq_store *readers[] = {world_open(MMQ_STORE_READ), world_open(MMQ_STORE_READ)};
+    mmq_range range = {.from = 0, .to = FIRST, .ascending = true, .rowid_most = FIRST};
+    size_t rows = 0;
+    for (size_t i = 0; i < 2; i++) {
+        assert_ok(mmq_store_begin_read(readers[i], &snapshot, &why));
+        assert_ok(mmq_store_find(readers[i], "a", &head, &why));
+        range.metric = head.key;
+        assert_ok(mmq_store_read_time(readers[i], &range, &batch, i == 0 ? 500 : 1000, &why));
+        rows += batch.count;
+        mmq_store_end_read(readers[i]);
+        assert_ok(
+            world_append(writer, "a", 0, &reference, FIRST + i * MORE / 2, MORE / 2, &appended));
+    }
+    assert_int_equal(rows, FIRST);
+    mmq_store_close(&readers[0]);
+    mmq_store_close(&readers[1]);
+    mmq_store_close(&writer);
+    world_end();
+}
+
 /* The hot statements seek and sort nothing. */
 static void test_plans(void **state)
 {
@@ -204,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_ranges),
         cmocka_unit_test(test_position_outside),
         cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_other_handle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
