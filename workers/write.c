@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "lib/buffer.h"
+#include "lib/clock.h"
 #include "lib/fields.h"
 #include "lib/log.h"
 #include "lib/pack.h"
@@ -35,6 +36,8 @@ enum {
     STANDBY_POLL_MS = 1000,
     ANSWER_MAX = 1024 * 1024, /* bytes of an answer */
 };
+
+#define GROUP_NS (100 * MMQ_NS_PER_MS) /* no request is begun in a transaction that is so old */
 
 /* Made by mmq_write_worker_new, used by the one work thread. */
 typedef struct write_shared {
@@ -223,16 +226,26 @@ static bool is_refusal(mmq_err err)
            err == MMQ_ETOOBIG || err == MMQ_ETIMEOUT;
 }
 
-/* Runs the requests in one transaction and commits it. On failure nothing has happened. */
-static mmq_err run_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count,
+/* True if the request was refused for what it is, whatever is in the store. */
+static bool is_malformed(mmq_err err)
+{
+    return err == MMQ_EINVAL || err == MMQ_ETOOBIG || err == MMQ_ETIMEOUT;
+}
+
+/* Runs requests in one transaction and commits it: all of them or, if they take long, the first.
+ * *count: how many. On failure nothing has happened. */
+static mmq_err run_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t *count,
                          mmq_why *why)
 {
+    const int64_t end_ns = mmq_now_ns() + GROUP_NS;
+    const size_t most = *count;
     mmq_err err = mmq_store_begin_write(store, why);
     if (err != MMQ_OK) {
         return err;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < most && (i == 0 || mmq_now_ns() < end_ns); i++) {
         outcome *to = &outcomes[i];
+        *count = i + 1;
         to->err = run_request(store, requests[i], &to->answer, &to->why);
         if (to->err != MMQ_OK && !is_refusal(to->err)) {
             *why = to->why;
@@ -262,21 +275,23 @@ static void answer_request(mmq_request **request, outcome *of)
     mmq_frame_close(&payload);
 }
 
-static void serve_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count)
+/* Returns how many of the requests were served, from the first on. */
+static size_t serve_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         outcomes[i] = (outcome){.err = MMQ_OK};
         mmq_buffer_init(&outcomes[i].answer, ANSWER_MAX);
     }
     mmq_why why = {""};
-    mmq_err err = run_group(store, requests, outcomes, count, &why);
+    mmq_err err = run_group(store, requests, outcomes, &count, &why);
     if (err != MMQ_OK) {
         mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why.text), MMQ_I("requests", count));
     }
     bool alone = err == MMQ_ECORRUPT && count > 1;
     for (size_t i = 0; i < count; i++) {
         outcome *of = &outcomes[i];
-        bool refused = is_refusal(of->err);
+        /* What was refused because of what is undone now was not refused. */
+        bool refused = err == MMQ_OK ? of->err != MMQ_OK : is_malformed(of->err);
         if (err != MMQ_OK && !refused) {
             /* 503 and not 500: nothing has happened, so trying again is right. */
             of->err = mmq_fail(&of->why, MMQ_EUNAVAILABLE, "%s", why.text);
@@ -289,9 +304,10 @@ static void serve_group(mmq_store *store, mmq_request **requests, outcome *outco
     /* A damaged page must not fail the writes of other metrics that came at the same time. */
     for (size_t i = 0; i < count && alone; i++) {
         if (requests[i] != NULL) {
-            serve_group(store, &requests[i], &outcomes[i], 1);
+            (void)serve_group(store, &requests[i], &outcomes[i], 1);
         }
     }
+    return count;
 }
 
 /* How many of the requests make one transaction: at least one. */
@@ -313,8 +329,7 @@ static void handle_requests(void *context, mmq_request **requests, size_t count)
     outcome outcomes[GROUP_MAX];
     for (size_t done = 0; done < count;) {
         size_t n = group_size(requests + done, count - done);
-        serve_group(writer->store, requests + done, outcomes, n);
-        done += n;
+        done += serve_group(writer->store, requests + done, outcomes, n);
     }
 }
 

@@ -3,6 +3,8 @@
 #include "store_world.h"
 #include "stand_in.h"
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #include "lib/buffer.h"
@@ -229,6 +231,46 @@ static void test_bad_store(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* In one transaction a metric is deleted and appended to, which is refused; then the commit fails.
+ * The metric is still there, so the refusal is none. */
+static void test_refused_by_what_is_undone(void **state)
+{
+    (void)state;
+    start_worker(false);
+    await_ready();
+    send_create("u", "n");
+    expect(200, "");
+    send_rows("append", "u", 0, TWO_ROWS);
+    expect(200, "");
+    (void)signal(SIGXFSZ, SIG_IGN);
+    mmq_store *other = world_open(MMQ_STORE_WRITE);
+    assert_ok(mmq_store_begin_write(other, &why)); /* so that requests gather */
+    send_rows("append", "u", 0, TWO_ROWS);
+    mmq_args args;
+    mmq_args_init(&args);
+    mmq_args_cstr(&args, "uid", "u");
+    send_request("delete", &args);
+    send_rows("append", "u", 0, TWO_ROWS);
+    limit_files(0);
+    mmq_store_rollback(other);
+    for (int i = 0; i < 3; i++) {
+        expect(503, "");
+    }
+    limit_files(RLIM_INFINITY);
+    mmq_store_close(&other);
+    send_rows("append", "u", 0, TWO_ROWS);
+    expect(200, "");
+    assert_int_equal(rows_of("u"), 4);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -236,6 +278,7 @@ int main(void)
         TEST(test_group),
         TEST(test_standby),
         TEST(test_bad_store),
+        TEST(test_refused_by_what_is_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
