@@ -10,6 +10,8 @@
 #include "lib/calendar.h"
 #include "lib/uid.h"
 
+#define COUNT_MAX (INT64_C(1) << 53) /* rowids go no further */
+
 enum {
     CURSOR_VERSION = 1,
     CURSOR_WORDS = 9,
@@ -106,7 +108,8 @@ void mmq_cursor_print(const mmq_cursor *cursor, char out[MMQ_CURSOR_MAX])
 static bool in_ranges(const mmq_cursor *cursor)
 {
     size_t uid_size = strlen(cursor->uid);
-    if (cursor->commit < 0 || cursor->metric < 0 || cursor->bound < 0 || cursor->shown < 0) {
+    if (cursor->commit < 0 || cursor->metric < 0 || cursor->bound < 0 ||
+        cursor->bound > COUNT_MAX || cursor->shown < 0 || cursor->shown > COUNT_MAX) {
         return false;
     }
     if (cursor->metric == 0 && (cursor->bound != 0 || cursor->shown != 0)) {

@@ -50,21 +50,6 @@ static void mark_place(mmq_scan *scan, const mmq_lane *lane)
 
 /* ---- lanes ------------------------------------------------------------------------------ */
 
-/* The metric's last rowid as of the stream's commit; 0 if it was made later. */
-static mmq_err find_bound(const mmq_scan *scan, mmq_store *store, const mmq_metric_head *metric,
-                          int64_t *bound, mmq_why *why)
-{
-    *bound = 0;
-    if (metric->made > scan->commit) {
-        return MMQ_OK;
-    }
-    if (metric->changed > scan->commit) {
-        return mmq_store_length_at(store, metric, scan->commit, bound, why);
-    }
-    *bound = metric->last_rowid;
-    return MMQ_OK;
-}
-
 static mmq_err add_lane(mmq_scan *scan, const mmq_metric_head *metric, int64_t bound, mmq_why *why)
 {
     if (scan->lane_count == scan->lane_capacity) {
@@ -87,7 +72,7 @@ static mmq_err add_heads(mmq_scan *scan, mmq_store *store, const mmq_metric_head
 {
     for (size_t i = 0; i < count; i++) {
         int64_t bound;
-        mmq_err err = find_bound(scan, store, &heads[i], &bound, why);
+        mmq_err err = mmq_store_length_at(store, &heads[i], scan->commit, &bound, why);
         if (err == MMQ_OK && bound > 0) {
             err = add_lane(scan, &heads[i], bound, why);
         }
@@ -219,7 +204,7 @@ static mmq_err open_next_lane(mmq_scan *scan, mmq_store *store, mmq_why *why)
     }
     const mmq_metric_head *metric = &scan->heads[scan->head++];
     if (err == MMQ_OK) {
-        err = find_bound(scan, store, metric, &bound, why);
+        err = mmq_store_length_at(store, metric, scan->commit, &bound, why);
     }
     if (err == MMQ_OK) {
         set_lane(scan, metric, bound);

@@ -108,6 +108,17 @@ static bool find_columns(const uint8_t *data, size_t size, const uint8_t *column
     return at == end;
 }
 
+/* Rows at the same time stand in the order of their rowids. */
+static bool ties_ascend(const mmq_block *block)
+{
+    bool bad = false;
+    for (size_t i = 1; i < block->count; i++) {
+        bad |= (block->timestamp[i] == block->timestamp[i - 1]) &
+               (block->rowid[i] <= block->rowid[i - 1]);
+    }
+    return !bad;
+}
+
 static bool read_keys(const mmq_block_head *head, const uint8_t *columns[], mmq_block *out)
 {
     const size_t last = out->count - 1;
@@ -116,7 +127,8 @@ static bool read_keys(const mmq_block_head *head, const uint8_t *columns[], mmq_
            mmq_sequence_read(columns[1], columns[2], out->count, head->least_rowid,
                              head->greatest_rowid, false, out->rowid) &&
            out->timestamp[0] == head->first.timestamp && out->rowid[0] == head->first.rowid &&
-           out->timestamp[last] == head->last.timestamp && out->rowid[last] == head->last.rowid;
+           out->timestamp[last] == head->last.timestamp && out->rowid[last] == head->last.rowid &&
+           ties_ascend(out);
 }
 
 bool mmq_block_open(const mmq_block_head *head, const void *data, size_t size, mmq_block *out)

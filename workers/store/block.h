@@ -35,13 +35,6 @@ typedef struct mmq_block_head {
 /* What the head of metric's block must have as its check (XXH3 over its fields and the metric). */
 uint64_t mmq_block_head_check(int64_t metric, const mmq_block_head *head);
 
-/* Rows of a block in memory, sorted by (timestamp, rowid). */
-typedef struct mmq_block_rows {
-    size_t count;
-    int64_t timestamp[MMQ_BLOCK_ROWS], rowid[MMQ_BLOCK_ROWS];
-    double value[MMQ_BLOCK_ROWS], anomaly_score[MMQ_BLOCK_ROWS], raw_score[MMQ_BLOCK_ROWS];
-} mmq_block_rows;
-
 /* Encodes rows [from, from + count), 1 to MMQ_BLOCK_ROWS of them, and fills in the head. Returns
  * the bytes written. */
 size_t mmq_block_encode(const mmq_write_rows *rows, size_t from, size_t count,

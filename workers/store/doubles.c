@@ -192,7 +192,6 @@ static bool read_plain(unsigned coding, const uint8_t **at, const uint8_t *end, 
     return mmq_packed_read(at, end, count, &out->packed) && read_exceptions(at, end, out);
 }
 
-/* In place: the integers' room takes the doubles. */
 static void divide(const mmq_plain_doubles *plain, int64_t *m, double *out, size_t count)
 {
     const double divisor = plain->divisor;
@@ -270,11 +269,26 @@ static bool read_dictionary(const uint8_t **at, const uint8_t *end, size_t count
     return read_plain(coding, at, end, out->entry_count, &out->plain);
 }
 
+/* Without decoding the other entries. */
+static bool look_up_one(const mmq_doubles *doubles, size_t item, double *out)
+{
+    int64_t index;
+    mmq_packed_unpack(&doubles->indexes, item, item + 1, &index);
+    if ((uint64_t)index >= doubles->entry_count) {
+        return false;
+    }
+    decode_plain(&doubles->plain, (size_t)index, (size_t)index + 1, out);
+    return true;
+}
+
 static bool look_up(const mmq_doubles *doubles, size_t from, size_t to, double *out)
 {
     double entries[ENTRIES_MAX];
     int64_t indexes[MMQ_BLOCK_ROWS];
     CHECK(doubles->entry_count > 0);
+    if (to - from == 1) {
+        return look_up_one(doubles, from, out);
+    }
     decode_plain(&doubles->plain, 0, doubles->entry_count, entries);
     mmq_packed_unpack(&doubles->indexes, from, to, indexes);
     bool beyond = false;

@@ -2,7 +2,7 @@
  *
  *   u8 presence  0: all are there; 1: none is, and nothing follows; 2: a bitmap follows, bit i set
  *                where item i is there, least significant first. An absent item's place holds
- *                anything.
+ *                any finite number.
  *   u8 coding    0: packed (packed.h), the doubles' bits
  *                1: u8 places, packed integers m: the item is m / 10^places, correctly rounded;
  *                   u16 exceptions, their positions, u16 each, ascending, and their bits, u64 each

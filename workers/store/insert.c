@@ -192,6 +192,9 @@ static mmq_err insert_piece(mmq_store *store, int64_t metric, size_t *from, mmq_
     const size_t begin = *from;
     *from = has_next ? find_row(store, begin, next.head.first) : store->fresh->rows.count;
     store->old->rows.count = 0;
+    if (*from == begin) {
+        return mmq_blocks_damaged(store, &next, "the order of the", why);
+    }
     if (!found) {
         return add_blocks(store, metric, begin, *from, why);
     }
@@ -228,6 +231,8 @@ mmq_err mmq_insert_rows(mmq_store *store, int64_t metric, const mmq_write_rows *
     for (size_t at = 0; err == MMQ_OK && at < store->fresh->rows.count;) {
         err = insert_piece(store, metric, &at, why);
     }
+    mmq_room_shrink(store->fresh);
+    mmq_room_shrink(store->old);
     return err;
 }
 
@@ -359,7 +364,12 @@ static mmq_err find_holder(mmq_store *store, int64_t metric, int64_t most, mmq_s
     mmq_blocks_begin_rowid(store, metric, most);
     mmq_err err = mmq_blocks_next_rowid(store, metric, &found, out, why);
     mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
-    return err == MMQ_OK && !found ? mmq_damaged(store, "a row is missing", why) : err;
+    if (err == MMQ_OK && !found) {
+        return mmq_damaged(store, "a row is missing", why);
+    }
+    return err == MMQ_OK && out->head.least_rowid > most
+               ? mmq_blocks_damaged(store, out, "the order of the", why)
+               : err;
 }
 
 /* Down by the blocks' least rowids: a block that was passed holds none of the rows that are left,

@@ -5,7 +5,7 @@
 
 #include "lib/check.h"
 
-enum { COLUMNS = 5, FIRST_CAPACITY = 2 * MMQ_BLOCK_ROWS };
+enum { COLUMNS = 5, FIRST_CAPACITY = 2 * MMQ_BLOCK_ROWS, KEPT_CAPACITY = 64 * MMQ_BLOCK_ROWS };
 
 mmq_room *mmq_room_new(void)
 {
@@ -26,6 +26,14 @@ void mmq_room_destroy(mmq_room **room_p)
     free_columns(room);
     free(room);
     *room_p = NULL;
+}
+
+void mmq_room_shrink(mmq_room *room)
+{
+    if (room->capacity > KEPT_CAPACITY) {
+        free_columns(room);
+        *room = (mmq_room){.capacity = 0};
+    }
 }
 
 static bool set_columns(mmq_write_rows *rows, size_t capacity)
@@ -73,10 +81,19 @@ void mmq_room_add(mmq_room *room, const mmq_write_rows *from, size_t i)
 
 void mmq_room_add_rows(mmq_room *room, const mmq_write_rows *source, size_t from, size_t to)
 {
-    CHECK(to - from <= room->capacity - room->rows.count);
-    for (size_t i = from; i < to; i++) {
-        mmq_room_add(room, source, i);
+    mmq_write_rows *out = &room->rows;
+    const size_t at = out->count, count = to - from;
+    CHECK(count <= room->capacity - at);
+    if (count == 0) {
+        return; /* of a source without memory, maybe */
     }
+    memcpy(out->timestamp + at, source->timestamp + from, count * sizeof *out->timestamp);
+    memcpy(out->rowid + at, source->rowid + from, count * sizeof *out->rowid);
+    memcpy(out->value + at, source->value + from, count * sizeof *out->value);
+    memcpy(out->anomaly_score + at, source->anomaly_score + from,
+           count * sizeof *out->anomaly_score);
+    memcpy(out->raw_score + at, source->raw_score + from, count * sizeof *out->raw_score);
+    out->count += count;
 }
 
 bool mmq_room_add_block(mmq_room *room, const mmq_block *block)

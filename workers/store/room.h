@@ -11,6 +11,8 @@ typedef struct mmq_room {
 
 mmq_room *mmq_room_new(void); /* NULL: no memory */
 void mmq_room_destroy(mmq_room **room);
+/* Gives back the memory of a room that was made for a great many rows, and forgets them. */
+void mmq_room_shrink(mmq_room *room);
 /* Room for `count` rows in all. */
 mmq_err mmq_room_reserve(mmq_room *room, size_t count, mmq_why *why) MMQ_MUST_USE;
 /* Appends row i of from; reserved. */

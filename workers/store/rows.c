@@ -335,19 +335,38 @@ struct window {
     bool there[MMQ_BATCH_ROWS];
 };
 
+static bool is_in(const struct window *window, int64_t rowid)
+{
+    return (uint64_t)(rowid - window->first) < window->size;
+}
+
+/* The rows between the first and the last that is in the window. */
+static span find_span(const mmq_block *block, const struct window *window)
+{
+    span rows = {0, block->count};
+    while (rows.from < rows.to && !is_in(window, block->rowid[rows.from])) {
+        rows.from++;
+    }
+    while (rows.to > rows.from && !is_in(window, block->rowid[rows.to - 1])) {
+        rows.to--;
+    }
+    return rows;
+}
+
 static bool place_rows(const mmq_block *block, struct window *window, mmq_columns *out)
 {
     double value[MMQ_BLOCK_ROWS], anomaly_score[MMQ_BLOCK_ROWS], raw_score[MMQ_BLOCK_ROWS];
-    if (!mmq_doubles_decode(&block->value, 0, block->count, value) ||
-        !mmq_doubles_decode(&block->anomaly_score, 0, block->count, anomaly_score) ||
-        !mmq_doubles_decode(&block->raw_score, 0, block->count, raw_score)) {
+    const span rows = find_span(block, window);
+    if (!mmq_doubles_decode(&block->value, rows.from, rows.to, value) ||
+        !mmq_doubles_decode(&block->anomaly_score, rows.from, rows.to, anomaly_score) ||
+        !mmq_doubles_decode(&block->raw_score, rows.from, rows.to, raw_score)) {
         return false;
     }
-    for (size_t i = 0; i < block->count; i++) {
-        const uint64_t place = (uint64_t)(block->rowid[i] - window->first);
-        if (place >= window->size) {
+    for (size_t i = rows.from; i < rows.to; i++) {
+        if (!is_in(window, block->rowid[i])) {
             continue;
         }
+        const size_t place = (size_t)(block->rowid[i] - window->first);
         if (window->there[place]) {
             return false;
         }
@@ -355,9 +374,9 @@ static bool place_rows(const mmq_block *block, struct window *window, mmq_column
         window->found++;
         out->timestamp[place] = block->timestamp[i];
         out->rowid[place] = block->rowid[i];
-        out->value[place] = value[i];
-        out->anomaly_score[place] = anomaly_score[i];
-        out->raw_score[place] = raw_score[i];
+        out->value[place] = value[i - rows.from];
+        out->anomaly_score[place] = anomaly_score[i - rows.from];
+        out->raw_score[place] = raw_score[i - rows.from];
     }
     return true;
 }

@@ -4,6 +4,7 @@
  *
  * Rowids of a metric are 1, 2, 3... without gaps, and rows are never removed one by one: a rowid
  * exists if it is at most last_rowid. */
+#include "workers/store/blocks.h"
 #include "workers/store/insert.h"
 
 #include <inttypes.h>
@@ -32,6 +33,7 @@ mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
 {
     CHECK(store->phase == MMQ_PHASE_WRITE || store->phase == MMQ_PHASE_FAILED);
     mmq_err err = MMQ_OK;
+    mmq_blocks_close(store); /* a statement that reads would keep the log from being copied */
     if (store->phase == MMQ_PHASE_FAILED) {
         err = mmq_fail(why, MMQ_EIO, "the transaction failed before");
     } else if (store->dirty) {

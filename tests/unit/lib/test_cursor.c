@@ -56,7 +56,8 @@ static void cursors_come_back(void **state)
     assert_comes_back(cursor);
     memset(cursor.uid, 'u', MMQ_UID_MAX);
     assert_comes_back(cursor);
-    cursor.commit = cursor.metric = cursor.bound = cursor.shown = INT64_MAX;
+    cursor.commit = cursor.metric = INT64_MAX;
+    cursor.bound = cursor.shown = INT64_C(1) << 53;
     cursor.positioned = true;
     cursor.timestamp = MMQ_TIME_MIN;
     cursor.rowid = INT64_MAX;
@@ -80,7 +81,9 @@ static void fields_out_of_range_are_refused(void **state)
         {&cursor.metric, -1},
         {&cursor.metric, 0},
         {&cursor.bound, -1},
+        {&cursor.bound, (INT64_C(1) << 53) + 1},
         {&cursor.shown, -1},
+        {&cursor.shown, (INT64_C(1) << 53) + 1},
         {&cursor.rowid, -1},
         {&cursor.timestamp, MMQ_TIME_MAX + 1},
         {&cursor.timestamp, MMQ_TIME_MIN - 1},
