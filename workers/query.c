@@ -21,7 +21,7 @@
 enum {
     FRAME_BYTES = 256 * 1024, /* what passes fastest */
     PAGE_MS = 50,
-    CAPACITY_PER_THREAD = 3, /* enough that a thread seldom waits; more would only queue here */
+    CAPACITY_PER_THREAD = 2, /* enough that a thread seldom waits; more would only queue here */
     ROWS_SCORED_PER_S = 20,  /* `stats` reckons 0.05 s a row */
 };
 
