@@ -308,7 +308,10 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
     CHECK(store->phase != MMQ_PHASE_IDLE && capacity <= MMQ_BATCH_ROWS);
     out->count = 0;
     range->ended |= range->from > range->to;
-    for (size_t i = 0; i < BLOCKS_EXAMINED_MAX && out->count < capacity && !range->ended; i++) {
+    /* Half of what was asked for is enough, if it ends where a block ends: the next read then opens
+     * no block that was open already. */
+    const size_t enough = (capacity + 1) / 2;
+    for (size_t i = 0; i < BLOCKS_EXAMINED_MAX && out->count < enough && !range->ended; i++) {
         mmq_stored_block stored;
         bool found;
         mmq_err err = find_block(store, range, &found, &stored, why);

@@ -111,7 +111,8 @@ typedef struct mmq_range {
 
 /* Reads the next rows of the range that are wanted, at most `capacity` (<= MMQ_BATCH_ROWS), and
  * moves the range's position behind all rows that it looked at, which are of a bounded number of
- * blocks: maybe none of them is wanted. raw_score is not filled. */
+ * blocks: maybe none of them is wanted, and fewer than capacity do not mean that the range has
+ * ended. raw_score is not filled. */
 mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
                             mmq_why *why) MMQ_MUST_USE;
 /* Rows with first <= rowid <= last, ascending by rowid, at most `capacity`; those past the last row
