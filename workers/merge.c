@@ -6,6 +6,7 @@
  * 100,000 metrics holds no more rows than one of 64. */
 #include "workers/merge.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 
 #include "lib/calendar.h"
@@ -14,6 +15,7 @@
 enum {
     ROWS_BUDGET = 64 * 1024, /* rows that all lanes hold together */
     ROWS_AHEAD = 2,          /* of a lane, fetched while others have their turn */
+    CACHE_LINE = 64,         /* holds two rows, if they begin with one */
     FILLS_MAX = 16,          /* reads of one call */
 };
 
@@ -40,9 +42,8 @@ struct mmq_merge {
     struct row *rows;     /* of all queues */
     uint64_t *keys;
     mmq_tournament tournament;
-    mmq_columns batch;           /* as it was read */
-    size_t lane[MMQ_BATCH_ROWS]; /* of the rows that came last */
-    const mmq_row_prefix *prefixes[MMQ_BATCH_ROWS];
+    mmq_columns batch;                              /* as it was read */
+    const mmq_row_prefix *prefixes[MMQ_BATCH_ROWS]; /* of the rows that came last: their queues' */
 };
 
 void mmq_merge_destroy(mmq_merge **merge_p)
@@ -63,7 +64,8 @@ static bool make_room(mmq_merge *merge)
     const size_t count = merge->count, share = ROWS_BUDGET / count;
     merge->batch_max = share < 1 ? 1 : share > MMQ_BATCH_ROWS ? MMQ_BATCH_ROWS : share;
     merge->queues = calloc(count, sizeof *merge->queues);
-    merge->rows = calloc(count * merge->batch_max, sizeof *merge->rows);
+    const size_t bytes = count * merge->batch_max * sizeof *merge->rows;
+    merge->rows = aligned_alloc(CACHE_LINE, (bytes + CACHE_LINE - 1) / CACHE_LINE * CACHE_LINE);
     merge->keys = calloc(2 * count, sizeof *merge->keys);
     if (merge->queues == NULL || merge->rows == NULL || merge->keys == NULL) {
         return false;
@@ -176,7 +178,6 @@ static void merge_rows(mmq_merge *merge, mmq_columns *out)
         out->rowid[at] = row->rowid;
         out->value[at] = row->value;
         out->anomaly_score[at] = row->anomaly_score;
-        merge->lane[at] = index;
         merge->prefixes[at] = &lane->prefix;
         mmq_tournament_replay(&merge->tournament, index,
                               lane->at < lane->count ? row[1].key : key_of(merge, index));
@@ -222,7 +223,8 @@ const mmq_row_prefix *const *mmq_merge_prefixes(const mmq_merge *merge)
 
 const mmq_lane *mmq_merge_lane(const mmq_merge *merge, size_t i)
 {
-    return &merge->lanes[merge->lane[i]];
+    const char *queue = (const char *)merge->prefixes[i] - offsetof(struct queue, prefix);
+    return &merge->lanes[(const struct queue *)(const void *)queue - merge->queues];
 }
 
 const mmq_lane *mmq_merge_winner(const mmq_merge *merge)

@@ -58,7 +58,7 @@ static void wait_until_ready(struct bus *bus)
     mmq_message_init(&message);
     receive(bus, &message, &envelope);
     assert_int_equal(envelope.command, MMQ_WORKER_READY);
-    assert_int_equal(envelope.capacity, 6);
+    assert_int_equal(envelope.capacity, 4);
     assert_memory_equal(envelope.service, MMQ_SERVICE_QUERY, envelope.service_size);
     mmq_frame_init(&bus->peer);
     mmq_frame_move(&bus->peer, &message.frames[0]);
