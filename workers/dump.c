@@ -38,8 +38,8 @@ static void set_digest(mmq_dump *dump)
         {dump->extra.data, dump->extra.size},
     };
     mmq_digest_parts(parts, sizeof parts / sizeof *parts, dump->digest);
-    memcpy(dump->name, dump->digest, MMQ_DUMP_NAME);
-    dump->name[MMQ_DUMP_NAME] = '\0';
+    memcpy(dump->name, dump->digest, MMQ_JOB_NAME);
+    dump->name[MMQ_JOB_NAME] = '\0';
 }
 
 mmq_err mmq_dump_read(const void *body, size_t size, mmq_dump *out, mmq_why *why)

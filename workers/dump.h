@@ -9,19 +9,15 @@
 #include "lib/digest.h"
 #include "metricmq/error.h"
 #include "metricmq/rows.h"
-#include "workers/server_id.h"
-
-enum {
-    MMQ_DUMP_NAME = 32,      /* hex digits that name a job */
-    MMQ_OBJECT_KEY_MAX = 512 /* bytes of an object's key */
-};
+#include "workers/spool/spool.h"
+#include "workers/targets/target.h"
 
 typedef struct mmq_dump {
     char uid[MMQ_UID_MAX + 1];
     int64_t created;  /* epoch seconds */
     mmq_buffer extra; /* packed map; keys sorted at every level: their order means nothing */
     char digest[MMQ_DIGEST_HEX + 1]; /* of uid, created and extra */
-    char name[MMQ_DUMP_NAME + 1];    /* of its job: the digest's beginning */
+    char name[MMQ_JOB_NAME + 1];     /* of its job: the digest's beginning */
     bool progress;                   /* PARTIALs are wanted */
 } mmq_dump;
 

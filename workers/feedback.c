@@ -18,10 +18,10 @@
 #include "lib/log.h"
 #include "lib/pack.h"
 #include "metricmq/protocol.h"
-#include "workers/archive.h"
-#include "workers/files.h"
+#include "workers/dump_archive.h"
+#include "lib/files.h"
 #include "workers/role.h"
-#include "workers/uploader.h"
+#include "workers/spool/uploader.h"
 
 enum {
     CAPACITY = 16,
@@ -126,14 +126,13 @@ static mmq_err wait_ns(struct call *call, int64_t wait)
 
 /* ---- building --------------------------------------------------------------------------- */
 
-static void fill_manifest(const struct call *call, const mmq_archive_made *made, mmq_manifest *out)
+static void fill_manifest(const struct call *call, mmq_manifest *out)
 {
     const mmq_dump *dump = &call->dump;
-    *out = (mmq_manifest){.created = dump->created, .size_bytes = made->size_bytes};
+    *out = (mmq_manifest){.created = dump->created};
     memcpy(out->uid, dump->uid, sizeof out->uid);
     memcpy(out->server_id, call->feedback->server_id, sizeof out->server_id);
     memcpy(out->digest, dump->digest, sizeof out->digest);
-    memcpy(out->sha256, made->sha256, sizeof out->sha256);
     mmq_dump_key(dump, mmq_target_prefix(call->feedback->target), call->feedback->server_id,
                  out->key);
 }
@@ -147,11 +146,10 @@ static mmq_err fill_job(struct call *call, mmq_store *store, mmq_job *job, int64
         .bytes_max = bytes_max,
         .watch = {tick_build, call},
     };
-    mmq_archive_made made;
     mmq_manifest manifest;
-    mmq_err err = mmq_archive_build(&order, mmq_job_archive(job), &made, &call->why);
+    fill_manifest(call, &manifest);
+    mmq_err err = mmq_archive_build(&order, mmq_job_archive(job), &manifest.sums, &call->why);
     if (err == MMQ_OK) {
-        fill_manifest(call, &made, &manifest);
         err = mmq_job_commit(job, &manifest, &call->why);
     }
     return err;
@@ -429,7 +427,7 @@ static mmq_err fill_feedback(struct feedback *feedback, const mmq_worker_setting
     }
     if (err == MMQ_OK &&
         ((feedback->spool = mmq_spool_new(feedback->data_folder, NULL, why)) == NULL ||
-         (feedback->target = mmq_target_new(settings->upload, why)) == NULL ||
+         (feedback->target = mmq_target_new(settings->upload, NULL, why)) == NULL ||
          (feedback->uploader = mmq_uploader_new(feedback->spool, feedback->target, why)) == NULL)) {
         err = MMQ_EUNAVAILABLE;
     }

@@ -7,7 +7,7 @@
 
 #include "metricmq/error.h"
 #include "workers/store/store.h"
-#include "workers/watch.h"
+#include "lib/watch.h"
 
 typedef struct mmq_csv_sink {
     mmq_err (*write)(void *context, const void *data, size_t size, mmq_why *why);

@@ -1,13 +1,13 @@
 /* Mistakes in settings, found before anything is started. */
 #include "lib/endpoints.h"
-#include "workers/delivery.h"
-#include "workers/server_id.h"
+#include "workers/targets/target.h"
+#include "workers/spool/server_id.h"
 #include "workers/store/store.h"
 #include "workers/workers.h"
 
 static mmq_err check_upload(const char *url, mmq_why *why)
 {
-    mmq_target *target = mmq_target_new(url, why);
+    mmq_target *target = mmq_target_new(url, NULL, why);
     if (target == NULL) {
         return MMQ_EINVAL;
     }

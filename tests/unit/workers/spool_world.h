@@ -10,9 +10,9 @@
 
 #include "lib/pack.h"
 #include "metricmq/protocol.h"
-#include "workers/archive.h"
-#include "workers/files.h"
-#include "workers/spool.h"
+#include "workers/dump_archive.h"
+#include "lib/files.h"
+#include "workers/spool/spool.h"
 
 static inline mmq_err world_go_on(void *context, const char *stage, int64_t done, int64_t total,
                                   mmq_why *reason)
@@ -110,10 +110,10 @@ static inline unsigned world_entries(const char *path)
 /* A manifest as the worker makes it, for `size` bytes whose sum is `sha256`. */
 static inline mmq_manifest world_manifest(const mmq_dump *dump, int64_t size, const char *sha256)
 {
-    mmq_manifest manifest = {.created = dump->created, .size_bytes = size};
+    mmq_manifest manifest = {.created = dump->created, .sums.size_bytes = size};
     memcpy(manifest.uid, dump->uid, sizeof manifest.uid);
     memcpy(manifest.digest, dump->digest, sizeof manifest.digest);
-    memcpy(manifest.sha256, sha256, sizeof manifest.sha256);
+    memcpy(manifest.sums.whole.sha256, sha256, sizeof manifest.sums.whole.sha256);
     (void)snprintf(manifest.server_id, sizeof manifest.server_id, "server");
     mmq_dump_key(dump, "", "server", manifest.key);
     return manifest;

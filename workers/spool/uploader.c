@@ -2,7 +2,7 @@
  * another process of the spool may have died. What it remembers of a job is only when to try it
  * next; all else is in the manifest, so that a restart forgets nothing. The list of the spool is
  * sorted, as is the one of the pass before, from which the due times are carried over. */
-#include "workers/uploader.h"
+#include "workers/spool/uploader.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,7 +17,7 @@
 #include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "workers/files.h"
+#include "lib/files.h"
 
 enum { WAIT_LEAST_MS = 100, WAIT_MOST_MS = 300 * 1000 };
 
@@ -54,16 +54,17 @@ int64_t mmq_delivery_wait_ns(int64_t attempts)
 mmq_err mmq_job_deliver(mmq_job **job, mmq_target *target, const mmq_watch *watch, mmq_why *why)
 {
     const mmq_manifest *manifest = mmq_job_manifest(*job);
+    mmq_setback setback;
     int fd = -1;
     mmq_err err = mmq_job_open(*job, &fd, why);
     if (err == MMQ_OK) {
-        const mmq_object object = {manifest->key, fd, manifest->size_bytes, manifest->sha256};
-        err = mmq_target_put(target, &object, watch, why);
+        const mmq_object object = {manifest->key, manifest->uid, fd, &manifest->sums};
+        err = mmq_target_put(target, &object, watch, &setback, why);
         mmq_fd_close(&fd);
     }
     if (err == MMQ_OK) {
         mmq_log(MMQ_INFO, "dump delivered", MMQ_S("key", manifest->key),
-                MMQ_I("bytes", manifest->size_bytes));
+                MMQ_I("bytes", manifest->sums.size_bytes));
         mmq_why left = {""};
         if (mmq_job_remove(job, &left) != MMQ_OK) { /* it will be delivered again, to one object */
             mmq_log(MMQ_WARN, "delivered dump stays in the spool", MMQ_S("error", left.text));

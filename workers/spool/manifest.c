@@ -1,6 +1,6 @@
 /* JSON by way of msgpack, so that reading is the same table of arguments as a request's. What is
  * read is trusted no more than a request: the key becomes a path. */
-#include "workers/manifest.h"
+#include "workers/spool/manifest.h"
 
 #include <string.h>
 
@@ -40,8 +40,8 @@ mmq_err mmq_manifest_print(const mmq_manifest *manifest, mmq_buffer *out, mmq_wh
     mmq_args_cstr(&pairs, "uid", manifest->uid);
     mmq_args_int(&pairs, "created", manifest->created);
     mmq_args_cstr(&pairs, "digest", manifest->digest);
-    mmq_args_int(&pairs, "size", manifest->size_bytes);
-    mmq_args_cstr(&pairs, "sha256", manifest->sha256);
+    mmq_args_int(&pairs, "size", manifest->sums.size_bytes);
+    mmq_args_cstr(&pairs, "sha256", manifest->sums.whole.sha256);
     mmq_args_int(&pairs, "attempts", manifest->attempts);
     mmq_args_cstr(&pairs, "server_id", manifest->server_id);
     mmq_buffer packed;
@@ -58,23 +58,6 @@ mmq_err mmq_manifest_print(const mmq_manifest *manifest, mmq_buffer *out, mmq_wh
                                         : err;
 }
 
-bool mmq_object_key_valid(const char *key, size_t size)
-{
-    static const char allowed[] =
-        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
-    char before = '/';
-    if (size == 0 || size > MMQ_OBJECT_KEY_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < size; before = key[i++]) {
-        if (key[i] == '\0' || strchr(allowed, key[i]) == NULL ||
-            (before == '/' && (key[i] == '/' || key[i] == '.'))) {
-            return false;
-        }
-    }
-    return before != '/';
-}
-
 /* The text if it fits and, where `digits` is set, is that long and all lower-case hex. */
 static bool take_text(const mmq_slice *text, char *out, size_t size_max, bool digits)
 {
@@ -89,7 +72,7 @@ static bool take_text(const mmq_slice *text, char *out, size_t size_max, bool di
 static bool take_fields(const struct fields *fields, mmq_manifest *out)
 {
     out->created = fields->created;
-    out->size_bytes = fields->size_bytes;
+    out->sums = (mmq_sums){.size_bytes = fields->size_bytes};
     out->attempts = fields->attempts;
     return fields->version == VERSION && fields->size_bytes > 0 && fields->attempts >= 0 &&
            mmq_object_key_valid(fields->key.data, fields->key.size) &&
@@ -98,7 +81,7 @@ static bool take_fields(const struct fields *fields, mmq_manifest *out)
            take_text(&fields->uid, out->uid, MMQ_UID_MAX, false) &&
            take_text(&fields->server_id, out->server_id, MMQ_SERVER_ID_MAX, false) &&
            take_text(&fields->digest, out->digest, MMQ_DIGEST_HEX, true) &&
-           take_text(&fields->sha256, out->sha256, MMQ_DIGEST_HEX, true);
+           take_text(&fields->sha256, out->sums.whole.sha256, MMQ_DIGEST_HEX, true);
 }
 
 mmq_err mmq_manifest_parse(const char *text, size_t size, mmq_manifest *out, mmq_why *why)

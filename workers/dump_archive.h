@@ -4,9 +4,10 @@
 
 #include <stdint.h>
 
+#include "workers/archive/sums.h"
 #include "workers/dump.h"
 #include "workers/store/store.h"
-#include "workers/watch.h"
+#include "lib/watch.h"
 
 typedef struct mmq_archive_order {
     mmq_store *store; /* not within a transaction */
@@ -16,14 +17,9 @@ typedef struct mmq_archive_order {
     mmq_watch watch;
 } mmq_archive_order;
 
-typedef struct mmq_archive_made {
-    int64_t size_bytes;
-    char sha256[MMQ_DIGEST_HEX + 1];
-} mmq_archive_made;
-
 /* Writes the archive to fd and fsyncs it, in constant memory. The same dump of the same data gives
  * the same bytes. MMQ_ENOTFOUND: there is no such metric. */
-mmq_err mmq_archive_build(const mmq_archive_order *order, int fd, mmq_archive_made *out,
+mmq_err mmq_archive_build(const mmq_archive_order *order, int fd, mmq_sums *out,
                           mmq_why *why) MMQ_MUST_USE;
 
 #endif

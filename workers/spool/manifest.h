@@ -5,17 +5,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "workers/dump.h"
+#include "lib/buffer.h"
+#include "lib/digest.h"
+#include "metricmq/error.h"
+#include "metricmq/rows.h"
+#include "workers/spool/server_id.h"
+#include "workers/targets/target.h"
 
 typedef struct mmq_manifest {
     char key[MMQ_OBJECT_KEY_MAX + 1]; /* of the object */
     char uid[MMQ_UID_MAX + 1];
     char server_id[MMQ_SERVER_ID_MAX + 1];
     char digest[MMQ_DIGEST_HEX + 1]; /* of the request */
-    char sha256[MMQ_DIGEST_HEX + 1]; /* of the archive */
     int64_t created;
-    int64_t size_bytes; /* of the archive */
-    int64_t attempts;   /* deliveries that failed */
+    int64_t attempts; /* deliveries that failed */
+    mmq_sums sums;    /* of the archive; owned */
 } mmq_manifest;
 
 /* Appends the manifest as one line of JSON. */
@@ -24,7 +28,4 @@ mmq_err mmq_manifest_print(const mmq_manifest *manifest, mmq_buffer *out,
 /* MMQ_ECORRUPT unless it is a manifest of version 1 with nothing missing or strange. */
 mmq_err mmq_manifest_parse(const char *text, size_t size, mmq_manifest *out,
                            mmq_why *why) MMQ_MUST_USE;
-/* Relative, of letters, digits and "-_./", no part of it empty or beginning with a dot. */
-bool mmq_object_key_valid(const char *key, size_t size);
-
 #endif

@@ -5,7 +5,7 @@
 #include <sys/file.h>
 
 #include "lib/clock.h"
-#include "workers/uploader.h"
+#include "workers/spool/uploader.h"
 
 static int data_folder;
 static mmq_spool *spool;
@@ -21,7 +21,7 @@ static int begin(void **state)
     data_folder = open(world_folder, O_RDONLY | O_DIRECTORY);
     spool = mmq_spool_new(data_folder, NULL, &why);
     (void)snprintf(url, sizeof url, "file:%s/deep/uploads", world_folder);
-    target = mmq_target_new(url, &why);
+    target = mmq_target_new(url, NULL, &why);
     assert_non_null(spool);
     assert_non_null(target);
     world_dump(&dump, "a", "hello", 1700000000);
@@ -164,9 +164,9 @@ static void symlinks_below_the_target_are_not_followed(void **state)
 static void urls_are_checked(void **state)
 {
     (void)state;
-    assert_null(mmq_target_new("ftp://example/", &why));
-    assert_null(mmq_target_new("file:", &why));
-    assert_null(mmq_target_new("", &why));
+    assert_null(mmq_target_new("ftp://example/", NULL, &why));
+    assert_null(mmq_target_new("file:", NULL, &why));
+    assert_null(mmq_target_new("", NULL, &why));
 }
 
 static void waits_are_bounded(void **state)

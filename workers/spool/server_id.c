@@ -1,6 +1,6 @@
 /* Random, so that no hardware address leaves the machine. The file is linked into place whole: of
  * two processes that make it at once one wins, and the other reads the winner's. */
-#include "workers/server_id.h"
+#include "workers/spool/server_id.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "workers/files.h"
+#include "lib/files.h"
 
 static const char file_name[] = "server_id";
 

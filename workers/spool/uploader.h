@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-#include "workers/delivery.h"
-#include "workers/spool.h"
+#include "workers/targets/target.h"
+#include "workers/spool/spool.h"
 
 typedef struct mmq_uploader mmq_uploader;
 

@@ -10,9 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "workers/manifest.h"
+#include "workers/spool/manifest.h"
 
-enum { MMQ_SPOOL_QUARANTINE_MAX = 100 /* things kept aside */ };
+enum {
+    MMQ_JOB_NAME = 32,             /* hex digits that name a job */
+    MMQ_SPOOL_QUARANTINE_MAX = 100 /* things kept aside */
+};
 
 typedef struct mmq_spool mmq_spool;
 typedef struct mmq_job mmq_job;
@@ -23,7 +26,7 @@ typedef struct mmq_spool_limits {
 } mmq_spool_limits;
 
 typedef struct mmq_job_name {
-    char text[MMQ_DUMP_NAME + 1];
+    char text[MMQ_JOB_NAME + 1];
 } mmq_job_name;
 
 typedef struct mmq_spool_counts {

@@ -2,7 +2,7 @@
  * and renamed. The part has one name, locked, so that what a crash left is taken over by the next
  * delivery of the same object and never piles up; two spools that deliver one object at once take
  * turns. */
-#include "workers/delivery.h"
+#include "workers/targets/target.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,8 +15,7 @@
 #include <unistd.h>
 
 #include "lib/digest.h"
-#include "workers/dump.h"
-#include "workers/files.h"
+#include "lib/files.h"
 
 enum { COPY_BYTES = 256 * 1024, PART_MODE = 0644 };
 
@@ -34,8 +33,9 @@ struct copy {
     int part;
 };
 
-static mmq_target *file_target_new(const char *rest, mmq_why *why)
+static mmq_target *file_target_new(const char *rest, const mmq_s3_settings *s3, mmq_why *why)
 {
+    (void)s3;
     const size_t size = strlen(rest);
     if (size == 0 || size >= PATH_MAX) {
         (void)mmq_fail(why, MMQ_EINVAL, "upload file: wants the path of a folder");
@@ -103,12 +103,12 @@ static mmq_err copy_bytes(const struct copy *copy, mmq_checksum *sum, char *room
 {
     const mmq_object *object = copy->object;
     mmq_err err = MMQ_OK;
-    for (int64_t done = 0; err == MMQ_OK && done < object->size_bytes;) {
-        err = watch->tick(watch->context, "upload", done, object->size_bytes, why);
+    for (int64_t done = 0; err == MMQ_OK && done < object->sums->size_bytes;) {
+        err = watch->tick(watch->context, "upload", done, object->sums->size_bytes, why);
         if (err != MMQ_OK) {
             break;
         }
-        const int64_t left = object->size_bytes - done;
+        const int64_t left = object->sums->size_bytes - done;
         const ssize_t got =
             pread(object->fd, room, left < COPY_BYTES ? (size_t)left : COPY_BYTES, done);
         if (got < 0 && errno == EINTR) {
@@ -129,14 +129,14 @@ static mmq_err check_sum(const struct copy *copy, mmq_checksum *sum, mmq_why *wh
 {
     char hex[MMQ_DIGEST_HEX + 1];
     mmq_checksum_hex(sum, hex);
-    return strcmp(hex, copy->object->sha256) == 0
+    return strcmp(hex, copy->object->sums->whole.sha256) == 0
                ? MMQ_OK
                : mmq_fail(why, MMQ_ECORRUPT, "an archive's bytes changed in the spool");
 }
 
 static mmq_err fill_part(const struct copy *copy, const mmq_watch *watch, mmq_why *why)
 {
-    mmq_checksum *sum = mmq_checksum_new();
+    mmq_checksum *sum = mmq_checksum_new(MMQ_SHA256);
     char *room = malloc(COPY_BYTES);
     mmq_err err = sum != NULL && room != NULL
                       ? copy_bytes(copy, sum, room, watch, why)
@@ -163,8 +163,9 @@ static mmq_err deliver(struct copy *copy, const mmq_watch *watch, mmq_why *why)
 }
 
 static mmq_err file_target_put(mmq_target *target, const mmq_object *object, const mmq_watch *watch,
-                               mmq_why *why)
+                               mmq_setback *setback, mmq_why *why)
 {
+    (void)setback; /* a disk that is full or gone may be back any time */
     struct copy copy = {.object = object, .folder = -1, .part = -1};
     mmq_err err = open_folder(((const struct file_target *)target)->path, &copy, why);
     if (err == MMQ_OK) {

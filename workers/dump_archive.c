@@ -4,7 +4,7 @@
  *
  * What could differ from run to run is left out or fixed: no time in the gzip head, `created` for
  * the entries' times, owner 0, the keys of extra in sorted order. */
-#include "workers/archive.h"
+#include "workers/dump_archive.h"
 
 #include <archive.h>
 #include <archive_entry.h>
@@ -17,7 +17,7 @@
 #include "lib/pack.h"
 #include "lib/unpack.h"
 #include "metricmq/protocol.h"
-#include "workers/files.h"
+#include "lib/files.h"
 #include "workers/metric_csv.h"
 #include "workers/record.h"
 
@@ -33,7 +33,6 @@ struct build {
     const mmq_archive_order *order;
     struct archive *archive;
     int fd;
-    mmq_checksum *checksum;
     int64_t size_bytes; /* written to fd */
     int64_t entry_left; /* bytes that the open entry still wants */
     mmq_err err;        /* of the first write to fd that failed; nothing is written after it */
@@ -61,7 +60,6 @@ static la_ssize_t write_block(struct archive *archive, void *context, const void
         return -1;
     }
     if (build->err == MMQ_OK) {
-        mmq_checksum_add(build->checksum, data, size);
         build->size_bytes = total;
     }
     return (la_ssize_t)size;
@@ -289,26 +287,22 @@ static mmq_err write_archive(struct build *build)
     return err != MMQ_OK ? err : mmq_fd_sync(build->fd, file_name, build->why);
 }
 
-mmq_err mmq_archive_build(const mmq_archive_order *order, int fd, mmq_archive_made *out,
-                          mmq_why *why)
+mmq_err mmq_archive_build(const mmq_archive_order *order, int fd, mmq_sums *out, mmq_why *why)
 {
+    *out = (mmq_sums){0};
     struct build build = {
         .order = order,
         .fd = fd,
         .why = why,
         .archive = archive_write_new(),
-        .checksum = mmq_checksum_new(),
     };
-    mmq_err err = build.archive != NULL && build.checksum != NULL
-                      ? write_archive(&build)
-                      : mmq_fail(why, MMQ_ENOMEM, "no memory for an archive");
+    mmq_err err = build.archive != NULL ? write_archive(&build)
+                                        : mmq_fail(why, MMQ_ENOMEM, "no memory for an archive");
     if (err == MMQ_OK) {
-        out->size_bytes = build.size_bytes;
-        mmq_checksum_hex(build.checksum, out->sha256);
+        err = mmq_sums_of_file(fd, out, why);
     }
     if (build.archive != NULL) {
         (void)archive_write_free(build.archive);
     }
-    mmq_checksum_destroy(&build.checksum);
     return err;
 }

@@ -10,7 +10,7 @@
  * with the process. A lock is worth something only while the locked folder still has its name, so
  * that is looked at after each lock. Nothing here is kept in memory: several processes may use one
  * spool. */
-#include "workers/spool.h"
+#include "workers/spool/spool.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -26,7 +26,7 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "workers/files.h"
+#include "lib/files.h"
 
 enum {
     JOBS_MAX = 1000,
@@ -67,7 +67,7 @@ static bool begins_with(const char *name, const char *prefix)
 
 static bool is_job_name(const char *name)
 {
-    return strlen(name) == MMQ_DUMP_NAME && strspn(name, "0123456789abcdef") == MMQ_DUMP_NAME;
+    return strlen(name) == MMQ_JOB_NAME && strspn(name, "0123456789abcdef") == MMQ_JOB_NAME;
 }
 
 /* Calls `visit` for each entry of a folder, "." and ".." left out, until it returns an error. */
@@ -267,7 +267,7 @@ static mmq_err list_entry(void *context, const char *name)
         listing->names = grown;
         listing->capacity = capacity;
     }
-    memcpy(listing->names[listing->count++].text, name, MMQ_DUMP_NAME + 1);
+    memcpy(listing->names[listing->count++].text, name, MMQ_JOB_NAME + 1);
     return MMQ_OK;
 }
 
@@ -351,7 +351,7 @@ mmq_err mmq_job_begin(mmq_spool *spool, mmq_job **out, int64_t *bytes_left, mmq_
         return err;
     }
     job->archive =
-        openat(job->folder, archive_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+        openat(job->folder, archive_name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (job->archive < 0) {
         err = mmq_files_fail(why, errno, "make", archive_name);
         mmq_job_close(&job); /* the next sweep removes it */
@@ -395,8 +395,8 @@ static mmq_err rename_to(mmq_job *job, const char *name, mmq_why *why)
 
 mmq_err mmq_job_commit(mmq_job *job, const mmq_manifest *manifest, mmq_why *why)
 {
-    char name[MMQ_DUMP_NAME + 1];
-    snprintf(name, sizeof name, "%.*s", MMQ_DUMP_NAME, manifest->digest);
+    char name[MMQ_JOB_NAME + 1];
+    snprintf(name, sizeof name, "%.*s", MMQ_JOB_NAME, manifest->digest);
     job->manifest = *manifest;
     mmq_fd_close(&job->archive);
     mmq_err err = write_manifest(job, mmq_file_write, why);
@@ -422,7 +422,7 @@ static mmq_err read_manifest(mmq_job *job, mmq_why *why)
     if (err == MMQ_OK) {
         err = mmq_manifest_parse((const char *)text.data, text.size, &job->manifest, why);
     }
-    if (err == MMQ_OK && strncmp(job->manifest.digest, job->name, MMQ_DUMP_NAME) != 0) {
+    if (err == MMQ_OK && strncmp(job->manifest.digest, job->name, MMQ_JOB_NAME) != 0) {
         err = mmq_fail(why, MMQ_ECORRUPT, "the manifest is another job's");
     }
     mmq_buffer_clear(&text);
@@ -467,10 +467,10 @@ mmq_err mmq_job_open(mmq_job *job, int *fd, mmq_why *why)
     if (err == MMQ_ENOTFOUND) {
         return mmq_fail(why, MMQ_ECORRUPT, "the job has no archive");
     }
-    if (err == MMQ_OK && size_bytes != job->manifest.size_bytes) {
+    if (err == MMQ_OK && size_bytes != job->manifest.sums.size_bytes) {
         mmq_fd_close(fd);
         return mmq_fail(why, MMQ_ECORRUPT, "the archive has %lld bytes, not %lld",
-                        (long long)size_bytes, (long long)job->manifest.size_bytes);
+                        (long long)size_bytes, (long long)job->manifest.sums.size_bytes);
     }
     return err;
 }

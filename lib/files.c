@@ -1,7 +1,7 @@
 /* Everything durable is made in the same order: write, fsync the file, rename, fsync the folder
  * that holds the name. A failed fsync fails the step: the kernel may have dropped the pages, so
  * that trying it again would say nothing. */
-#include "workers/files.h"
+#include "lib/files.h"
 
 #include <dirent.h>
 #include <errno.h>

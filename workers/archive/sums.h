@@ -1,0 +1,40 @@
+/* What an archive's bytes sum up to, taken while it is written, so that nothing has to read it
+ * again to say what it is: its size, its digests, and those of its parts, as object stores want
+ * them. */
+#ifndef MMQ_SUMS_H
+#define MMQ_SUMS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "lib/digest.h"
+#include "metricmq/error.h"
+
+enum {
+    MMQ_PART_BYTES = 8 * 1024 * 1024,   /* of each part but the last */
+    MMQ_PARTS_MAX = 10000,              /* S3: "Amazon S3 multipart upload limits" */
+    MMQ_WHOLE_BYTES = 64 * 1024 * 1024, /* up to here an object is sent in one piece */
+};
+
+/* Lower-case hex, NUL-terminated. */
+typedef struct mmq_sum {
+    char sha256[MMQ_DIGEST_HEX + 1];
+    char md5[MMQ_MD5_HEX + 1]; /* what an S3 store's ETag is made of */
+} mmq_sum;
+
+typedef struct mmq_sums {
+    int64_t size_bytes;
+    mmq_sum whole;  /* md5 is "" beyond MMQ_WHOLE_BYTES */
+    size_t count;   /* of parts; 0 up to MMQ_WHOLE_BYTES */
+    mmq_sum *parts; /* owned */
+} mmq_sums;
+
+/* Room for the sums of so many bytes, none of them known yet. MMQ_ENOMEM; MMQ_ETOOBIG beyond
+ * MMQ_PARTS_MAX parts. *sums is the caller's to clear. */
+mmq_err mmq_sums_init(mmq_sums *sums, int64_t size_bytes, mmq_why *why) MMQ_MUST_USE;
+/* Reads the file from its start to its end. MMQ_ENOMEM, MMQ_EIO, MMQ_ETOOBIG. *out is the caller's
+ * to clear. */
+mmq_err mmq_sums_of_file(int fd, mmq_sums *out, mmq_why *why) MMQ_MUST_USE;
+void mmq_sums_clear(mmq_sums *sums);
+
+#endif
