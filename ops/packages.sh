@@ -1,7 +1,8 @@
 # Sourced by ops/up and ops/test: want PACKAGE... installs what is missing of Debian's packages.
 
 build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-dev libsqlite3-dev
-  libmsgpack-dev libcjson-dev libarchive-dev libmicrohttpd-dev libssl-dev libxxhash-dev curl"
+  libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libssl-dev
+  libxxhash-dev curl"
 test_packages="libcmocka-dev python3 python3-zmq python3-msgpack libarchive-tools procps"
 # What ops/bench --peers races against; shellcheck cannot see who sources this.
 # shellcheck disable=SC2034

@@ -1,6 +1,5 @@
-/* One batch of rows and its text at a time, in one piece of memory that is made once a pass. No
- * field needs quotes: a uid has none of the characters that do (lib/uid.h), and what else is there
- * are numbers and times. */
+/* A batch of rows at a time is printed where it is compressed from. No field needs quotes: a uid
+ * has none of the characters that do (lib/uid.h), and what else is there are numbers and times. */
 #include "workers/metric_csv.h"
 
 #include <math.h>
@@ -14,6 +13,8 @@ enum {
     LINE_MAX_BYTES = MMQ_UID_MAX + MMQ_INTEGER_MAX + MMQ_TIME_TEXT + 3 * MMQ_NUMBER_MAX + 7 + 2
 };
 
+_Static_assert((int)LINE_MAX_BYTES <= (int)MMQ_ARCHIVE_ROOM, "a line fits any room");
+
 static const char header[] = "uid,rowid,timestamp,metric_value,raw_anomaly_score,anomaly_score,"
                              "display_value,multi_step_best_predictions\r\n";
 
@@ -22,7 +23,6 @@ struct pass {
     size_t uid_size;
     mmq_columns rows;
     mmq_day day; /* of the last row */
-    char text[MMQ_BATCH_ROWS * LINE_MAX_BYTES];
 };
 
 /* An absent score (NaN) is an empty field. */
@@ -51,22 +51,32 @@ static char *print_row(struct pass *pass, size_t row, char *at)
     return at + 4;
 }
 
-static mmq_err write_batch(struct pass *pass, const mmq_csv_sink *sink, mmq_why *why)
+static mmq_err write_batch(struct pass *pass, mmq_archive *archive, mmq_why *why)
 {
-    char *end = pass->text;
-    for (size_t row = 0; row < pass->rows.count; row++) {
-        end = print_row(pass, row, end);
+    mmq_err err = MMQ_OK;
+    for (size_t row = 0; row < pass->rows.count && err == MMQ_OK;) {
+        char *room, *end;
+        size_t size;
+        err = mmq_archive_room(archive, &room, &size, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+        for (end = room; row < pass->rows.count && size - (size_t)(end - room) >= LINE_MAX_BYTES;
+             row++) {
+            end = print_row(pass, row, end);
+        }
+        err = mmq_archive_commit(archive, (size_t)(end - room), why);
     }
-    return sink->write(sink->context, pass->text, (size_t)(end - pass->text), why);
+    return err;
 }
 
-static mmq_err write_rows(struct pass *pass, mmq_store *store, const char *stage,
-                          const mmq_watch *watch, const mmq_csv_sink *sink, mmq_why *why)
+static mmq_err write_rows(struct pass *pass, mmq_store *store, const mmq_watch *watch,
+                          mmq_archive *archive, mmq_why *why)
 {
     const mmq_metric_head *metric = pass->metric;
     mmq_err err = MMQ_OK;
     for (int64_t done = 0; err == MMQ_OK && done < metric->last_rowid;) {
-        err = watch->tick(watch->context, stage, done, metric->last_rowid, why);
+        err = watch->tick(watch->context, "build", done, metric->last_rowid, why);
         if (err == MMQ_OK) {
             err = mmq_store_read_rowids(store, metric->key, done + 1, metric->last_rowid,
                                         &pass->rows, MMQ_BATCH_ROWS, why);
@@ -76,14 +86,14 @@ static mmq_err write_rows(struct pass *pass, mmq_store *store, const char *stage
         }
         if (err == MMQ_OK) {
             done = pass->rows.rowid[pass->rows.count - 1];
-            err = write_batch(pass, sink, why);
+            err = write_batch(pass, archive, why);
         }
     }
     return err;
 }
 
-mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric, const char *stage,
-                             const mmq_watch *watch, const mmq_csv_sink *sink, mmq_why *why)
+mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric,
+                             const mmq_watch *watch, mmq_archive *archive, mmq_why *why)
 {
     if (metric->last_rowid == 0) {
         return MMQ_OK;
@@ -95,9 +105,9 @@ mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric, co
     pass->metric = metric;
     pass->day = (mmq_day){0};
     pass->uid_size = strlen(metric->uid);
-    mmq_err err = sink->write(sink->context, header, sizeof header - 1, why);
+    mmq_err err = mmq_archive_add(archive, header, sizeof header - 1, why);
     if (err == MMQ_OK) {
-        err = write_rows(pass, store, stage, watch, sink, why);
+        err = write_rows(pass, store, watch, archive, why);
     }
     free(pass);
     return err;

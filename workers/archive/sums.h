@@ -1,6 +1,5 @@
-/* What an archive's bytes sum up to, taken while it is written, so that nothing has to read it
- * again to say what it is: its size, its digests, and those of its parts, as object stores want
- * them. */
+/* What an archive's bytes sum up to: its size, its digests, and those of its parts, as object
+ * stores want them. Those of the parts are taken while the archive is written. */
 #ifndef MMQ_SUMS_H
 #define MMQ_SUMS_H
 
@@ -36,5 +35,22 @@ mmq_err mmq_sums_init(mmq_sums *sums, int64_t size_bytes, mmq_why *why) MMQ_MUST
  * to clear. */
 mmq_err mmq_sums_of_file(int fd, mmq_sums *out, mmq_why *why) MMQ_MUST_USE;
 void mmq_sums_clear(mmq_sums *sums);
+
+/* The sums of a file's parts while it is written from its start to its end. One thread at a time.
+ */
+typedef struct mmq_part_sums mmq_part_sums;
+
+/* NULL: no memory. */
+mmq_part_sums *mmq_part_sums_new(void);
+void mmq_part_sums_destroy(mmq_part_sums **sums);
+/* The next bytes of the file. MMQ_ENOMEM, MMQ_ETOOBIG. */
+mmq_err mmq_part_sums_add(mmq_part_sums *sums, const void *data, size_t size,
+                          mmq_why *why) MMQ_MUST_USE;
+/* As mmq_part_sums_add, of bytes that will change: the parts that have some of them are summed at
+ * the end. */
+mmq_err mmq_part_sums_skip(mmq_part_sums *sums, size_t size, mmq_why *why) MMQ_MUST_USE;
+/* All sums of the file, which is read once for its own and for those of skipped parts. MMQ_ENOMEM,
+ * MMQ_EIO (also: its size is not that of what was added). *out is the caller's to clear. */
+mmq_err mmq_part_sums_finish(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why) MMQ_MUST_USE;
 
 #endif
