@@ -18,17 +18,40 @@ _Static_assert((int)LINE_MAX_BYTES <= (int)MMQ_ARCHIVE_ROOM, "a line fits any ro
 static const char header[] = "uid,rowid,timestamp,metric_value,raw_anomaly_score,anomaly_score,"
                              "display_value,multi_step_best_predictions\r\n";
 
+/* The number printed last in a column, and where: scores hold for a while, and to compare and copy
+ * is cheaper than to print. */
+typedef struct printed {
+    double number;
+    const char *text; /* within the room that is being filled */
+    size_t size;
+} printed;
+
 struct pass {
     const mmq_metric_head *metric;
     size_t uid_size;
     mmq_columns rows;
-    mmq_day day; /* of the last row */
+    mmq_day day;                             /* of the last row */
+    printed value, raw_score, anomaly_score; /* of the last row that had one */
 };
 
-/* An absent score (NaN) is an empty field. */
-static char *print_number(char *at, double number)
+/* By its bits: -0.0 is not 0. */
+static bool is_same(double a, double b)
 {
-    return isnan(number) ? at : at + mmq_number_print(number, at);
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+/* An absent score (NaN) is an empty field. */
+static char *print_number(char *at, double number, printed *last)
+{
+    if (isnan(number)) {
+        return at;
+    }
+    if (is_same(number, last->number)) {
+        memcpy(at, last->text, MMQ_NUMBER_TEXT); /* of another line: it is farther away than that */
+    } else {
+        *last = (printed){number, at, mmq_number_print(number, at)};
+    }
+    return at + last->size;
 }
 
 static char *print_row(struct pass *pass, size_t row, char *at)
@@ -42,13 +65,19 @@ static char *print_row(struct pass *pass, size_t row, char *at)
     mmq_day_print(&pass->day, rows->timestamp[row], at);
     at += MMQ_TIME_TEXT;
     *at++ = ',';
-    at = print_number(at, rows->value[row]);
+    at = print_number(at, rows->value[row], &pass->value);
     *at++ = ',';
-    at = print_number(at, rows->raw_score[row]);
+    at = print_number(at, rows->raw_score[row], &pass->raw_score);
     *at++ = ',';
-    at = print_number(at, rows->anomaly_score[row]);
+    at = print_number(at, rows->anomaly_score[row], &pass->anomaly_score);
     memcpy(at, ",,\r\n", 4);
     return at + 4;
+}
+
+/* Nothing was printed yet into the room that is filled next. */
+static void forget_printed(struct pass *pass)
+{
+    pass->value = pass->raw_score = pass->anomaly_score = (printed){.number = (double)NAN};
 }
 
 static mmq_err write_batch(struct pass *pass, mmq_archive *archive, mmq_why *why)
@@ -61,6 +90,7 @@ static mmq_err write_batch(struct pass *pass, mmq_archive *archive, mmq_why *why
         if (err != MMQ_OK) {
             return err;
         }
+        forget_printed(pass);
         for (end = room; row < pass->rows.count && size - (size_t)(end - room) >= LINE_MAX_BYTES;
              row++) {
             end = print_row(pass, row, end);
@@ -103,8 +133,8 @@ mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric,
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a batch of rows");
     }
     pass->metric = metric;
-    pass->day = (mmq_day){0};
     pass->uid_size = strlen(metric->uid);
+    pass->day = (mmq_day){0};
     mmq_err err = mmq_archive_add(archive, header, sizeof header - 1, why);
     if (err == MMQ_OK) {
         err = write_rows(pass, store, watch, archive, why);

@@ -153,16 +153,19 @@ mmq_err mmq_archive_finish(mmq_archive *archive, mmq_sums *out, mmq_why *why)
     end_entry(archive);
     end_text(archive);
     (void)mmq_queue_take(&archive->written);
+    char sha256[MMQ_DIGEST_HEX + 1];
     mmq_err err = check(archive, why);
     if (err == MMQ_OK) {
-        err = mmq_part_sums_finish(archive->sums, archive->fd, out, why);
+        err = mmq_sha256_of_file(archive->fd, archive->written_bytes, sha256, why);
     }
     join(archive);
     if (err == MMQ_OK) {
-        err = check(archive, why); /* fsync's word */
+        err = check(archive, why); /* what the writer did meanwhile */
     }
-    if (err != MMQ_OK) {
-        mmq_sums_clear(out);
+    if (err == MMQ_OK) {
+        *out = archive->made;
+        archive->made = (mmq_sums){0};
+        memcpy(out->whole.sha256, sha256, sizeof sha256);
     }
     return err;
 }
@@ -249,6 +252,7 @@ void mmq_archive_destroy(mmq_archive **archive_p)
     for (size_t i = 0; i < 2 * MMQ_PIECES; i++) {
         free(archive->pieces[i].data);
     }
+    mmq_sums_clear(&archive->made);
     mmq_part_sums_destroy(&archive->sums);
     mmq_deflate_destroy(&archive->deflate);
     clear_queues(archive);

@@ -56,7 +56,8 @@ struct mmq_archive {
     int64_t made_bytes;    /* compressor: of the file */
     uint32_t end_crc;      /* compressor: of the NULs at the end */
     int64_t written_bytes; /* writer: of the file */
-    mmq_part_sums *sums;   /* writer, until it has put into `written`; then caller */
+    mmq_part_sums *sums;   /* writer */
+    mmq_sums made;         /* writer: without the SHA-256 of the whole */
 
     pthread_t compressor, writer;
     bool compressing, writing; /* caller: to be joined */

@@ -1,5 +1,4 @@
-/* A sum that is not known is "". The file is read once: its own digests go forward over all of it,
- * and those of a part over the parts that are not known. */
+/* Of a part whose sum is not known yet it is "". */
 #include "workers/archive/sums.h"
 
 #include <errno.h>
@@ -50,97 +49,96 @@ static void digests_take(struct digests *digests, mmq_sum *out)
 
 /* ---- reading a file --------------------------------------------------------------------- */
 
-struct summing {
-    struct digests whole, part;
-    char *room; /* READ_BYTES, a divisor of MMQ_PART_BYTES */
-};
-
-static void summing_clear(struct summing *summing)
+static mmq_err read_room(int fd, char *room, size_t size, int64_t at, mmq_why *why)
 {
-    free(summing->room);
-    digests_clear(&summing->part);
-    digests_clear(&summing->whole);
-}
-
-static mmq_err summing_init(struct summing *summing, mmq_why *why)
-{
-    *summing = (struct summing){.room = malloc(READ_BYTES)};
-    if (summing->room != NULL && digests_init(&summing->whole) && digests_init(&summing->part)) {
-        return MMQ_OK;
-    }
-    summing_clear(summing);
-    return mmq_fail(why, MMQ_ENOMEM, "no memory for the sums of an archive");
-}
-
-/* Fills the room as far as the file goes; *size is less than READ_BYTES at its end only. */
-static mmq_err read_room(struct summing *summing, int fd, int64_t at, size_t *size, mmq_why *why)
-{
-    *size = 0;
-    while (*size < READ_BYTES) {
-        const ssize_t got =
-            pread(fd, summing->room + *size, READ_BYTES - *size, (off_t)(at + (int64_t)*size));
+    while (size > 0) {
+        const ssize_t got = pread(fd, room, size, (off_t)at);
         if (got == 0) {
-            return MMQ_OK;
+            return mmq_fail(why, MMQ_EIO, "an archive got shorter while it was read");
         }
         if (got < 0 && errno != EINTR) {
             return mmq_files_fail(why, errno, "read", "an archive");
         }
-        *size += got > 0 ? (size_t)got : 0;
+        if (got > 0) {
+            room += got;
+            size -= (size_t)got;
+            at += got;
+        }
     }
     return MMQ_OK;
 }
 
-/* Takes what was read into the sum of its part, unless that is known; `done` is where it ends. */
-static void sum_part(struct summing *summing, size_t size, int64_t done, mmq_sums *out)
+/* Reads bytes [from, to) of the file into some digests; NULL is none. */
+static mmq_err sum_range(int fd, int64_t from, int64_t to, mmq_checksum *const into[3],
+                         mmq_why *why)
 {
-    mmq_sum *part = &out->parts[(done - (int64_t)size) / MMQ_PART_BYTES];
-    if (part->sha256[0] != '\0') {
-        return;
+    mmq_err err = MMQ_OK;
+    char *room = malloc(READ_BYTES);
+    if (room == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory to read an archive");
     }
-    digests_add(&summing->part, summing->room, size);
-    if (done % MMQ_PART_BYTES == 0 || done == out->size_bytes) {
-        digests_take(&summing->part, part);
+    while (from < to && err == MMQ_OK) {
+        const size_t size = to - from < READ_BYTES ? (size_t)(to - from) : READ_BYTES;
+        err = read_room(fd, room, size, from, why);
+        from += (int64_t)size;
+        for (int i = 0; i < 3 && err == MMQ_OK; i++) {
+            if (into[i] != NULL) {
+                mmq_checksum_add(into[i], room, size);
+            }
+        }
     }
+    free(room);
+    return err;
 }
 
-static mmq_err sum_file(struct summing *summing, int fd, mmq_sums *out, mmq_why *why)
+static mmq_err check_size(int fd, int64_t size_bytes, mmq_why *why)
 {
-    int64_t done = 0;
-    for (size_t size = READ_BYTES; size == READ_BYTES;) {
-        mmq_err err = read_room(summing, fd, done, &size, why);
-        if (err != MMQ_OK) {
-            return err;
-        }
-        done += (int64_t)size;
-        if (done > out->size_bytes) {
-            break;
-        }
-        mmq_checksum_add(summing->whole.sha256, summing->room, size);
-        if (out->count == 0) {
-            mmq_checksum_add(summing->whole.md5, summing->room, size);
-        } else if (size > 0) {
-            sum_part(summing, size, done, out);
-        }
+    struct stat status;
+    if (fstat(fd, &status) != 0) {
+        return mmq_files_fail(why, errno, "look at", "an archive");
     }
-    if (done != out->size_bytes) {
-        return mmq_fail(why, MMQ_EIO, "an archive changed its size while it was read");
-    }
-    mmq_checksum_hex(summing->whole.sha256, out->whole.sha256);
-    if (out->count == 0) {
-        mmq_checksum_hex(summing->whole.md5, out->whole.md5);
-    }
-    return MMQ_OK;
+    return status.st_size == size_bytes
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EIO, "an archive changed its size while it was read");
 }
 
-/* Adds what *out does not know of the file, which is of the size that *out says. */
-static mmq_err complete(int fd, mmq_sums *out, mmq_why *why)
+/* Reads part `i` into its sums, and into `whole` unless that is NULL. */
+static mmq_err sum_part(int fd, struct digests *digests, mmq_checksum *whole, size_t i,
+                        mmq_sums *out, mmq_why *why)
 {
-    struct summing summing;
-    mmq_err err = summing_init(&summing, why);
+    mmq_checksum *const into[] = {whole, digests->sha256, digests->md5};
+    const int64_t from = (int64_t)i * MMQ_PART_BYTES, left = out->size_bytes - from;
+    const int64_t to = from + (left < MMQ_PART_BYTES ? left : MMQ_PART_BYTES);
+    mmq_err err = sum_range(fd, from, to, into, why);
     if (err == MMQ_OK) {
-        err = sum_file(&summing, fd, out, why);
-        summing_clear(&summing);
+        digests_take(digests, &out->parts[i]);
     }
+    return err;
+}
+
+static mmq_err no_memory(mmq_why *why)
+{
+    return mmq_fail(why, MMQ_ENOMEM, "no memory for the sums of an archive");
+}
+
+/* All sums of a file whose size *out has. */
+static mmq_err sum_file(int fd, mmq_checksum *whole, mmq_sums *out, mmq_why *why)
+{
+    struct digests digests;
+    if (!digests_init(&digests)) {
+        return no_memory(why);
+    }
+    mmq_err err = MMQ_OK;
+    if (out->count == 0) {
+        mmq_checksum *const into[] = {whole, NULL, digests.md5};
+        err = sum_range(fd, 0, out->size_bytes, into, why);
+        mmq_checksum_hex(digests.md5, out->whole.md5);
+    }
+    for (size_t i = 0; i < out->count && err == MMQ_OK; i++) {
+        err = sum_part(fd, &digests, whole, i, out, why);
+    }
+    mmq_checksum_hex(whole, out->whole.sha256);
+    digests_clear(&digests);
     return err;
 }
 
@@ -156,8 +154,7 @@ mmq_err mmq_sums_init(mmq_sums *sums, int64_t size_bytes, mmq_why *why)
     }
     sums->count = (size_t)((size_bytes + MMQ_PART_BYTES - 1) / MMQ_PART_BYTES);
     sums->parts = calloc(sums->count, sizeof *sums->parts);
-    return sums->parts != NULL ? MMQ_OK
-                               : mmq_fail(why, MMQ_ENOMEM, "no memory for the sums of an archive");
+    return sums->parts != NULL ? MMQ_OK : no_memory(why);
 }
 
 mmq_err mmq_sums_of_file(int fd, mmq_sums *out, mmq_why *why)
@@ -168,7 +165,26 @@ mmq_err mmq_sums_of_file(int fd, mmq_sums *out, mmq_why *why)
         return mmq_files_fail(why, errno, "look at", "an archive");
     }
     mmq_err err = mmq_sums_init(out, status.st_size, why);
-    return err == MMQ_OK ? complete(fd, out, why) : err;
+    if (err != MMQ_OK) {
+        return err;
+    }
+    mmq_checksum *whole = mmq_checksum_new(MMQ_SHA256);
+    err = whole != NULL ? sum_file(fd, whole, out, why) : no_memory(why);
+    mmq_checksum_destroy(&whole);
+    return err == MMQ_OK ? check_size(fd, out->size_bytes, why) : err;
+}
+
+mmq_err mmq_sha256_of_file(int fd, int64_t size_bytes, char out[MMQ_DIGEST_HEX + 1], mmq_why *why)
+{
+    mmq_checksum *whole = mmq_checksum_new(MMQ_SHA256);
+    mmq_checksum *const into[] = {whole, NULL, NULL};
+    mmq_err err = whole != NULL ? sum_range(fd, 0, size_bytes, into, why) : no_memory(why);
+    if (err == MMQ_OK) {
+        mmq_checksum_hex(whole, out);
+        err = check_size(fd, size_bytes, why);
+    }
+    mmq_checksum_destroy(&whole);
+    return err;
 }
 
 void mmq_sums_clear(mmq_sums *sums)
@@ -212,7 +228,7 @@ static mmq_err grow(mmq_part_sums *sums, mmq_why *why)
     const size_t capacity = sums->capacity == 0 ? FIRST_PARTS : 2 * sums->capacity;
     mmq_sum *parts = reallocarray(sums->parts, capacity, sizeof *parts);
     if (parts == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for the sums of an archive");
+        return no_memory(why);
     }
     sums->parts = parts;
     sums->capacity = capacity;
@@ -264,7 +280,21 @@ mmq_err mmq_part_sums_skip(mmq_part_sums *sums, size_t size, mmq_why *why)
     return go_forward(sums, NULL, size, why);
 }
 
-mmq_err mmq_part_sums_finish(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why)
+/* The parts as they were summed, and those that were skipped. */
+static mmq_err fill_parts(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why)
+{
+    mmq_err err = MMQ_OK;
+    CHECK(out->count == sums->count);
+    for (size_t i = 0; i < out->count && err == MMQ_OK; i++) {
+        out->parts[i] = sums->parts[i];
+        if (out->parts[i].sha256[0] == '\0') {
+            err = sum_part(fd, &sums->digests, NULL, i, out, why);
+        }
+    }
+    return err;
+}
+
+mmq_err mmq_part_sums_end(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     *out = (mmq_sums){0};
@@ -275,8 +305,12 @@ mmq_err mmq_part_sums_finish(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why
         err = mmq_sums_init(out, sums->done, why);
     }
     if (err == MMQ_OK && out->count > 0) {
-        CHECK(out->count == sums->count);
-        memcpy(out->parts, sums->parts, out->count * sizeof *out->parts);
+        return fill_parts(sums, fd, out, why);
     }
-    return err == MMQ_OK ? complete(fd, out, why) : err;
+    if (err == MMQ_OK) {
+        mmq_checksum *const into[] = {NULL, NULL, sums->digests.md5};
+        err = sum_range(fd, 0, out->size_bytes, into, why);
+        mmq_checksum_hex(sums->digests.md5, out->whole.md5);
+    }
+    return err;
 }

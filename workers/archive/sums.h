@@ -49,8 +49,13 @@ mmq_err mmq_part_sums_add(mmq_part_sums *sums, const void *data, size_t size,
 /* As mmq_part_sums_add, of bytes that will change: the parts that have some of them are summed at
  * the end. */
 mmq_err mmq_part_sums_skip(mmq_part_sums *sums, size_t size, mmq_why *why) MMQ_MUST_USE;
-/* All sums of the file, which is read once for its own and for those of skipped parts. MMQ_ENOMEM,
- * MMQ_EIO (also: its size is not that of what was added). *out is the caller's to clear. */
-mmq_err mmq_part_sums_finish(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why) MMQ_MUST_USE;
+/* When all was added: the sums of the file, but for its own SHA-256, which takes a reading of all
+ * of it (mmq_sha256_of_file; another thread may be at that meanwhile). What was skipped is read,
+ * and up to MMQ_WHOLE_BYTES all. MMQ_ENOMEM, MMQ_EIO. *out is the caller's to clear. */
+mmq_err mmq_part_sums_end(mmq_part_sums *sums, int fd, mmq_sums *out, mmq_why *why) MMQ_MUST_USE;
+
+/* Of a file of so many bytes. MMQ_ENOMEM; MMQ_EIO: also if its size is another. */
+mmq_err mmq_sha256_of_file(int fd, int64_t size_bytes, char out[MMQ_DIGEST_HEX + 1],
+                           mmq_why *why) MMQ_MUST_USE;
 
 #endif

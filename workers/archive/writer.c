@@ -130,24 +130,31 @@ static void write_pieces(mmq_archive *archive)
     }
 }
 
-void *mmq_archive_write(void *argument)
+/* What is done while the caller's thread reads the file. The kernel is told to go on writing, so
+ * that the disk works while the parts are summed that are still to be. */
+static mmq_err settle(mmq_archive *archive, mmq_why *why)
 {
-    mmq_archive *archive = argument;
+    (void)sync_file_range(archive->fd, 0, 0, SYNC_FILE_RANGE_WRITE);
+    mmq_err err = mmq_part_sums_end(archive->sums, archive->fd, &archive->made, why);
+    return err == MMQ_OK ? mmq_fd_sync(archive->fd, file_name, why) : err;
+}
+
+/* Does the next step unless one failed. */
+static void step(mmq_archive *archive, mmq_err (*take)(mmq_archive *archive, mmq_why *why))
+{
     mmq_why why = {""};
-    mmq_err err = MMQ_OK;
-    write_pieces(archive);
-    if (!mmq_archive_failed(archive)) {
-        err = complete(archive, &why);
-    }
+    mmq_err err = mmq_archive_failed(archive) ? MMQ_OK : take(archive, &why);
     if (err != MMQ_OK) {
         mmq_archive_fail(archive, err, &why);
     }
+}
+
+void *mmq_archive_write(void *argument)
+{
+    mmq_archive *archive = argument;
+    write_pieces(archive);
+    step(archive, complete);
     mmq_queue_put(&archive->written, &archive->file_end);
-    if (!mmq_archive_failed(archive)) {
-        err = mmq_fd_sync(archive->fd, file_name, &why);
-        if (err != MMQ_OK) {
-            mmq_archive_fail(archive, err, &why);
-        }
-    }
+    step(archive, settle);
     return NULL;
 }
