@@ -10,6 +10,10 @@
 #include "lib/number.h"
 
 enum {
+    WINDOW_MIN = MMQ_BATCH_ROWS,
+    WINDOW_GROWS = 8,      /* times */
+    WINDOW_MAX = 1 << 19,  /* 17 MiB */
+    ROWS_OF_A_BLOCK = 128, /* with fewer the window grows */
     LINE_MAX_BYTES = MMQ_UID_MAX + MMQ_INTEGER_MAX + MMQ_TIME_TEXT + 3 * MMQ_NUMBER_MAX + 7 + 2
 };
 
@@ -29,7 +33,8 @@ typedef struct printed {
 struct pass {
     const mmq_metric_head *metric;
     size_t uid_size;
-    mmq_columns rows;
+    int64_t first; /* rowid of the window's first row */
+    mmq_rowid_window rows;
     mmq_day day;                             /* of the last row */
     printed value, raw_score, anomaly_score; /* of the last row that had one */
 };
@@ -56,11 +61,11 @@ static char *print_number(char *at, double number, printed *last)
 
 static char *print_row(struct pass *pass, size_t row, char *at)
 {
-    const mmq_columns *rows = &pass->rows;
+    const mmq_rowid_window *rows = &pass->rows;
     memcpy(at, pass->metric->uid, pass->uid_size);
     at += pass->uid_size;
     *at++ = ',';
-    at += mmq_integer_print(rows->rowid[row], at);
+    at += mmq_integer_print(pass->first + (int64_t)row, at);
     *at++ = ',';
     mmq_day_print(&pass->day, rows->timestamp[row], at);
     at += MMQ_TIME_TEXT;
@@ -80,7 +85,7 @@ static void forget_printed(struct pass *pass)
     pass->value = pass->raw_score = pass->anomaly_score = (printed){.number = (double)NAN};
 }
 
-static mmq_err write_batch(struct pass *pass, mmq_archive *archive, mmq_why *why)
+static mmq_err print_window(struct pass *pass, mmq_archive *archive, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     for (size_t row = 0; row < pass->rows.count && err == MMQ_OK;) {
@@ -100,6 +105,37 @@ static mmq_err write_batch(struct pass *pass, mmq_archive *archive, mmq_why *why
     return err;
 }
 
+static void clear_window(mmq_rowid_window *window)
+{
+    free(window->timestamp); /* the others are in the same piece of memory */
+    *window = (mmq_rowid_window){0};
+}
+
+static mmq_err make_window(mmq_rowid_window *window, size_t capacity, mmq_why *why)
+{
+    clear_window(window);
+    void *memory = calloc(capacity, 4 * sizeof(int64_t) + sizeof(bool));
+    if (memory == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for %zu rows", capacity);
+    }
+    window->capacity = capacity;
+    window->timestamp = memory;
+    window->value = (double *)(window->timestamp + capacity);
+    window->anomaly_score = window->value + capacity;
+    window->raw_score = window->anomaly_score + capacity;
+    window->there = (bool *)(window->raw_score + capacity);
+    return MMQ_OK;
+}
+
+/* Looks whether the rows that were read lay far apart. */
+static mmq_err fit_window(mmq_rowid_window *window, mmq_why *why)
+{
+    return window->count == window->capacity && window->capacity < WINDOW_MAX &&
+                   window->blocks * ROWS_OF_A_BLOCK > window->count
+               ? make_window(window, window->capacity * WINDOW_GROWS, why)
+               : MMQ_OK;
+}
+
 static mmq_err write_rows(struct pass *pass, mmq_store *store, const mmq_watch *watch,
                           mmq_archive *archive, mmq_why *why)
 {
@@ -108,15 +144,19 @@ static mmq_err write_rows(struct pass *pass, mmq_store *store, const mmq_watch *
     for (int64_t done = 0; err == MMQ_OK && done < metric->last_rowid;) {
         err = watch->tick(watch->context, "build", done, metric->last_rowid, why);
         if (err == MMQ_OK) {
-            err = mmq_store_read_rowids(store, metric->key, done + 1, metric->last_rowid,
-                                        &pass->rows, MMQ_BATCH_ROWS, why);
+            pass->first = done + 1;
+            err = mmq_store_read_window(store, metric->key, pass->first, metric->last_rowid,
+                                        &pass->rows, why);
         }
         if (err == MMQ_OK && pass->rows.count == 0) {
             err = mmq_fail(why, MMQ_ECORRUPT, "the store lost rows of %s", metric->uid);
         }
         if (err == MMQ_OK) {
-            done = pass->rows.rowid[pass->rows.count - 1];
-            err = write_batch(pass, archive, why);
+            done += (int64_t)pass->rows.count;
+            err = print_window(pass, archive, why);
+        }
+        if (err == MMQ_OK) {
+            err = fit_window(&pass->rows, why);
         }
     }
     return err;
@@ -128,17 +168,14 @@ mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric,
     if (metric->last_rowid == 0) {
         return MMQ_OK;
     }
-    struct pass *pass = malloc(sizeof *pass);
-    if (pass == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for a batch of rows");
-    }
-    pass->metric = metric;
-    pass->uid_size = strlen(metric->uid);
-    pass->day = (mmq_day){0};
-    mmq_err err = mmq_archive_add(archive, header, sizeof header - 1, why);
+    struct pass pass = {.metric = metric, .uid_size = strlen(metric->uid)};
+    mmq_err err = make_window(&pass.rows, WINDOW_MIN, why);
     if (err == MMQ_OK) {
-        err = write_rows(pass, store, watch, archive, why);
+        err = mmq_archive_add(archive, header, sizeof header - 1, why);
     }
-    free(pass);
+    if (err == MMQ_OK) {
+        err = write_rows(&pass, store, watch, archive, why);
+    }
+    clear_window(&pass.rows);
     return err;
 }

@@ -22,7 +22,7 @@ enum {
     /* Text is compressed in pieces of this size and what is left at an entry's end, so that how the
      * caller's bytes came cannot show in the archive's. */
     MMQ_TEXT_BYTES = 256 * 1024,
-    MMQ_FILE_BYTES = 256 * 1024, /* of compressed bytes, written at once */
+    MMQ_FILE_BYTES = 3 * 256 * 1024, /* of compressed bytes; written when a third is there */
 
     MMQ_GZIP_HEAD = 10,
     MMQ_GZIP_TAIL = 8,

@@ -52,7 +52,7 @@ static mmq_err compress(mmq_archive *archive, const void *data, size_t size, mmq
     mmq_err err = MMQ_OK;
     mmq_deflate_put(archive->deflate, data, size, next);
     while (!done && err == MMQ_OK) {
-        mmq_piece *piece = piece_for(archive, MMQ_DEFLATE_ROOM);
+        mmq_piece *piece = piece_for(archive, size + MMQ_DEFLATE_ROOM);
         size_t made = 0;
         err = mmq_deflate_take(archive->deflate, piece->data + piece->size,
                                MMQ_FILE_BYTES - piece->size, &made, &done, why);

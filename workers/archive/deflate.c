@@ -155,7 +155,7 @@ static void begin_anew(mmq_deflate *engine)
 mmq_err mmq_deflate_take(mmq_deflate *engine, uint8_t *out, size_t capacity, size_t *made,
                          bool *done, mmq_why *why)
 {
-    CHECK(capacity >= MMQ_DEFLATE_ROOM && capacity <= INT_MAX);
+    CHECK(capacity > 0 && capacity <= INT_MAX);
     const bool good = is_fast(engine) ? run_fast(engine, out, capacity, made, done)
                                       : run_slow(engine, out, capacity, made, done);
     if (!good) {

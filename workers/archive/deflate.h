@@ -27,12 +27,13 @@ void mmq_deflate_destroy(mmq_deflate **engine);
 
 /* Hands a piece to the engine, which borrows it until mmq_deflate_take has said that it is done. */
 void mmq_deflate_put(mmq_deflate *engine, const void *data, size_t size, mmq_deflate_next next);
-/* Fills out as far as the piece goes; *done false: out is full, call again with more room.
- * capacity is at least MMQ_DEFLATE_ROOM. MMQ_EIO: the engine did not do what it promises. */
+/* Fills out as far as the piece goes; *done false: out is full, call again with more room. ISA-L's
+ * bytes depend on where it finds out to be full: with the piece's size and MMQ_DEFLATE_ROOM, which
+ * is what may still be in the engine, it never is. MMQ_EIO: the engine does not go on. */
 mmq_err mmq_deflate_take(mmq_deflate *engine, uint8_t *out, size_t capacity, size_t *made,
                          bool *done, mmq_why *why) MMQ_MUST_USE;
 
-enum { MMQ_DEFLATE_ROOM = 4096 };
+enum { MMQ_DEFLATE_ROOM = 256 * 1024 };
 
 /* CRC-32 as gzip has it (RFC 1952): of bytes that go on where crc ends (0: at the start), and of
  * two stretches one after the other, the second of so many bytes. */

@@ -331,11 +331,11 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
 
 /* ---- by rowid --------------------------------------------------------------------------- */
 
-/* Rowids [first, first + size) and which of them are there. */
+/* Rowids [first, first + size), where they go and which of them are there. */
 struct window {
     int64_t first;
     size_t size, found;
-    bool there[MMQ_BATCH_ROWS];
+    const mmq_rowid_window *out;
 };
 
 static bool is_in(const struct window *window, int64_t rowid)
@@ -356,9 +356,10 @@ static span find_span(const mmq_block *block, const struct window *window)
     return rows;
 }
 
-static bool place_rows(const mmq_block *block, struct window *window, mmq_columns *out)
+static bool place_rows(const mmq_block *block, struct window *window)
 {
     double value[MMQ_BLOCK_ROWS], anomaly_score[MMQ_BLOCK_ROWS], raw_score[MMQ_BLOCK_ROWS];
+    const mmq_rowid_window *out = window->out;
     const span rows = find_span(block, window);
     if (!mmq_doubles_decode(&block->value, rows.from, rows.to, value) ||
         !mmq_doubles_decode(&block->anomaly_score, rows.from, rows.to, anomaly_score) ||
@@ -370,13 +371,12 @@ static bool place_rows(const mmq_block *block, struct window *window, mmq_column
             continue;
         }
         const size_t place = (size_t)(block->rowid[i] - window->first);
-        if (window->there[place]) {
+        if (out->there[place]) {
             return false;
         }
-        window->there[place] = true;
+        out->there[place] = true;
         window->found++;
         out->timestamp[place] = block->timestamp[i];
-        out->rowid[place] = block->rowid[i];
         out->value[place] = value[i - rows.from];
         out->anomaly_score[place] = anomaly_score[i - rows.from];
         out->raw_score[place] = raw_score[i - rows.from];
@@ -384,10 +384,12 @@ static bool place_rows(const mmq_block *block, struct window *window, mmq_column
     return true;
 }
 
-static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *window,
-                           mmq_columns *out, mmq_why *why)
+/* *blocks: how many were opened. */
+static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *window, size_t *blocks,
+                           mmq_why *why)
 {
     mmq_err err = MMQ_OK;
+    *blocks = 0;
     mmq_blocks_begin_rowid(store, metric, window->first + (int64_t)window->size - 1);
     while (err == MMQ_OK && window->found < window->size) {
         mmq_stored_block stored;
@@ -399,8 +401,9 @@ static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *wind
         if (stored.head.greatest_rowid < window->first) {
             continue;
         }
+        ++*blocks;
         err = mmq_blocks_open(store, &stored, why);
-        if (err == MMQ_OK && !place_rows(store->block, window, out)) {
+        if (err == MMQ_OK && !place_rows(store->block, window)) {
             err = mmq_blocks_damaged(store, &stored, "the data of the", why);
         }
     }
@@ -422,7 +425,7 @@ static mmq_err check_window(mmq_store *store, int64_t metric, const struct windo
         return err;
     }
     size_t there = 0;
-    while (there < window->size && window->there[there]) {
+    while (there < window->size && window->out->there[there]) {
         there++;
     }
     const bool some_behind = there < window->found;
@@ -431,23 +434,43 @@ static mmq_err check_window(mmq_store *store, int64_t metric, const struct windo
     return some_behind || some_missing ? mmq_damaged(store, "rows are missing", why) : MMQ_OK;
 }
 
-mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
-                              mmq_columns *out, size_t capacity, mmq_why *why)
+mmq_err mmq_store_read_window(mmq_store *store, int64_t metric, int64_t first, int64_t last,
+                              mmq_rowid_window *out, mmq_why *why)
 {
-    CHECK(store->phase != MMQ_PHASE_IDLE && capacity <= MMQ_BATCH_ROWS);
-    out->count = 0;
-    first = first < 1 ? 1 : first;
-    if (first > last || capacity == 0) {
+    CHECK(store->phase != MMQ_PHASE_IDLE && first >= 1);
+    out->count = out->blocks = 0;
+    if (first > last || out->capacity == 0) {
         return MMQ_OK;
     }
-    struct window window = {.first = first, .size = capacity};
-    if (last - first < (int64_t)capacity) {
+    struct window window = {.first = first, .size = out->capacity, .out = out};
+    if ((uint64_t)(last - first) < out->capacity) {
         window.size = (size_t)(last - first) + 1;
     }
-    mmq_err err = fill_window(store, metric, &window, out, why);
+    memset(out->there, 0, window.size * sizeof *out->there);
+    mmq_err err = fill_window(store, metric, &window, &out->blocks, why);
     if (err == MMQ_OK && window.found < window.size) {
         err = check_window(store, metric, &window, why);
     }
     out->count = err == MMQ_OK ? window.found : 0;
+    return err;
+}
+
+mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
+                              mmq_columns *out, size_t capacity, mmq_why *why)
+{
+    CHECK(capacity <= MMQ_BATCH_ROWS);
+    bool there[MMQ_BATCH_ROWS];
+    mmq_rowid_window window = {.capacity = capacity,
+                               .timestamp = out->timestamp,
+                               .value = out->value,
+                               .anomaly_score = out->anomaly_score,
+                               .raw_score = out->raw_score,
+                               .there = there};
+    first = first < 1 ? 1 : first;
+    mmq_err err = mmq_store_read_window(store, metric, first, last, &window, why);
+    out->count = window.count;
+    for (size_t i = 0; i < window.count; i++) {
+        out->rowid[i] = first + (int64_t)i;
+    }
     return err;
 }

@@ -120,6 +120,21 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
 mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                               mmq_columns *out, size_t capacity, mmq_why *why) MMQ_MUST_USE;
 
+/* As many neighbouring rows as the caller has room for, by column; that of first + i is at i. */
+typedef struct mmq_rowid_window {
+    size_t capacity;
+    int64_t *timestamp;
+    double *value, *anomaly_score, *raw_score;
+    bool *there;   /* the store's, while it reads */
+    size_t count;  /* of rows that were read */
+    size_t blocks; /* that were opened for them: each costs the same, however few of its rows it
+                      gave. Rows that did not come in the order of time lie in many. */
+} mmq_rowid_window;
+
+/* As mmq_store_read_rowids, from first (>= 1) on, for a reader of many rows. */
+mmq_err mmq_store_read_window(mmq_store *store, int64_t metric, int64_t first, int64_t last,
+                              mmq_rowid_window *out, mmq_why *why) MMQ_MUST_USE;
+
 /* A metric's record. Strings are owned by it; free with mmq_metric_clear. */
 typedef struct mmq_metric {
     mmq_metric_head head;
