@@ -6,7 +6,10 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include "lib/calendar.h"
 #include "lib/json.h"
+#include "lib/number.h"
+#include "lib/splitmix.h"
 
 static mmq_store *writer, *reader;
 static world_rows rows;
@@ -167,6 +170,180 @@ static mmq_err read_extra(const char *json, size_t size, mmq_dump *dump)
     return err;
 }
 
+/* ---- the store's blocks do not show ------------------------------------------------------ */
+
+enum { MANY = 40000, APPEND = 4096 };
+
+/* Rows of a metric as the test knows them, by rowid. */
+static struct {
+    int64_t timestamp[MANY];
+    double value[MANY], score[MANY];
+} many;
+
+/* Times in random order, so that the blocks of the store hold rowids from everywhere. */
+static void make_many(uint64_t seed)
+{
+    mmq_splitmix random = {seed};
+    for (size_t i = 0; i < MANY; i++) {
+        many.timestamp[i] = 1400000000 + (int64_t)mmq_splitmix_below(&random, MANY) * 300;
+        many.value[i] = (double)mmq_splitmix_below(&random, 100000) / 100;
+        many.score[i] = i % 3 == 0 ? 0.0301029996659 : mmq_splitmix_share(&random);
+    }
+}
+
+/* A store of its own with the metric "many", which has no rows yet. */
+static mmq_store *open_many(const char *name)
+{
+    mmq_store *store;
+    char url[sizeof world_url + 16];
+    (void)snprintf(url, sizeof url, "sqlite:%s/%s.db", world_folder, name);
+    assert_ok(mmq_store_open(url, MMQ_STORE_WRITE, &store, &why));
+    assert_ok(mmq_store_begin_write(store, &why));
+    assert_ok(world_create(store, "many", "many"));
+    assert_ok(mmq_store_commit(store, &why));
+    return store;
+}
+
+static void append_many(mmq_store *store, size_t from, size_t count, bool scored)
+{
+    mmq_appended appended;
+    double none[APPEND];
+    for (size_t i = 0; i < count && !scored; i++) {
+        none[i] = (double)NAN;
+    }
+    double *score = scored ? many.score + from : none;
+    assert_ok(mmq_store_append(store, "many", 0,
+                               &(mmq_write_rows){.count = count,
+                                                 .timestamp = many.timestamp + from,
+                                                 .value = many.value + from,
+                                                 .anomaly_score = score,
+                                                 .raw_score = score},
+                               &appended, &why));
+    assert_int_equal(appended.added, count);
+}
+
+static void fill_many(mmq_store *store, size_t step, bool scored)
+{
+    assert_ok(mmq_store_begin_write(store, &why));
+    for (size_t done = 0; done < MANY; done += step) {
+        append_many(store, done, MANY - done < step ? MANY - done : step, scored);
+        if (done % 1000 < step) {
+            assert_ok(mmq_store_commit(store, &why));
+            assert_ok(mmq_store_begin_write(store, &why));
+        }
+    }
+    assert_ok(mmq_store_commit(store, &why));
+}
+
+/* Scores all rows, a thousand at a time, the last thousand first if `backwards`. */
+static void score_many(mmq_store *store, bool backwards)
+{
+    enum { STEP = 1000 };
+    int64_t rowid[STEP];
+    assert_ok(mmq_store_begin_write(store, &why));
+    for (size_t step = 0; step < MANY / STEP; step++) {
+        const size_t from = (backwards ? MANY / STEP - 1 - step : step) * STEP;
+        for (size_t i = 0; i < STEP; i++) {
+            rowid[i] = (int64_t)(from + i) + 1;
+        }
+        assert_ok(mmq_store_score(store, "many",
+                                  &(mmq_write_rows){.count = STEP,
+                                                    .rowid = rowid,
+                                                    .anomaly_score = many.score + from,
+                                                    .raw_score = many.score + from},
+                                  &why));
+    }
+    assert_ok(mmq_store_commit(store, &why));
+}
+
+/* The dump's sum, at that level, and the store is closed. */
+static void sum_many(mmq_store **store, int level, char out[MMQ_DIGEST_HEX + 1])
+{
+    mmq_dump dump;
+    mmq_sums made;
+    world_dump(&dump, "many", "hello", 1700000000);
+    const mmq_archive_order order = {.store = *store,
+                                     .dump = &dump,
+                                     .server_id = "server",
+                                     .level = level,
+                                     .bytes_max = INT64_MAX,
+                                     .watch = world_watch};
+    const int fd = open(world_at("many.tar.gz"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+    assert_true(fd >= 0);
+    assert_ok(mmq_archive_build(&order, fd, &made, &why));
+    (void)close(fd);
+    memcpy(out, made.whole.sha256, sizeof made.whole.sha256);
+    mmq_sums_clear(&made);
+    mmq_dump_clear(&dump);
+    mmq_store_close(store);
+}
+
+/* Each line of the last archive against the rows. */
+static void check_many(void)
+{
+    mmq_buffer json, csv;
+    read_back(world_at("many.tar.gz"), 1700000000, &json, &csv);
+    const char *at = strstr(mmq_buffer_cstr(&csv), "\r\n") + 2;
+    for (size_t i = 0; i < MANY; i++) {
+        char wanted[256], when[MMQ_TIME_TEXT], value[MMQ_NUMBER_MAX], score[MMQ_NUMBER_MAX];
+        mmq_time_print(many.timestamp[i], when);
+        const int value_size = (int)mmq_number_print(many.value[i], value);
+        const int score_size = (int)mmq_number_print(many.score[i], score);
+        const int size = snprintf(wanted, sizeof wanted, "many,%zu,%.*s,%.*s,%.*s,%.*s,,\r\n",
+                                  i + 1, (int)sizeof when, when, value_size, value, score_size,
+                                  score, score_size, score);
+        assert_memory_equal(at, wanted, (size_t)size);
+        at += size;
+    }
+    assert_int_equal(*at, '\0');
+    mmq_buffer_clear(&json);
+    mmq_buffer_clear(&csv);
+}
+
+static void blocks_do_not_show(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t step;
+        bool scored, backwards;
+    } ways[] = {{"once", APPEND, true, false},
+                {"small", 4, true, false}, /* 10,000 appends */
+                {"later", APPEND, false, false},
+                {"backwards", 977, false, true}};
+    const char *seed = getenv("METRICMQ_SEED");
+    make_many(seed != NULL ? strtoull(seed, NULL, 10) : 1);
+    char wanted[MMQ_DIGEST_HEX + 1], sum[MMQ_DIGEST_HEX + 1];
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        mmq_store *store = open_many(ways[i].name);
+        fill_many(store, ways[i].step, ways[i].scored);
+        if (!ways[i].scored) {
+            score_many(store, ways[i].backwards);
+        }
+        sum_many(&store, 0, i == 0 ? wanted : sum);
+        check_many();
+        assert_true(i == 0 || strcmp(sum, wanted) == 0);
+    }
+}
+
+/* Another level is another file of the same text. */
+static void level_is_chosen(void **state)
+{
+    (void)state;
+    char sums[3][MMQ_DIGEST_HEX + 1];
+    make_many(1);
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof name, "level%d", i);
+        mmq_store *store = open_many(name);
+        fill_many(store, APPEND, true);
+        sum_many(&store, i == 2 ? 6 : i, sums[i]);
+        check_many();
+    }
+    assert_string_equal(sums[0], sums[1]); /* 0 is the default */
+    assert_string_not_equal(sums[1], sums[2]);
+}
+
 static void order_of_keys_means_nothing(void **state)
 {
     (void)state;
@@ -277,6 +454,49 @@ static void bad_requests_are_refused(void **state)
     mmq_buffer_clear(&extra);
 }
 
+/* What the watch of a build was told, and whether it goes on. */
+struct watched {
+    int64_t calls, done, total, stop_at;
+};
+
+static mmq_err watch_build(void *context, const char *stage, int64_t done, int64_t total,
+                           mmq_why *reason)
+{
+    struct watched *watched = context;
+    assert_string_equal(stage, "build");
+    assert_true(watched->calls == 0 || done > watched->done);
+    watched->calls++;
+    watched->done = done;
+    watched->total = total;
+    return done >= watched->stop_at ? mmq_fail(reason, MMQ_ETIMEOUT, "no time") : MMQ_OK;
+}
+
+static void watch_is_told_and_asked(void **state)
+{
+    (void)state;
+    mmq_dump dump;
+    mmq_sums made;
+    world_dump(&dump, "full", "hello", 1);
+    for (int64_t stop_at = 0; stop_at <= WORLD_ROWS; stop_at += WORLD_ROWS / 2) {
+        struct watched watched = {.stop_at = stop_at};
+        const mmq_archive_order order = {.store = reader,
+                                         .dump = &dump,
+                                         .server_id = "server",
+                                         .bytes_max = INT64_MAX,
+                                         .watch = {watch_build, &watched}};
+        const int fd = open(world_at("watched"), O_RDWR | O_CREAT | O_TRUNC, 0644);
+        assert_true(fd >= 0);
+        const bool stopped = stop_at < WORLD_ROWS;
+        assert_int_equal(mmq_archive_build(&order, fd, &made, &why),
+                         stopped ? MMQ_ETIMEOUT : MMQ_OK);
+        assert_int_equal(watched.total, WORLD_ROWS);
+        assert_true(!stopped || made.size_bytes == 0);
+        mmq_sums_clear(&made);
+        (void)close(fd);
+    }
+    mmq_dump_clear(&dump);
+}
+
 static void unknown_metric_is_not_found(void **state)
 {
     (void)state;
@@ -329,11 +549,14 @@ int main(void)
         TEST(rows_are_the_stores),
         TEST(no_rows_make_an_empty_file),
         TEST(same_request_gives_same_bytes),
+        TEST(blocks_do_not_show),
+        TEST(level_is_chosen),
         TEST(order_of_keys_means_nothing),
         TEST(extra_comes_back),
         TEST(long_strings_come_back),
         TEST(bad_extra_is_refused),
         TEST(bad_requests_are_refused),
+        TEST(watch_is_told_and_asked),
         TEST(unknown_metric_is_not_found),
         TEST(full_disk_surfaces),
         TEST(each_write_may_fail),
