@@ -327,6 +327,33 @@ static void read_window(size_t m)
     }
 }
 
+/* All rows of a metric and more, in one window. */
+static void read_wide(size_t m)
+{
+    const model_metric *metric = &metrics[m];
+    const size_t capacity = metric->count + 10;
+    mmq_rowid_window window = {.capacity = capacity};
+    window.timestamp = calloc(capacity, sizeof *window.timestamp);
+    window.value = calloc(3 * capacity, sizeof *window.value);
+    window.there = calloc(capacity, sizeof *window.there);
+    assert_true(window.timestamp != NULL && window.value != NULL && window.there != NULL);
+    window.anomaly_score = window.value + capacity;
+    window.raw_score = window.anomaly_score + capacity;
+    assert_ok(mmq_store_read_window(reader, metric->key, 1, INT64_MAX, &window, &why));
+    assert_int_equal(window.count, metric->count);
+    assert_true(window.blocks <= metric->count);
+    for (size_t i = 0; i < window.count; i++) {
+        const model_row *row = &metric->rows[i];
+        assert_int_equal(window.timestamp[i], row->timestamp);
+        assert_true(model_same(window.value[i], row->value));
+        assert_true(model_same(window.anomaly_score[i], row->anomaly_score));
+        assert_true(model_same(window.raw_score[i], row->raw_score));
+    }
+    free(window.timestamp);
+    free(window.value);
+    free(window.there);
+}
+
 static void check_record(const model_metric *metric)
 {
     mmq_metric record;
@@ -357,6 +384,7 @@ static void read_some(void)
         if (metrics[m].exists) {
             read_range(m);
             read_window(m);
+            read_wide(m);
         }
     }
     for (size_t i = 0; i < OPEN_RANGES; i++) {
