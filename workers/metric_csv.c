@@ -42,7 +42,10 @@ struct pass {
 /* By its bits: -0.0 is not 0. */
 static bool is_same(double a, double b)
 {
-    return memcmp(&a, &b, sizeof a) == 0;
+    uint64_t bits_a, bits_b;
+    memcpy(&bits_a, &a, sizeof a);
+    memcpy(&bits_b, &b, sizeof b);
+    return bits_a == bits_b;
 }
 
 /* An absent score (NaN) is an empty field. */
@@ -107,23 +110,25 @@ static mmq_err print_window(struct pass *pass, mmq_archive *archive, mmq_why *wh
 
 static void clear_window(mmq_rowid_window *window)
 {
-    free(window->timestamp); /* the others are in the same piece of memory */
+    free(window->timestamp);
+    free(window->value); /* and the scores */
+    free(window->there);
     *window = (mmq_rowid_window){0};
 }
 
 static mmq_err make_window(mmq_rowid_window *window, size_t capacity, mmq_why *why)
 {
     clear_window(window);
-    void *memory = calloc(capacity, 4 * sizeof(int64_t) + sizeof(bool));
-    if (memory == NULL) {
+    window->timestamp = calloc(capacity, sizeof *window->timestamp);
+    window->value = calloc(capacity, 3 * sizeof *window->value);
+    window->there = calloc(capacity, sizeof *window->there);
+    if (window->timestamp == NULL || window->value == NULL || window->there == NULL) {
+        clear_window(window);
         return mmq_fail(why, MMQ_ENOMEM, "no memory for %zu rows", capacity);
     }
     window->capacity = capacity;
-    window->timestamp = memory;
-    window->value = (double *)(window->timestamp + capacity);
     window->anomaly_score = window->value + capacity;
     window->raw_score = window->anomaly_score + capacity;
-    window->there = (bool *)(window->raw_score + capacity);
     return MMQ_OK;
 }
 

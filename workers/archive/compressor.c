@@ -4,7 +4,7 @@
 
 #include "workers/archive/archive_parts.h"
 
-enum { STORED_FINAL = 0, GZIP_DEFLATE = 8, GZIP_FASTEST = 4, GZIP_BEST = 2, GZIP_UNIX = 3 };
+enum { STORED = 0, GZIP_DEFLATE = 8, GZIP_FASTEST = 4, GZIP_BEST = 2, GZIP_UNIX = 3 };
 
 /* ---- the file's pieces ------------------------------------------------------------------ */
 
@@ -45,7 +45,7 @@ static void add_bytes(mmq_archive *archive, const void *data, size_t size)
 
 /* ---- text ------------------------------------------------------------------------------- */
 
-static mmq_err compress(mmq_archive *archive, const void *data, size_t size, mmq_deflate_next next,
+static mmq_err compress(mmq_archive *archive, uint8_t *data, size_t size, mmq_deflate_next next,
                         mmq_why *why)
 {
     bool done = false;
@@ -64,9 +64,9 @@ static mmq_err compress(mmq_archive *archive, const void *data, size_t size, mmq
 /* The room is a piece of its own, so that the writer knows it. */
 static void leave_room(mmq_archive *archive, mmq_archive_entry_state *entry)
 {
-    static const uint8_t stored[MMQ_STORED_HEAD] = {STORED_FINAL, MMQ_TAR_BLOCK & 0xff,
-                                                    MMQ_TAR_BLOCK >> 8, ~MMQ_TAR_BLOCK & 0xff,
-                                                    (~MMQ_TAR_BLOCK >> 8) & 0xff};
+    const unsigned size = MMQ_TAR_BLOCK, not_size = ~size;
+    const uint8_t stored[MMQ_STORED_HEAD] = {STORED, (uint8_t)size, (uint8_t)(size >> 8),
+                                             (uint8_t)not_size, (uint8_t)(not_size >> 8)};
     add_bytes(archive, stored, sizeof stored);
     pass_on(archive);
     entry->head_at = archive->made_bytes;
@@ -84,7 +84,7 @@ static mmq_err end_entry(mmq_archive *archive, const mmq_archive_entry_state *en
                         entry->name, (long long)entry->size_bytes, (long long)entry->passed_bytes);
     }
     /* Where nothing was compressed there is nothing to flush. */
-    return entry->passed_bytes > 0 ? compress(archive, "", 0, MMQ_DEFLATE_FLUSH, why) : MMQ_OK;
+    return entry->passed_bytes > 0 ? compress(archive, NULL, 0, MMQ_DEFLATE_FLUSH, why) : MMQ_OK;
 }
 
 static mmq_err compress_piece(mmq_archive *archive, mmq_archive_entry_state *entry,
@@ -117,7 +117,7 @@ static void begin_file(mmq_archive *archive)
 
 static mmq_err end_file(mmq_archive *archive, mmq_why *why)
 {
-    static const uint8_t end[MMQ_TAR_END_BYTES];
+    uint8_t end[MMQ_TAR_END_BYTES] = {0};
     archive->end_crc = mmq_crc(0, end, sizeof end);
     mmq_err err = compress(archive, end, sizeof end, MMQ_DEFLATE_END, why);
     if (archive->file != NULL) {

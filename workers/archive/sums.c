@@ -237,11 +237,13 @@ static mmq_err grow(mmq_part_sums *sums, mmq_why *why)
 
 static mmq_err end_part(mmq_part_sums *sums, mmq_why *why)
 {
-    mmq_sum sum;
     mmq_err err = sums->count == sums->capacity ? grow(sums, why) : MMQ_OK;
     if (err == MMQ_OK) {
-        digests_take(&sums->digests, &sum); /* and they begin anew */
-        sums->parts[sums->count++] = sums->skipped ? (mmq_sum){.sha256 = ""} : sum;
+        mmq_sum *sum = &sums->parts[sums->count++];
+        digests_take(&sums->digests, sum); /* and they begin anew */
+        if (sums->skipped) {
+            *sum = (mmq_sum){.sha256 = ""};
+        }
         sums->skipped = false;
     }
     return err;
