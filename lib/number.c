@@ -15,7 +15,7 @@
 #include "lib/digits.h"
 #include "lib/shortest.h"
 
-enum { TEN_TO_8 = 100000000 };
+enum { TEN_TO_8 = 100000000, THOUSAND = 1000 };
 
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: below, a whole number has its own digits */
 
@@ -133,11 +133,35 @@ static char *put_positional(char *at, const layout *number)
     return at + number->count + 1;
 }
 
+/* What people measure most has up to three decimals. value * 1000, rounded, is then a whole number
+ * that divided by 1000 gives value again; with up to 11 digits it is how value reads (shortest.c
+ * says why). False if it is not so. */
+static bool put_thousandths(char **at, double value)
+{
+    const uint64_t number = (uint64_t)(int64_t)(value * THOUSAND + 0.5);
+    if ((double)(int64_t)number / THOUSAND != value) {
+        return false;
+    }
+    const uint32_t whole = (uint32_t)(number / THOUSAND);
+    const uint32_t part = (uint32_t)(number - (uint64_t)whole * THOUSAND);
+    const uint32_t tens = part / 10, hundreds = part / 100;
+    char *end = put_first(*at, whole);
+    end[0] = '.';
+    end[1] = (char)('0' + hundreds);
+    end[2] = (char)('0' + tens - 10 * hundreds);
+    end[3] = (char)('0' + part - 10 * tens);
+    *at = end + 4 - (part == 10 * tens) - (part == 100 * hundreds);
+    return true;
+}
+
 /* value is above zero */
 static char *put_positive(char *at, double value)
 {
     if (value < WHOLE_MAX && value == (double)(int64_t)value) {
         return put_unsigned(at, (uint64_t)value);
+    }
+    if (value < TEN_TO_8 && put_thousandths(&at, value)) {
+        return at;
     }
     const layout number = make_layout(mmq_shortest_decimal(value));
     if (number.point < -3 || number.point > 16) {

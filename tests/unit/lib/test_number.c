@@ -191,6 +191,29 @@ static void short_decimals_come_back(void **state)
     }
 }
 
+/* Up to three decimals, which have a way of their own below 10^8, and what is next to them. */
+static void thousandths_print(void **state)
+{
+    (void)state;
+    uint64_t random = 88172645463325252;
+    for (int i = 0; i < NUMBERS / 8; i++) {
+        const uint64_t limit = i % 2 == 0 ? 100000 : UINT64_C(200000000000);
+        const uint64_t number = next_random(&random) % limit + 1;
+        const double value = (double)number / 1000;
+        char wanted[64];
+        int size = snprintf(wanted, sizeof wanted, "-%" PRIu64 ".%03u", number / 1000,
+                            (unsigned)(number % 1000));
+        while (wanted[size - 1] == '0') {
+            size--;
+        }
+        wanted[wanted[size - 1] == '.' ? size - 1 : size] = '\0';
+        assert_prints(-value, wanted);
+        assert_prints(value, wanted + 1);
+        assert_reads_back(nextafter(value, 0));
+        assert_reads_back(nextafter(value, INFINITY));
+    }
+}
+
 /* Rounding to one digit less must not read back: else it was not the shortest. */
 static void printed_digits_are_the_fewest(void **state)
 {
@@ -513,6 +536,7 @@ int main(void)
         cmocka_unit_test(hard_cases_read_back),
         cmocka_unit_test(random_patterns_read_back),
         cmocka_unit_test(short_decimals_come_back),
+        cmocka_unit_test(thousandths_print),
         cmocka_unit_test(printed_digits_are_the_fewest),
         cmocka_unit_test(integers_print_and_read),
         cmocka_unit_test(bad_integers_are_refused),
