@@ -2,7 +2,7 @@
 
 build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-dev libsqlite3-dev
   libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libssl-dev
-  libxxhash-dev curl"
+  libxxhash-dev libcurl4-openssl-dev curl"
 test_packages="libcmocka-dev python3 python3-zmq python3-msgpack libarchive-tools procps"
 # What ops/bench --peers races against; shellcheck cannot see who sources this.
 # shellcheck disable=SC2034

@@ -5,7 +5,7 @@
 
 #include "lib/check.h"
 
-static const mmq_target_kind *const kinds[] = {&mmq_file_target};
+static const mmq_target_kind *const kinds[] = {&mmq_file_target, &mmq_s3_target};
 
 mmq_target *mmq_target_new(const char *url, const mmq_s3_settings *s3, mmq_why *why)
 {
@@ -15,7 +15,8 @@ mmq_target *mmq_target_new(const char *url, const mmq_s3_settings *s3, mmq_why *
             return kinds[i]->make(url + size, s3, why);
         }
     }
-    (void)mmq_fail(why, MMQ_EINVAL, "upload must be file:DIR, not \"%.100s\"", url);
+    (void)mmq_fail(why, MMQ_EINVAL,
+                   "upload must be file:DIR or s3://BUCKET[/PREFIX], not \"%.100s\"", url);
     return NULL;
 }
 

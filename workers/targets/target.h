@@ -43,7 +43,7 @@ typedef struct mmq_s3_settings {
     const char *ca_file;  /* PEM, instead of the machine's authorities */
     bool path_style;      /* https://host/bucket/key, as for a host that is an address */
     bool insecure;        /* plain http to other hosts than this one is allowed */
-    unsigned stall_ms;    /* a transfer that gets nowhere for so long is broken off */
+    unsigned stall_ms;    /* a transfer that gets nowhere for so long is broken off; 0: 20 s */
 } mmq_s3_settings;
 
 typedef struct mmq_target mmq_target;
@@ -85,6 +85,6 @@ mmq_err mmq_target_sweep(mmq_target *target, const char *prefix,
                          bool (*is_wanted)(void *context, const char *key), void *context,
                          const mmq_watch *watch, mmq_why *why) MMQ_MUST_USE;
 
-extern const mmq_target_kind mmq_file_target;
+extern const mmq_target_kind mmq_file_target, mmq_s3_target;
 
 #endif
