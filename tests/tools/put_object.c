@@ -8,7 +8,8 @@
  *   PUT_STOP_MS=N   ... when it lasts so long
  *   PUT_SUMS_OF=F   another file's sums
  *   PUT_SWEEP=P     no put but a sweep of the prefix P; keys that hold the text PUT_WANTED stay
- *   PUT_READ=1      a line of input is waited for before each put but the first
+ *   PUT_READ=1      a line of input is waited for before each put but the first; the number that it
+ *                   holds is how many seconds later it is by then
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -71,11 +72,21 @@ static double cpu_s(void)
            (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
+/* Not of getrusage: that counts what this process was before exec, too. */
 static long peak_kb(void)
 {
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return usage.ru_maxrss;
+    char line[256];
+    long peak = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        if (strncmp(line, "VmHWM:", 6) == 0) {
+            peak = strtol(line + 6, NULL, 10);
+        }
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return peak;
 }
 
 static void print_outcome(struct putting *putting, mmq_err err, const mmq_setback *setback,
@@ -138,9 +149,14 @@ static void *put_all(void *context)
     struct putting *putting = context;
     const long times = number_of("PUT_TIMES", 1);
     char line[64];
+    int64_t later_s = 0;
     for (long i = 0; i < times; i++) {
-        if (i > 0 && getenv("PUT_READ") != NULL && fgets(line, sizeof line, stdin) == NULL) {
-            break;
+        if (i > 0 && getenv("PUT_READ") != NULL) {
+            if (fgets(line, sizeof line, stdin) == NULL) {
+                break;
+            }
+            later_s += strtol(line, NULL, 10);
+            mmq_clock_shift(later_s * MMQ_NS_PER_S);
         }
         const int fd = open(putting->path, O_RDONLY | O_CLOEXEC);
         put_once(putting, fd);

@@ -304,7 +304,6 @@ static bool is_of_key(void *context, const char *key)
 static void abort_upload(struct upload *upload)
 {
     mmq_s3_session order = *upload->session;
-    order.asked.context = &order;
     mmq_s3_session_limit(&order, ABORT_S * MMQ_NS_PER_S);
     (void)mmq_s3_multipart_abort(&order, upload->object->key, upload->id);
 }

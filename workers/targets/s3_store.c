@@ -143,10 +143,12 @@ void mmq_s3_session_end(mmq_s3_session *session)
     }
 }
 
+/* The outer watch is told that work goes on, and not heeded. */
 static mmq_err ask_time(void *context, const char *stage, int64_t done, int64_t total, mmq_why *why)
 {
     const mmq_s3_session *session = context;
-    (void)stage, (void)done, (void)total;
+    mmq_why ignored;
+    (void)session->outer.tick(session->outer.context, stage, done, total, &ignored);
     return mmq_now_ns() < session->end_ns
                ? MMQ_OK
                : mmq_fail(why, MMQ_ETIMEOUT, "putting things in order took too long");
@@ -155,7 +157,9 @@ static mmq_err ask_time(void *context, const char *stage, int64_t done, int64_t 
 void mmq_s3_session_limit(mmq_s3_session *session, int64_t limit_ns)
 {
     session->end_ns = mmq_now_ns() + limit_ns;
+    session->outer = session->watch;
     session->watch = (mmq_watch){ask_time, session};
+    session->asked.context = session;
     session->stopped = MMQ_OK;
 }
 

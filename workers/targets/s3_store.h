@@ -36,6 +36,7 @@ typedef struct mmq_s3_session {
     mmq_s3_store *store;
     mmq_s3_link *link;
     mmq_watch watch;     /* who is asked */
+    mmq_watch outer;     /* who is told only, after mmq_s3_session_limit */
     mmq_watch asked;     /* asks it, and keeps what it said in `stopped` */
     int64_t done, total; /* bytes, as the watch is told */
     int64_t ticked_ns;   /* when it was asked last */
@@ -49,7 +50,8 @@ typedef struct mmq_s3_session {
 mmq_err mmq_s3_session_begin(mmq_s3_session *session, mmq_s3_store *store, const mmq_watch *watch,
                              mmq_why *why) MMQ_MUST_USE;
 void mmq_s3_session_end(mmq_s3_session *session);
-/* From now on only the time limits it, whatever stopped it: for putting things in order. */
+/* From now on only the time limits it, whatever stopped it or says so: for putting things in order.
+ * The session must not be copied after that. */
 void mmq_s3_session_limit(mmq_s3_session *session, int64_t limit_ns);
 /* Asks the watch, if that was not done just now, and lets exchanges go on for a little while. */
 mmq_err mmq_s3_session_wait(mmq_s3_session *session) MMQ_MUST_USE;

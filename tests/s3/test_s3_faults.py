@@ -1,0 +1,597 @@
+"""The s3:// target against a store that misbehaves: F59 to F65, F75. Each put ends in a class and a sentence, the
+watch is asked all the while, and nothing half is left behind or seen."""
+import email.utils
+import socket
+import time
+import unittest
+
+import delivery
+from delivery import MIB
+from fault_store import (Reply, answer, changed, error, flood_body, flood_headers, lost, reset, silent, stall,
+                         then_dead, trickle)
+
+
+class Sound(delivery.TestCase):
+    def test_whole(self):
+        outcome = self.put(self.small)
+        self.expect(outcome, "MMQ_OK")
+        self.expect_object(self.small)
+        self.assertEqual((outcome["total"], outcome["went_back"]), (100000, False))
+
+    def test_empty(self):
+        empty = self.at / "empty"
+        empty.write_bytes(b"")
+        self.expect(self.put(empty), "MMQ_OK")
+        self.expect_object(empty)
+
+    def test_parts(self):
+        outcome = self.put(self.large, url="s3://bucket/pre/fix", key="pre/fix/k_1-2.x/y.tar.gz")
+        self.expect(outcome, "MMQ_OK")
+        self.expect_object(self.large, "pre/fix/k_1-2.x/y.tar.gz")
+        self.assertEqual((outcome["done"], outcome["total"]), (65 * MIB, 65 * MIB))
+        self.assertFalse(outcome["went_back"])
+        self.assertEqual(self.store.count("part"), 9)
+        self.assertLessEqual(self.store.most_at_once, 4)
+
+    def test_connections_are_kept(self):
+        """One for the puts that follow one another, four for parts."""
+        for outcome in delivery.finish(delivery.start(self.small, self.store.endpoint, PUT_TIMES=5)):
+            self.expect(outcome, "MMQ_OK")
+        self.assertEqual(self.store.connections, 1)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.assertLessEqual(self.store.connections, 1 + 5)
+
+    def test_threads(self):
+        outcomes = delivery.finish(delivery.start(self.small, self.store.endpoint, PUT_THREADS=6, PUT_TIMES=10))
+        self.assertEqual(len(outcomes), 60)
+        for outcome in outcomes:
+            self.expect(outcome, "MMQ_OK")
+        self.assertEqual(len(self.store.objects), 6)
+        self.assertLessEqual(self.store.connections, 6)
+
+    def test_threads_with_parts(self):
+        outcomes = delivery.finish(delivery.start(self.large, self.store.endpoint, PUT_THREADS=3))
+        for outcome in outcomes:
+            self.expect(outcome, "MMQ_OK")
+            self.expect_object(self.large, f"key.tar.gz-{outcome['index']}", only=False)
+        self.assertEqual(self.store.uploads, {})
+
+    def test_memory_is_flat(self):
+        """Parts are never in memory: 256 MiB take no more than 65 MiB do."""
+        huge = self.at / "huge"
+        with huge.open("wb") as file:
+            file.truncate(256 * MIB)
+        self.store.verify = False
+        peaks = [self.put(path)["peak_kb"] for path in (self.large, huge)]
+        self.expect_object(huge)
+        self.assertLess(peaks[1] - peaks[0], 4096)
+
+    def test_kms(self):
+        """F64: the ETags of encrypted objects are no MD5, though they look like it."""
+        def encrypt(reply):
+            reply.headers.update({"ETag": '"' + "0" * 32 + '"', "x-amz-server-side-encryption": "aws:kms"})
+        self.store.fault("put", changed(encrypt))
+        self.expect(self.put(self.small), "MMQ_OK")
+
+
+class Busy(delivery.TestCase):
+    """F59."""
+
+    def test_500(self):
+        self.store.fault("put", answer(500, "InternalError"))
+        self.expect(self.put(self.small), "MMQ_EUNAVAILABLE", "passing", "500 InternalError")
+        self.expect_nothing()
+        self.assertEqual(self.store.count("put"), 1)
+        self.expect(self.put(self.small), "MMQ_OK")
+        self.expect_object(self.small)
+
+    def test_retry_after(self):
+        later = email.utils.formatdate(time.time() + 30, usegmt=True)
+        for status, header, least, most in ((503, "7", 7, 7), (429, later, 20, 31), (503, "86400", 300, 300),
+                                            (503, "soon", 0, 0)):
+            self.store.fault("put", answer(status, "SlowDown", {"Retry-After": header}, read=False))
+            outcome = self.put(self.small)
+            self.expect(outcome, "MMQ_EUNAVAILABLE", "passing", f"{status} SlowDown")
+            self.assertTrue(least <= outcome["wait_s"] <= most, outcome)
+
+    def test_429_without_a_code(self):
+        self.store.fault("put", answer(429))
+        self.expect(self.put(self.small), "MMQ_EUNAVAILABLE", "passing", "429")
+
+    def test_parts_are_tried_again(self):
+        self.store.fault("part", answer(503, "SlowDown", read=False), times=2)
+        self.store.fault("part", answer(500, "InternalError"), times=2)
+        self.store.fault("complete", answer(503, "SlowDown"), times=2)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_parts_are_given_up(self):
+        self.store.fault("part", answer(503, "SlowDown", read=False), times=None)
+        self.expect(self.put(self.large), "MMQ_EUNAVAILABLE", "passing", "503 SlowDown")
+        self.assertLessEqual(self.store.count("part"), 4 * 3)
+        self.expect_nothing()
+
+    def test_part_that_has_to_wait_for_long_ends_the_put(self):
+        self.store.fault("part", answer(503, "SlowDown", {"Retry-After": "60"}, read=False), times=None)
+        outcome = self.put(self.large)
+        self.expect(outcome, "MMQ_EUNAVAILABLE", "passing")
+        self.assertEqual(outcome["wait_s"], 60)
+        self.assertLess(outcome["seconds"], 30)
+        self.expect_nothing()
+
+
+class Network(delivery.TestCase):
+    def expect_stall(self, path, act, operation, times=1):
+        self.store.fault(operation, act, times)
+        outcome = self.put(path, S3_STALL_MS=600)
+        self.expect(outcome, "MMQ_ETIMEOUT", "passing", "stalled")
+        self.assertGreaterEqual(outcome["seconds"], 0.6)
+        self.assertLess(outcome["seconds"], 20)
+        self.expect_nothing()
+
+    def test_f60_stall_in_the_body(self):
+        self.expect_stall(self.large, stall(MIB), "part", None)
+        self.assertLessEqual(self.store.count("part"), 4 * 3)
+
+    def test_f60_stall_at_once(self):
+        self.expect_stall(self.small, stall(0), "put")
+
+    def test_f60_no_first_byte(self):
+        self.expect_stall(self.small, silent, "put")
+
+    def test_f60_trickle(self):
+        self.expect_stall(self.small, trickle, "put")
+
+    def test_f60_nobody_accepts(self):
+        """The queue of a listener is full: connections are neither taken nor refused."""
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as listener:
+            port = listener.getsockname()[1]
+            waiting = [socket.socket() for _ in range(4)]
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(("127.0.0.1", port))
+            outcome = delivery.put(self.small, f"http://127.0.0.1:{port}", S3_STALL_MS=600)
+            self.expect(outcome, "MMQ_ETIMEOUT", "passing", "stalled")
+            for one in waiting:
+                one.close()
+
+    def test_f60_nobody_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+        outcome = delivery.put(self.small, f"http://127.0.0.1:{port}")
+        self.expect(outcome, "MMQ_EUNAVAILABLE", "passing", "cannot be reached")
+
+    def test_f60_no_such_name(self):
+        outcome = delivery.put(self.small, "https://no-such-host.invalid")
+        self.expect(outcome, "MMQ_EUNAVAILABLE", "passing", "cannot be reached")
+
+    def test_f60_stalled_part_is_tried_again(self):
+        self.store.fault("part", stall(MIB))
+        self.store.fault("part", silent)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_f61_reset(self):
+        for act in (reset(0), reset(1), reset(50000), reset(100000)):
+            self.store.fault("put", act)
+            self.expect(self.put(self.small), "MMQ_EUNAVAILABLE", "passing", "cannot be reached")
+            self.expect_nothing()
+        self.expect(self.put(self.small), "MMQ_OK")
+
+    def test_f61_reset_in_a_part(self):
+        for after in (0, 1, MIB, 8 * MIB):
+            self.store.fault("part", reset(after))
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+        self.assertEqual(self.store.count("create"), 1)  # under the same upload
+
+    def test_dead_connection_is_replaced(self):
+        for operation in ("put", "list", "create", "part", "complete"):
+            self.store.fault(operation, then_dead, times=2)
+        outcomes = delivery.finish(delivery.start(self.small, self.store.endpoint, PUT_TIMES=4))
+        self.assertEqual([outcome["result"] for outcome in outcomes], ["MMQ_OK"] * 4)
+        self.store.objects.clear()
+        for outcome in delivery.finish(delivery.start(self.large, self.store.endpoint, PUT_TIMES=2)):
+            self.expect(outcome, "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_floods(self):
+        for act in (flood_headers, flood_body):
+            self.store.fault("put", act)
+            outcome = self.put(self.small)
+            self.expect(outcome, "MMQ_EPROTO", "passing", "too long")
+            self.assertLess(outcome["peak_kb"], 400_000 if delivery.SLOW else 40_000)
+
+    def test_no_http(self):
+        for data in (b"SSH-2.0-OpenSSH_9.2\r\n", b"\x00" * 100, b"HTTP/1.1 200 OK", b"HTTP/9.9 999 ?\r\n\r\n"):
+            def act(peer, request, data=data):
+                peer.read_body(request)
+                peer.send(data)
+            self.store.fault("put", act)
+            self.expect(self.put(self.small), "MMQ_EUNAVAILABLE", "passing", "cannot be reached")
+
+
+class Rights(delivery.TestCase):
+    """F62."""
+
+    def setUp(self):
+        super().setUp()
+        self.shared = self.at / "credentials"
+        self.by_file = {"AWS_ACCESS_KEY_ID": None, "AWS_SECRET_ACCESS_KEY": None,
+                        "AWS_SHARED_CREDENTIALS_FILE": self.shared}
+
+    def share(self, access, secret, token=""):
+        self.shared.write_text(f"[default]\naws_access_key_id = {access}\naws_secret_access_key = {secret}\n"
+                               + (f"aws_session_token = {token}\n" if token else ""))
+
+    def test_refused(self):
+        for more, why in (({"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId"),
+                          ({"AWS_SECRET_ACCESS_KEY": "canary-other"}, "SignatureDoesNotMatch"),
+                          ({"AWS_SESSION_TOKEN": "canary-token"}, "ExpiredToken")):
+            for path in (self.small, self.large):
+                before = len(self.store.requests)
+                self.expect(self.put(path, **more), "MMQ_EDENIED", "settings", why)
+                self.assertLessEqual(len(self.store.requests) - before, 2)
+                self.assertLessEqual(max(request.sent for request in self.store.requests), 0)
+        self.expect_nothing()
+
+    def test_access_denied(self):
+        self.store.fault("put", answer(403, "AccessDenied", read=False))
+        self.expect(self.put(self.small), "MMQ_EDENIED", "settings", "403 AccessDenied: .*right")
+
+    def test_no_credentials(self):
+        outcome = self.put(self.small, **{**self.by_file, "AWS_SHARED_CREDENTIALS_FILE": self.at / "none"})
+        self.expect(outcome, "MMQ_EDENIED", "settings", "no credentials: set AWS_ACCESS_KEY_ID")
+        self.assertEqual(self.store.requests, [])
+
+    def test_keys_are_read_again(self):
+        """The token expires between two puts, and in the middle of one; the file has a new one."""
+        self.share("A", "S", "canary-one")
+        self.store.keys = {"A": ("S", "canary-one")}
+        process = delivery.start(self.small, self.store.endpoint, PUT_TIMES=3, PUT_READ=1, **self.by_file)
+        first = process.stdout.readline()
+        self.assertIn("MMQ_OK", first)
+        self.share("A", "S", "canary-two")
+        self.store.keys = {"A": ("S", "canary-two")}
+        process.stdin.write("10\n")  # seconds later
+        process.stdin.flush()
+        self.assertIn("MMQ_OK", process.stdout.readline())
+        process.stdin.write("10\n")
+        process.stdin.flush()
+        self.expect(delivery.finish(process)[0], "MMQ_OK")
+        self.assertEqual(self.store.count("put"), 4)
+
+    def test_keys_are_read_again_between_parts(self):
+        self.share("A", "S", "canary-one")
+        self.store.keys = {"A": ("S", "canary-one")}
+
+        def expire(peer, request):
+            self.share("B", "T", "canary-two")
+            self.store.keys = {"B": ("T", "canary-two")}
+            return answer(400, "ExpiredToken", read=False)(peer, request)
+        self.store.fault("part", expire)
+        # What was looked up is kept for 5 s, then the store's word counts: the put after it succeeds.
+        outcomes = delivery.start(self.large, self.store.endpoint, PUT_TIMES=2, PUT_READ=1, **self.by_file)
+        self.assertIn("settings", outcomes.stdout.readline())
+        outcomes.stdin.write("10\n")
+        outcomes.stdin.flush()
+        self.expect(delivery.finish(outcomes)[0], "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_clock(self):
+        for offset in (3 * 3600, -3 * 3600):
+            self.store.clock_offset = offset
+            for path in (self.small, self.large):
+                before = len(self.store.requests)
+                self.expect(self.put(path), "MMQ_OK")
+                self.expect_object(path)
+                extra = 1 + (13 if path == self.large else 1)
+                self.assertLessEqual(len(self.store.requests) - before, extra)
+
+    def test_clock_is_learnt_once(self):
+        self.store.clock_offset = 7200
+        for outcome in delivery.finish(delivery.start(self.small, self.store.endpoint, PUT_TIMES=4)):
+            self.expect(outcome, "MMQ_OK")
+        self.assertEqual(self.store.count("put"), 5)
+
+    def test_clock_that_never_suits(self):
+        self.store.fault("put", answer(403, "RequestTimeTooSkewed"), times=None)
+        self.expect(self.put(self.small), "MMQ_EDENIED", "settings", "our clock is .* its own")
+        self.assertEqual(self.store.count("put"), 2)
+
+
+class Elsewhere(delivery.TestCase):
+    """F63."""
+
+    def test_redirects_are_not_followed(self):
+        with socket.create_server(("127.0.0.1", 0)) as trap:
+            trap.settimeout(0.2)
+            there = f"http://127.0.0.1:{trap.getsockname()[1]}/bucket/key.tar.gz"
+            for status, code in ((301, "PermanentRedirect"), (302, None), (307, "TemporaryRedirect"), (308, None)):
+                for operation, path in (("put", self.small), ("create", self.large)):
+                    self.store.fault(operation, answer(status, code, {"Location": there}, read=False))
+                    self.expect(self.put(path), "MMQ_EDENIED", "settings", f"{status}.*(--s3-endpoint|--s3-region)")
+            self.assertRaises(TimeoutError, trap.accept)
+        self.expect_nothing()
+
+    def test_region_is_told(self):
+        self.store.region = "eu-central-1"
+        self.expect(self.put(self.small), "MMQ_EDENIED", "settings", "region eu-central-1: set --s3-region")
+        self.expect(self.put(self.small, S3_REGION="eu-central-1"), "MMQ_OK")
+        self.store.fault("put", answer(301, headers={"x-amz-bucket-region": "ap-east-1"}))
+        self.expect(self.put(self.small), "MMQ_EDENIED", "settings", "region ap-east-1: set --s3-region")
+
+    def test_plain_http_is_for_this_machine(self):
+        process = delivery.start(self.small, "http://192.0.2.1")
+        _, err = process.communicate(timeout=30)
+        self.assertEqual(process.returncode, 2)
+        self.assertIn("https://", err)
+
+    def test_proxies_are_not_for_http(self):
+        with socket.create_server(("127.0.0.1", 0)) as trap:
+            trap.settimeout(0.2)
+            proxy = f"http://127.0.0.1:{trap.getsockname()[1]}"
+            self.expect(self.put(self.small, http_proxy=proxy, ALL_PROXY=proxy), "MMQ_OK")
+            self.assertRaises(TimeoutError, trap.accept)
+
+
+class NoSuccess(delivery.TestCase):
+    """F64."""
+
+    def test_no_bucket(self):
+        for path in (self.small, self.large):
+            self.expect(self.put(path, url="s3://other-bucket"), "MMQ_ENOTFOUND", "settings",
+                        "bucket \"other-bucket\" does not exist.*make it, or correct --upload")
+
+    def test_no_store(self):
+        for status in (400, 404, 405):
+            self.store.fault("put", answer(status, body=b"<html>nginx</html>"))
+            self.expect(self.put(self.small), "MMQ_EPROTO", "settings", "check the endpoint")
+
+    def test_refused_for_good(self):
+        self.store.fault("put", answer(400, "EntityTooLarge"))
+        self.expect(self.put(self.small), "MMQ_EINVAL", "refused", "400 EntityTooLarge: for the test")
+
+    def test_error_in_a_200(self):
+        self.store.fault("complete", lambda peer, request: (peer.read_body(request),
+                                                            error(200, "InternalError"))[1], times=2)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+        self.assertEqual(self.store.count("complete"), 3)
+        self.store.objects.clear()
+        self.store.fault("complete", lambda peer, request: (peer.read_body(request),
+                                                            error(200, "InternalError"))[1], times=None)
+        self.expect(self.put(self.large), "MMQ_EUNAVAILABLE", "passing", "InternalError")
+        self.expect_nothing()
+
+    def test_no_etag(self):
+        def drop(reply):
+            reply.headers.pop("ETag", None)
+        for operation, path in (("put", self.small), ("part", self.large)):
+            self.store.fault(operation, changed(drop))
+            self.expect(self.put(path), "MMQ_EUNAVAILABLE", "passing", "no ETag")
+        self.assertEqual(self.store.uploads, {})
+
+    def test_other_etag(self):
+        def change(reply):
+            reply.headers["ETag"] = '"' + "0" * 32 + '"'
+        for operation, path in (("put", self.small), ("part", self.large)):
+            self.store.fault(operation, changed(change))
+            self.expect(self.put(path), "MMQ_EUNAVAILABLE", "passing", "another ETag")
+        self.assertEqual(self.store.uploads, {})
+
+    def test_completion_without_an_etag(self):
+        """As radosgw answers: the store is asked."""
+        def empty(reply):
+            reply.body = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>"
+        self.store.fault("complete", changed(empty))
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+        self.assertEqual(self.store.count("head"), 1)
+
+    def test_completion_that_is_no_good(self):
+        def empty(reply):
+            reply.body = b""
+        def other(reply):
+            reply.headers["ETag"] = '"' + "0" * 32 + '-9"'
+        def short(reply):
+            reply.headers["Content-Length"] = "7"
+        def gone(reply):
+            reply.status = 404
+        for change in (other, short, gone):
+            self.store.fault("complete", changed(empty))
+            self.store.fault("head", changed(change))
+            self.expect(self.put(self.large), "MMQ_EUNAVAILABLE", "passing", "not what was sent|does not have")
+
+    def test_opaque_etags(self):
+        """Of parts: sent back as they are, and then the object is compared by its metadata and size."""
+        def opaque(reply):
+            reply.headers["ETag"] = '"opaque:1"'
+
+        def complete(peer, request):
+            peer.read_body(request)
+            assert request.body.count(b"&quot;opaque:1&quot;") == 9
+            with self.store.lock:
+                key, parts, headers = self.store.uploads.pop(request.query["uploadId"])
+                self.store.keep(key, b"".join(parts[i] for i in sorted(parts)), "opaque:2", headers)
+            return Reply(body=b"<CompleteMultipartUploadResult><ETag/></CompleteMultipartUploadResult>")
+        self.store.fault("part", changed(opaque), times=9)
+        self.store.fault("complete", complete)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_no_upload_id(self):
+        for body in (b"", b"<UploadId></UploadId>", b"<UploadId>" + b"x" * 2000 + b"</UploadId>"):
+            self.store.fault("create", answer(200, body=body))
+            self.expect(self.put(self.large), "MMQ_EPROTO", "passing", "without telling its id")
+
+
+class Lost(delivery.TestCase):
+    """F65."""
+
+    def test_answer_to_put(self):
+        self.store.fault("put", lost)
+        outcomes = delivery.finish(delivery.start(self.small, self.store.endpoint, PUT_TIMES=2))
+        self.expect(outcomes[0], "MMQ_EUNAVAILABLE", "passing")
+        self.expect(outcomes[1], "MMQ_OK")
+        self.expect_object(self.small)
+
+    def test_answer_to_complete(self):
+        self.store.fault("complete", lost)
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.expect_object(self.large)
+        self.assertEqual((self.store.count("complete"), self.store.count("head")), (2, 1))
+
+    def test_answer_to_part_and_create(self):
+        self.store.fault("part", lost, times=2)
+        self.expect(self.put(self.large), "MMQ_OK")
+        # Over a connection that had been used before, libcurl has sent it anew by itself. What the lost answer
+        # would have named is aborted by the next put of the key.
+        self.store.fault("create", lost)
+        for outcome in delivery.finish(delivery.start(self.large, self.store.endpoint, PUT_TIMES=2)):
+            self.expect(outcome, "MMQ_OK")
+        self.expect_object(self.large)
+
+    def test_upload_that_is_gone(self):
+        """Somebody aborted it, and the object is not there: all of it is to be sent again."""
+        def abort(peer, request):
+            peer.read_body(request)
+            with self.store.lock:
+                self.store.uploads.clear()
+            return self.store.perform(request)
+        self.store.fault("complete", abort)
+        self.expect(self.put(self.large), "MMQ_EUNAVAILABLE", "passing", "does not have the object")
+        self.store.fault("part", abort)
+        self.expect(self.put(self.large), "MMQ_EUNAVAILABLE", "passing", "NoSuchUpload")
+        self.expect(self.put(self.large), "MMQ_OK")
+
+
+class Corrupt(delivery.TestCase):
+    """What changed in the spool is never tried again, what changed on its way is."""
+
+    def test_other_size(self):
+        self.expect(self.put(self.small, PUT_SUMS_OF=self.large), "MMQ_ECORRUPT", "refused", "size")
+        self.assertEqual(self.store.requests, [])
+
+    def test_other_bytes(self):
+        for path in (self.small, self.large):
+            changed_file = self.at / "changed"
+            data = bytearray(path.read_bytes())
+            data[-1] ^= 1
+            changed_file.write_bytes(data)
+            self.expect(self.put(changed_file, PUT_SUMS_OF=path), "MMQ_ECORRUPT", "refused", "bytes changed")
+            self.expect_nothing()
+
+    def test_on_its_way(self):
+        for code in ("XAmzContentSHA256Mismatch", "BadDigest"):
+            for operation, path in (("put", self.small), ("part", self.large)):
+                self.store.fault(operation, answer(400, code))
+                self.expect(self.put(path), "MMQ_EUNAVAILABLE", "passing", code)
+                self.expect_nothing()
+
+    def test_cut_off_while_it_is_sent(self):
+        victim = self.at / "victim"
+        victim.write_bytes(self.large.read_bytes())
+
+        def cut(peer, request):
+            with victim.open("r+b") as file:
+                file.truncate(3 * MIB)
+            return answer(503, "SlowDown", read=False)(peer, request)
+        self.store.fault("part", cut)
+        self.expect(self.put(victim), "MMQ_ECORRUPT", "refused", "cut off")
+        self.expect_nothing()
+
+
+class BrokenOff(delivery.TestCase):
+    def test_upload_is_aborted(self):
+        self.expect(self.put(self.large, PUT_STOP_AT=20 * MIB), "MMQ_ECLOSED", "passing", "stopped by the test")
+        self.expect_nothing()
+        self.assertEqual(self.store.count("abort"), 1)
+
+    def test_at_any_moment(self):
+        self.expect(self.put(self.large, PUT_STOP_AT=0), "MMQ_ECLOSED", "passing")
+        self.assertEqual(self.store.requests, [])
+        for operation in ("list", "create", "part", "complete"):
+            self.store.fault(operation, silent)
+            outcome = self.put(self.large, PUT_STOP_MS=700, S3_STALL_MS=60000)
+            self.expect(outcome, "MMQ_ECLOSED", "passing")
+            self.assertLess(outcome["seconds"], 20)
+            self.expect_nothing()
+            with self.store.lock:
+                self.store.faults.clear()
+
+    def test_store_that_does_not_answer_the_abort(self):
+        self.store.fault("abort", silent)
+        outcome = self.put(self.large, PUT_STOP_AT=MIB, S3_STALL_MS=60000)
+        self.assertEqual(outcome["result"], "MMQ_ECLOSED")
+        self.assertLess(outcome["seconds"], 20)
+        self.store.uploads.clear()
+        self.store.fault("part", answer(500, "InternalError"), times=None)
+        self.store.fault("abort", silent)
+        self.expect(self.put(self.large, S3_STALL_MS=60000), "MMQ_EUNAVAILABLE", "passing", "InternalError")
+
+
+class Leftovers(delivery.TestCase):
+    """F75."""
+
+    def leave(self, *keys):
+        with self.store.lock:
+            for key in keys:
+                self.store.uploads[f"left+{len(self.store.uploads)}"] = (key, {1: b"x"}, {})
+
+    def left(self):
+        return sorted(key for key, _, _ in self.store.uploads.values())
+
+    def test_of_the_key_before_it_begins(self):
+        self.leave("key.tar.gz", "key.tar.gz", "key.tar.gz.other", "key.tar.g", "other")
+        self.expect(self.put(self.large), "MMQ_OK")
+        self.assertEqual(self.left(), ["key.tar.g", "key.tar.gz.other", "other"])
+
+    def test_store_without_a_list(self):
+        for fault in (answer(501, "NotImplemented"), answer(405, "MethodNotAllowed"), answer(501), answer(405),
+                      answer(403, "AccessDenied")):
+            self.store.fault("list", fault)
+            self.expect(self.put(self.large), "MMQ_OK")
+        self.store.fault("list", answer(501, "NotImplemented"))
+        self.expect(self.put(self.small, PUT_SWEEP="a/"), "MMQ_OK")
+
+    def test_sweep(self):
+        self.store.page = 3
+        self.leave(*[f"a/{i}" for i in range(10)], *["a/same"] * 7, "a/wanted", "b/0")
+        self.expect(self.put(self.small, PUT_SWEEP="a/", PUT_WANTED="wanted"), "MMQ_OK")
+        self.assertEqual(self.left(), ["a/wanted", "b/0"])
+
+    def test_sweep_of_pages_that_all_stay(self):
+        self.store.page = 3
+        self.leave(*[f"a/wanted-{i}" for i in range(10)], "a/z")
+        self.expect(self.put(self.small, PUT_SWEEP="a/", PUT_WANTED="wanted"), "MMQ_OK")
+        self.assertEqual(len(self.left()), 10)
+
+    def test_hostile_list(self):
+        """What is not of the prefix is left alone, whatever is listed; and pages that never end, end."""
+        def act(peer, request):
+            return Reply(body=b"<L><Upload><Key>b/0</Key><UploadId>x</UploadId></Upload><Upload/><Upload>"
+                              b"<Key>a/" + b"k" * 5000 + b"</Key><UploadId>x</UploadId></Upload>"
+                              b"<IsTruncated>true</IsTruncated><NextKeyMarker>m</NextKeyMarker>"
+                              b"<NextUploadIdMarker>" + str(time.monotonic_ns()).encode() +
+                              b"</NextUploadIdMarker></L>")
+        self.store.fault("list", act, times=None)
+        self.expect(self.put(self.small, PUT_SWEEP="a/"), "MMQ_OK")
+        self.assertEqual(self.store.count("abort"), 0)
+        self.assertLessEqual(self.store.count("list"), 100)
+
+    def test_list_that_stays_where_it_is(self):
+        self.store.fault("list", answer(200, body=b"<L><IsTruncated>true</IsTruncated><NextKeyMarker>m</NextKeyMarker>"
+                                                  b"</L>"), times=None)
+        self.expect(self.put(self.small, PUT_SWEEP="a/"), "MMQ_OK")
+        self.assertEqual(self.store.count("list"), 2)
+
+    def test_sweep_that_fails(self):
+        self.leave("a/0")
+        self.store.fault("list", answer(500, "InternalError"), times=None)
+        self.assertEqual(self.put(self.small, PUT_SWEEP="a/")["result"], "MMQ_EUNAVAILABLE")
+        self.assertEqual(self.store.count("list"), 3)
+
+
+if __name__ == "__main__":
+    unittest.main()
