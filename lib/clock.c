@@ -24,6 +24,11 @@ int64_t mmq_wall_s(void)
     return read_clock(CLOCK_REALTIME) / MMQ_NS_PER_S;
 }
 
+int64_t mmq_wall_ms(void)
+{
+    return read_clock(CLOCK_REALTIME) / MMQ_NS_PER_MS;
+}
+
 void mmq_clock_shift(int64_t offset_ns)
 {
     atomic_store_explicit(&shift_ns, offset_ns, memory_order_relaxed);

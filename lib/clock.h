@@ -11,6 +11,8 @@
 int64_t mmq_now_ns(void);
 /* Seconds since the epoch, UTC. */
 int64_t mmq_wall_s(void);
+/* The same in milliseconds. */
+int64_t mmq_wall_ms(void);
 /* For tests: both clocks run `offset_ns` ahead from now on. */
 void mmq_clock_shift(int64_t offset_ns);
 

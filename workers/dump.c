@@ -73,13 +73,20 @@ void mmq_dump_clear(mmq_dump *dump)
     mmq_buffer_clear(&dump->extra);
 }
 
+void mmq_dump_key_prefix(const char *prefix, const char *server_id,
+                         char out[MMQ_OBJECT_KEY_MAX + 1])
+{
+    snprintf(out, MMQ_OBJECT_KEY_MAX + 1, "%smetric_dumps/%s-", prefix, server_id);
+}
+
 void mmq_dump_key(const mmq_dump *dump, const char *prefix, const char *server_id,
                   char out[MMQ_OBJECT_KEY_MAX + 1])
 {
     char t[MMQ_TIME_TEXT];
     mmq_time_print(dump->created, t); /* YYYY-MM-DD HH:MM:SS */
-    snprintf(out, MMQ_OBJECT_KEY_MAX + 1,
-             "%smetric_dumps/%s-metric_dump_%s_%.4s%.2s%.2s-%.2s%.2s%.2s-%.*s.tar.gz", prefix,
-             server_id, dump->uid, t, t + 5, t + 8, t + 11, t + 14, t + 17, DIGITS_IN_FILE_NAME,
-             dump->digest);
+    mmq_dump_key_prefix(prefix, server_id, out);
+    const size_t size = strlen(out);
+    snprintf(out + size, MMQ_OBJECT_KEY_MAX + 1 - size,
+             "metric_dump_%s_%.4s%.2s%.2s-%.2s%.2s%.2s-%.*s.tar.gz", dump->uid, t, t + 5, t + 8,
+             t + 11, t + 14, t + 17, DIGITS_IN_FILE_NAME, dump->digest);
 }

@@ -27,6 +27,9 @@ void mmq_dump_clear(mmq_dump *dump);
 /* The key under `prefix` that its archive gets. */
 void mmq_dump_key(const mmq_dump *dump, const char *prefix, const char *server_id,
                   char out[MMQ_OBJECT_KEY_MAX + 1]);
+/* What the keys of all dumps of that server begin with. */
+void mmq_dump_key_prefix(const char *prefix, const char *server_id,
+                         char out[MMQ_OBJECT_KEY_MAX + 1]);
 
 /* Appends a packed map with all keys sorted by bytes and every value in its one form. Keys must be
  * UTF-8 strings, none twice in a map; no bin, no ext, floats finite, 32 deep: else MMQ_EINVAL. */

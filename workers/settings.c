@@ -5,9 +5,9 @@
 #include "workers/store/store.h"
 #include "workers/workers.h"
 
-static mmq_err check_upload(const char *url, mmq_why *why)
+static mmq_err check_upload(const mmq_worker_settings *settings, mmq_why *why)
 {
-    mmq_target *target = mmq_target_new(url, NULL, why);
+    mmq_target *target = mmq_target_new(settings->upload, &settings->s3, why);
     if (target == NULL) {
         return MMQ_EINVAL;
     }
@@ -40,7 +40,7 @@ mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *
         err = mmq_store_url_check(settings->store, why);
     }
     if (err == MMQ_OK && settings->upload != NULL) {
-        err = check_upload(settings->upload, why);
+        err = check_upload(settings, why);
     }
     if (err == MMQ_OK && settings->server_id != NULL) {
         err = check_server_id(settings->server_id, why);

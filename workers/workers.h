@@ -7,6 +7,7 @@
 
 #include "metricmq/error.h"
 #include "metricmq/worker.h"
+#include "workers/targets/target.h"
 
 typedef struct mmq_worker_settings {
     const char *endpoint; /* the broker's, for workers; or a list: see metricmq/worker.h */
@@ -17,19 +18,24 @@ typedef struct mmq_worker_settings {
     bool (*stopped)(void); /* write: asked while it starts, if that takes long; NULL: never true */
     /* feedback only */
     const char *data;      /* data directory: spool/ and server_id live there */
-    const char *upload;    /* target url: "file:DIR" */
+    const char *upload;    /* target url: "file:DIR", "s3://BUCKET[/PREFIX]" */
+    mmq_s3_settings s3;    /* how to reach the latter */
     const char *server_id; /* NULL: made once at random and kept in the data directory */
+    int64_t spool_bytes;   /* of all archives in the spool at most; 0: the default */
+    int64_t spool_jobs;    /* dumps in the spool at most; 0: the default */
+    unsigned uploads;      /* in the background at once; 0: the default */
+    int archive_level;     /* of compression, 1..9; 0: 1 */
 } mmq_worker_settings;
 
 /* MMQ_EINVAL for settings that are wrong whatever the machine is like, so that a mistake of the
  * user's is told apart from a fault. The upload may be NULL: the role has no use for it. */
 mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *why) MMQ_MUST_USE;
-/* Each starts and returns; the settings' strings are copied. NULL with a sentence in why.
- * Query: refuses to start on a store that is missing, empty, foreign, newer, of an earlier form or
- * damaged.
- * Write: makes a store that is missing; brings one of an earlier form to the current one, which may
- * take minutes, before it returns (a standby: before it serves); waits in the background for the
- * writer's lock if another process has it (and logs that it is a standby) unless `wait` is false.
+/* Each starts and returns; the settings' strings are copied. NULL with a
+ * sentence in why. Query: refuses to start on a store that is missing, empty, foreign, newer, of an
+ * earlier form or damaged. Write: makes a store that is missing; brings one of an earlier form to
+ * the current one, which may take minutes, before it returns (a standby: before it serves); waits
+ * in the background for the writer's lock if another process has it (and logs that it is a standby)
+ * unless `wait` is false.
  */
 typedef struct mmq_role mmq_role;
 mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why);

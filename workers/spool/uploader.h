@@ -1,27 +1,30 @@
-/* Deliveries of the spool's jobs: one now, by whoever owns it, and the rest in the background. */
+/* Deliveries of the spool's jobs in the background, several at once. */
 #ifndef MMQ_UPLOADER_H
 #define MMQ_UPLOADER_H
 
-#include <stdint.h>
-
-#include "workers/targets/target.h"
+#include "workers/spool/delivery.h"
 #include "workers/spool/spool.h"
+#include "workers/targets/target.h"
+
+enum { MMQ_UPLOADS = 4 /* at once, unless told otherwise */, MMQ_UPLOADS_MAX = 32 };
 
 typedef struct mmq_uploader mmq_uploader;
 
-/* Delivers the job and removes it from the spool; *job is then NULL, and also after MMQ_ECORRUPT,
- * when it was put aside. After any other error the job is the caller's as it was. */
-mmq_err mmq_job_deliver(mmq_job **job, mmq_target *target, const mmq_watch *watch,
-                        mmq_why *why) MMQ_MUST_USE;
-/* How long to wait after so many failed deliveries: from about 100 ms, doubled each time, to about
- * 5 minutes. */
-int64_t mmq_delivery_wait_ns(int64_t attempts);
+typedef struct mmq_uploader_options {
+    mmq_spool *spool; /* borrowed until destroy, as is the target */
+    mmq_target *target;
+    unsigned uploads; /* at once, 1..MMQ_UPLOADS_MAX; 0: MMQ_UPLOADS */
+    const char *ours; /* what the keys of this server's dumps begin with: deliveries under them
+                         that a crash left half done are aborted at the start; copied. NULL: none
+                         are looked for */
+} mmq_uploader_options;
 
-/* Starts a thread that delivers what is in the spool, now and whenever it is due. spool and target
- * are borrowed until destroy. NULL with a sentence in why. */
-mmq_uploader *mmq_uploader_new(mmq_spool *spool, mmq_target *target, mmq_why *why);
-/* There is a job that wants delivery. Any thread. */
-void mmq_uploader_wake(mmq_uploader *uploader);
+/* Starts threads that deliver what is in the spool, now and whenever it is due. NULL with a
+ * sentence in why. */
+mmq_uploader *mmq_uploader_new(const mmq_uploader_options *options, mmq_why *why);
+/* The job of that name may want delivery: it is looked at now. NULL: so may all jobs, and there may
+ * be others than before. Any thread. */
+void mmq_uploader_wake(mmq_uploader *uploader, const char *name);
 /* Of the last delivery in the background that failed, "" after one that did not. Any thread. */
 void mmq_uploader_error(mmq_uploader *uploader, mmq_why *out);
 /* Breaks off what is under way (it stays in the spool), joins, frees, nulls. */

@@ -107,13 +107,14 @@ static inline unsigned world_entries(const char *path)
     return (unsigned)count - 2;
 }
 
-/* A manifest as the worker makes it, for `size` bytes whose sum is `sha256`. */
-static inline mmq_manifest world_manifest(const mmq_dump *dump, int64_t size, const char *sha256)
+/* A manifest as the worker makes it, for an archive of these bytes. */
+static inline mmq_manifest world_manifest(const mmq_dump *dump, const char *bytes)
 {
-    mmq_manifest manifest = {.created = dump->created, .sums.size_bytes = size};
+    mmq_manifest manifest = {.created = dump->created, .sums.size_bytes = (int64_t)strlen(bytes)};
     memcpy(manifest.uid, dump->uid, sizeof manifest.uid);
     memcpy(manifest.digest, dump->digest, sizeof manifest.digest);
-    memcpy(manifest.sums.whole.sha256, sha256, sizeof manifest.sums.whole.sha256);
+    mmq_digest(bytes, strlen(bytes), manifest.sums.whole.sha256);
+    mmq_md5(bytes, strlen(bytes), manifest.sums.whole.md5);
     (void)snprintf(manifest.server_id, sizeof manifest.server_id, "server");
     mmq_dump_key(dump, "", "server", manifest.key);
     return manifest;
@@ -124,9 +125,7 @@ static inline mmq_job *world_commit(mmq_spool *spool, const mmq_dump *dump, cons
 {
     mmq_job *job;
     int64_t bytes_left;
-    char sum[MMQ_DIGEST_HEX + 1];
-    mmq_digest(bytes, strlen(bytes), sum);
-    const mmq_manifest manifest = world_manifest(dump, (int64_t)strlen(bytes), sum);
+    mmq_manifest manifest = world_manifest(dump, bytes);
     assert_ok(mmq_job_begin(spool, &job, &bytes_left, &why));
     assert_ok(mmq_fd_write(mmq_job_archive(job), bytes, strlen(bytes), "archive", &why));
     assert_ok(mmq_job_commit(job, &manifest, &why));

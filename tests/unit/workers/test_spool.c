@@ -77,7 +77,7 @@ static void taken_job_is_read_and_removed(void **state)
     assert_int_equal(read(fd, bytes, sizeof bytes), 5);
     assert_string_equal(bytes, "bytes");
     (void)close(fd);
-    assert_ok(mmq_job_failed(job, &why));
+    assert_ok(mmq_job_failed(job, MMQ_JOB_WAITING, 0, &(mmq_why){"a fault"}, &why));
     mmq_job_close(&job);
     assert_ok(mmq_job_take(spool, dump.name, &job, &why));
     assert_int_equal(mmq_job_manifest(job)->attempts, 1);
@@ -91,9 +91,7 @@ static void second_job_of_one_name_conflicts(void **state)
     (void)state;
     mmq_job *first = world_commit(spool, &dump, "bytes"), *second;
     int64_t bytes_left;
-    char sum[MMQ_DIGEST_HEX + 1];
-    mmq_digest("x", 1, sum);
-    const mmq_manifest manifest = world_manifest(&dump, 1, sum);
+    mmq_manifest manifest = world_manifest(&dump, "x");
     assert_ok(mmq_job_begin(spool, &second, &bytes_left, &why));
     assert_int_equal(mmq_job_commit(second, &manifest, &why), MMQ_ECONFLICT);
     assert_ok(mmq_job_remove(&second, &why));
@@ -181,10 +179,8 @@ static void each_fsync_may_fail(void **state)
     for (unsigned nth = 0; err != MMQ_OK; nth++) {
         mmq_job *job;
         int64_t bytes_left;
-        char sum[MMQ_DIGEST_HEX + 1];
         assert_true(nth < 20);
-        mmq_digest("x", 1, sum);
-        const mmq_manifest manifest = world_manifest(&dump, 1, sum);
+        mmq_manifest manifest = world_manifest(&dump, "x");
         assert_ok(mmq_job_begin(spool, &job, &bytes_left, &why));
         assert_ok(mmq_fd_write(mmq_job_archive(job), "x", 1, "archive", &why));
         fsyncs_left = nth;
@@ -295,6 +291,7 @@ static void quarantine_is_bounded(void **state)
     }
     mmq_job *job = world_commit(spool, &dump, "bytes");
     mmq_job_close(&job);
+    assert_ok(mmq_spool_sweep(spool, &why));
     assert_ok(mmq_spool_list(spool, &names, &count, &why));
     assert_int_equal(count, 1);
     free(names);

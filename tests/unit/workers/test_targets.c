@@ -1,16 +1,15 @@
-/* Delivery to file: and the uploader. F65, F68, F69, F71, F76. */
+/* Delivery to file:. F65, F68, F76. */
 #include "spool_world.h"
 
-#include <poll.h>
 #include <sys/file.h>
 
-#include "lib/clock.h"
-#include "workers/spool/uploader.h"
+#include "workers/spool/delivery.h"
 
 static int data_folder;
 static mmq_spool *spool;
 static mmq_target *target;
 static mmq_dump dump;
+static mmq_setback setback;
 static const char bytes[] = "the bytes of an archive";
 
 static int begin(void **state)
@@ -66,7 +65,7 @@ static void job_is_delivered_once(void **state)
         mmq_job *job = world_commit(spool, &dump, bytes);
         char key[MMQ_OBJECT_KEY_MAX + 1];
         memcpy(key, mmq_job_manifest(job)->key, sizeof key);
-        assert_ok(mmq_job_deliver(&job, target, &world_watch, &why));
+        assert_ok(mmq_job_deliver(&job, target, &world_watch, &setback, &why));
         assert_null(job);
         expect_object(key);
         expect_empty_spool();
@@ -80,8 +79,8 @@ static void two_dumps_of_one_second_are_two(void **state)
     world_dump(&other, "a", "another", dump.created);
     mmq_job *first = world_commit(spool, &dump, bytes),
             *second = world_commit(spool, &other, bytes);
-    assert_ok(mmq_job_deliver(&first, target, &world_watch, &why));
-    assert_ok(mmq_job_deliver(&second, target, &world_watch, &why));
+    assert_ok(mmq_job_deliver(&first, target, &world_watch, &setback, &why));
+    assert_ok(mmq_job_deliver(&second, target, &world_watch, &setback, &why));
     assert_int_equal(world_entries(uploads()), 2);
     mmq_dump_clear(&other);
 }
@@ -93,12 +92,12 @@ static void changed_bytes_are_never_delivered(void **state)
     mmq_job *job = world_commit(spool, &dump, bytes);
     world_write(world_at("spool/%s/archive.tar.gz", dump.name), "The bytes of an archive",
                 sizeof bytes - 1);
-    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &why), MMQ_ECORRUPT);
+    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &setback, &why), MMQ_ECORRUPT);
     assert_null(job);
     assert_int_equal(world_entries(uploads()), 0);
     job = world_commit(spool, &dump, bytes);
     assert_int_equal(truncate(world_at("spool/%s/archive.tar.gz", dump.name), 3), 0);
-    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &why), MMQ_ECORRUPT);
+    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &setback, &why), MMQ_ECORRUPT);
     assert_ok(mmq_spool_count(spool, &counts, &why));
     assert_int_equal(counts.quarantined, 2);
     assert_int_equal(counts.jobs, 0);
@@ -116,10 +115,10 @@ static void broken_off_delivery_stays(void **state)
     (void)state;
     const mmq_watch watch = {stop_at_once, NULL};
     mmq_job *job = world_commit(spool, &dump, bytes);
-    assert_int_equal(mmq_job_deliver(&job, target, &watch, &why), MMQ_ECLOSED);
+    assert_int_equal(mmq_job_deliver(&job, target, &watch, &setback, &why), MMQ_ECLOSED);
     assert_non_null(job);
     assert_int_equal(world_entries(uploads()), 0);
-    assert_ok(mmq_job_deliver(&job, target, &world_watch, &why));
+    assert_ok(mmq_job_deliver(&job, target, &world_watch, &setback, &why));
 }
 
 /* What a crashed delivery left is taken over; what a living one has is left alone. */
@@ -136,10 +135,10 @@ static void part_has_one_owner(void **state)
     world_write(part, "left by a crash, and longer than what comes after it", 52);
     const int fd = open(part, O_RDONLY);
     assert_int_equal(flock(fd, LOCK_EX), 0);
-    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &why), MMQ_EBUSY);
+    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &setback, &why), MMQ_EBUSY);
     assert_true(world_exists(part));
     (void)close(fd);
-    assert_ok(mmq_job_deliver(&job, target, &world_watch, &why));
+    assert_ok(mmq_job_deliver(&job, target, &world_watch, &setback, &why));
     expect_object(key);
 }
 
@@ -151,13 +150,13 @@ static void symlinks_below_the_target_are_not_followed(void **state)
     assert_int_equal(mkdir(world_at("deep/uploads"), 0755), 0);
     assert_int_equal(mkdir(world_at("elsewhere"), 0755), 0);
     assert_int_equal(symlink(world_at("elsewhere"), uploads()), 0);
-    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &why), MMQ_EIO);
+    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &setback, &why), MMQ_EIO);
     assert_int_equal(world_entries(world_at("elsewhere")), 0);
     const char *name = strchr(mmq_job_manifest(job)->key, '/') + 1;
     assert_int_equal(unlink(uploads()), 0);
     assert_int_equal(mkdir(uploads(), 0755), 0);
     assert_int_equal(symlink("/dev/null", world_at("deep/uploads/metric_dumps/.%s.part", name)), 0);
-    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &why), MMQ_EIO);
+    assert_int_equal(mmq_job_deliver(&job, target, &world_watch, &setback, &why), MMQ_EIO);
     mmq_job_close(&job);
 }
 
@@ -167,77 +166,6 @@ static void urls_are_checked(void **state)
     assert_null(mmq_target_new("ftp://example/", NULL, &why));
     assert_null(mmq_target_new("file:", NULL, &why));
     assert_null(mmq_target_new("", NULL, &why));
-}
-
-static void waits_are_bounded(void **state)
-{
-    (void)state;
-    for (int64_t attempts = 0; attempts < 100; attempts++) {
-        const int64_t wait_ns = mmq_delivery_wait_ns(attempts);
-        assert_true(wait_ns > 0 && wait_ns <= 300 * MMQ_NS_PER_S);
-        assert_true(attempts > 1 || wait_ns <= 100 * MMQ_NS_PER_MS);
-    }
-    assert_true(mmq_delivery_wait_ns(INT64_MAX) <= 300 * MMQ_NS_PER_S);
-}
-
-/* ---- the uploader ----------------------------------------------------------------------- */
-
-static void wait_until(bool (*condition)(void))
-{
-    const int64_t end_ns = mmq_now_ns() + 20 * MMQ_NS_PER_S;
-    while (!condition()) {
-        assert_true(mmq_now_ns() < end_ns);
-        (void)poll(NULL, 0, 5);
-    }
-}
-
-static bool spool_is_empty(void)
-{
-    mmq_spool_counts counts;
-    assert_ok(mmq_spool_count(spool, &counts, &why));
-    return counts.jobs == 0;
-}
-
-static void uploader_empties_the_spool(void **state)
-{
-    (void)state;
-    mmq_job *job = world_commit(spool, &dump, bytes);
-    char key[MMQ_OBJECT_KEY_MAX + 1];
-    memcpy(key, mmq_job_manifest(job)->key, sizeof key);
-    mmq_job_close(&job);
-    world_write(world_at("spool/strange"), "x", 1);
-    assert_int_equal(mkdir(world_at("spool/%032d", 7), 0755), 0); /* torn: nothing in it */
-    mmq_uploader *uploader = mmq_uploader_new(spool, target, &why);
-    assert_non_null(uploader);
-    wait_until(spool_is_empty);
-    mmq_uploader_destroy(&uploader);
-    expect_object(key);
-    expect_empty_spool();
-}
-
-static mmq_uploader *waiting;
-
-static bool uploader_has_failed(void)
-{
-    mmq_why last;
-    mmq_uploader_error(waiting, &last);
-    return last.text[0] != '\0';
-}
-
-/* The target cannot be written to, then it can. */
-static void uploader_tries_again(void **state)
-{
-    (void)state;
-    mmq_job *job = world_commit(spool, &dump, bytes);
-    mmq_job_close(&job);
-    world_write(world_at("deep"), "in the way", 10);
-    waiting = mmq_uploader_new(spool, target, &why);
-    assert_non_null(waiting);
-    wait_until(uploader_has_failed);
-    assert_int_equal(unlink(world_at("deep")), 0);
-    wait_until(spool_is_empty);
-    mmq_uploader_destroy(&waiting);
-    assert_int_equal(world_entries(uploads()), 1);
 }
 
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, begin, end)
@@ -252,9 +180,6 @@ int main(void)
         TEST(part_has_one_owner),
         TEST(symlinks_below_the_target_are_not_followed),
         TEST(urls_are_checked),
-        TEST(waits_are_bounded),
-        TEST(uploader_empties_the_spool),
-        TEST(uploader_tries_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
