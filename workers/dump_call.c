@@ -59,7 +59,9 @@ static mmq_err tick(mmq_dump_call *call, int64_t reserve_ns, const char *stage, 
                     int64_t total, mmq_why *why)
 {
     mmq_err err = check_time(call, reserve_ns, why);
-    if (err == MMQ_OK && call->dump.progress && mmq_now_ns() >= call->progress_ns) {
+    const bool another = call->stage == NULL || strcmp(call->stage, stage) != 0;
+    if (err == MMQ_OK && call->dump.progress && (another || mmq_now_ns() >= call->progress_ns)) {
+        call->stage = stage;
         call->progress_ns = mmq_now_ns() + PROGRESS_MS * MMQ_NS_PER_MS;
         err = send_progress(call, stage, done, total);
         if (err != MMQ_OK) {

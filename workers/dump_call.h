@@ -28,6 +28,7 @@ typedef struct mmq_dump_call {
     mmq_job *building;                /* whose archive is being written; NULL */
     int64_t start_ns;                 /* of the work on it */
     int64_t reserve_ns;  /* of its time: with less left a delivery goes to the background */
+    const char *stage;   /* that was told last; NULL: none */
     int64_t progress_ns; /* when the next PARTIAL may be sent */
     int64_t room_ns;     /* when to look at the spool's room again */
     bool broken_off;     /* a delivery by the watch, which is no failure of its */

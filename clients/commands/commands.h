@@ -22,6 +22,7 @@ int mmq_command_models(const mmq_config *config);
 int mmq_command_query(const mmq_config *config);
 int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
+int mmq_command_spool(const mmq_config *config);
 int mmq_command_load(const mmq_config *config);
 int mmq_command_check(const mmq_config *config);
 int mmq_command_migrate(const mmq_config *config);

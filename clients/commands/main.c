@@ -22,20 +22,22 @@ struct command {
     const char *const *options;
 };
 
-#define LOGGING      "log-level", "log-format"
-#define NAMES(...)   ((const char *const[]){__VA_ARGS__, LOGGING, NULL})
+#define LOGGING    "log-level", "log-format"
+#define NAMES(...) ((const char *const[]){__VA_ARGS__, LOGGING, NULL})
+#define UPLOADING                                                                                  \
+    "upload", "server-id", "spool-max", "spool-jobs", "uploads", "archive-level", "upload-stall",  \
+        "s3-endpoint", "s3-region", "s3-path-style", "s3-ca-file", "s3-insecure"
 #define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
 
 static const struct command commands[] = {
     {"up", "", "everything in one process, on one data directory", mmq_command_up,
-     NAMES("data", "http", "bind", "bind-workers", "store", "upload", "server-id", "import",
-           "threads", "queue-max", "queue-bytes", "stray-memory", "connections-max", "idle-timeout",
-           "timeout", "drain-timeout", "api-key")},
+     NAMES("data", "http", "bind", "bind-workers", "store", UPLOADING, "import", "threads",
+           "queue-max", "queue-bytes", "stray-memory", "connections-max", "idle-timeout", "timeout",
+           "drain-timeout", "api-key")},
     {"broker", "", "the broker alone", mmq_command_broker,
      NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "stray-memory", "drain-timeout")},
     {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
-     NAMES("connect", "data", "store", "upload", "server-id", "threads", "capacity",
-           "drain-timeout")},
+     NAMES("connect", "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
     {"http", "", "the HTTP adapter alone", mmq_command_http,
      NAMES("http", "connect", "connections-max", "idle-timeout", "timeout", "drain-timeout",
            "api-key")},
@@ -47,9 +49,11 @@ static const struct command commands[] = {
     {"query", "[UID]", "rows of one metric or of all", mmq_command_query,
      NAMES("connect", "timeout", "format", "from", "to", "anomaly", "limit", "rowid", "order")},
     {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
-     NAMES("connect", "timeout", "format", "extra")},
+     NAMES("connect", "timeout", "format", "extra", "wait")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", "timeout", "format", "watch")},
+    {"spool", "list|retry|drop [NAME]...", "feedback archives that are not uploaded yet",
+     mmq_command_spool, NAMES("data", "format")},
     {"check", "", "is the store whole? reads all of it, beside workers too", mmq_command_check,
      NAMES("data", "store")},
     {"migrate", "", "bring a store of an earlier form to the current one", mmq_command_migrate,

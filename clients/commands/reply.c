@@ -10,6 +10,9 @@ static void keep_answer(void *context, const mmq_answer *answer)
 {
     mmq_reply *reply = context;
     if (!answer->final) {
+        if (reply->partial && answer->payload) {
+            reply->partial(reply->context, answer->payload);
+        }
         return;
     }
     const mmq_header *header = answer->header;
@@ -23,8 +26,9 @@ static void keep_answer(void *context, const mmq_answer *answer)
     reply->done = true;
 }
 
-mmq_err mmq_reply_begin(mmq_client *client, const char *service, const mmq_args *args,
-                        unsigned timeout_ms, mmq_reply *reply, mmq_why *why)
+/* Begins what *reply says; whom to tell of PARTIALs is in it already. */
+static mmq_err begin(mmq_client *client, const char *service, const mmq_args *args,
+                     unsigned timeout_ms, mmq_reply *reply, mmq_why *why)
 {
     const mmq_call call = {.service = service,
                            .args = args->pairs.data,
@@ -37,7 +41,6 @@ mmq_err mmq_reply_begin(mmq_client *client, const char *service, const mmq_args 
     if (args->pairs.failed) {
         return mmq_fail(why, MMQ_ETOOBIG, "the request is too big");
     }
-    *reply = (mmq_reply){.done = false};
     mmq_frame_init(&reply->result.payload);
     reply->handle = mmq_client_send(client, &call, why);
     if (reply->handle == 0) {
@@ -45,6 +48,13 @@ mmq_err mmq_reply_begin(mmq_client *client, const char *service, const mmq_args 
     }
     (void)mmq_client_step(client);
     return MMQ_OK;
+}
+
+mmq_err mmq_reply_begin(mmq_client *client, const char *service, const mmq_args *args,
+                        unsigned timeout_ms, mmq_reply *reply, mmq_why *why)
+{
+    *reply = (mmq_reply){.done = false};
+    return begin(client, service, args, timeout_ms, reply, why);
 }
 
 static void wait_for_input(const mmq_client *client, int64_t wait_ns)
@@ -81,12 +91,19 @@ void mmq_reply_cancel(mmq_client *client, mmq_reply *reply)
     }
 }
 
+mmq_err mmq_reply_watch(mmq_client *client, const char *service, const mmq_args *args,
+                        unsigned timeout_ms, mmq_partial_fn *partial, void *context,
+                        mmq_result *result, mmq_why *why)
+{
+    mmq_reply reply = {.partial = partial, .context = context};
+    mmq_err err = begin(client, service, args, timeout_ms, &reply, why);
+    return err ? err : mmq_reply_end(client, &reply, result, why);
+}
+
 mmq_err mmq_reply_call(mmq_client *client, const char *service, const mmq_args *args,
                        unsigned timeout_ms, mmq_result *result, mmq_why *why)
 {
-    mmq_reply reply;
-    mmq_err err = mmq_reply_begin(client, service, args, timeout_ms, &reply, why);
-    return err ? err : mmq_reply_end(client, &reply, result, why);
+    return mmq_reply_watch(client, service, args, timeout_ms, NULL, NULL, result, why);
 }
 
 bool mmq_reply_find(const mmq_frame *map, const char *key, mmq_value *out)

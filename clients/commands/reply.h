@@ -13,11 +13,19 @@
 mmq_err mmq_reply_call(mmq_client *client, const char *service, const mmq_args *args,
                        unsigned timeout_ms, mmq_result *result, mmq_why *why) MMQ_MUST_USE;
 
-/* The same in two halves, so that the caller has time for something else meanwhile. Zeroed, it is
- * none. It must not move while it is under way. */
+/* As mmq_reply_call, and shows what comes before the answer: the payloads of its PARTIALs. */
+typedef void mmq_partial_fn(void *context, const mmq_frame *payload);
+mmq_err mmq_reply_watch(mmq_client *client, const char *service, const mmq_args *args,
+                        unsigned timeout_ms, mmq_partial_fn *partial, void *context,
+                        mmq_result *result, mmq_why *why) MMQ_MUST_USE;
+
+/* mmq_reply_call in two halves, so that the caller has time for something else meanwhile. Zeroed,
+ * it is none. It must not move while it is under way. */
 typedef struct mmq_reply {
     uint64_t handle; /* of the call under way; 0: there is none */
     bool done;       /* its answer has come */
+    mmq_partial_fn *partial;
+    void *context; /* of partial */
     mmq_result result;
 } mmq_reply;
 

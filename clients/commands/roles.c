@@ -101,6 +101,18 @@ static mmq_http_settings http_settings(const mmq_config *config, const char *con
     };
 }
 
+static mmq_s3_settings s3_settings(const mmq_config *config)
+{
+    return (mmq_s3_settings){
+        .endpoint = mmq_config_text(config, "s3-endpoint"),
+        .region = mmq_config_text(config, "s3-region"),
+        .ca_file = mmq_config_text(config, "s3-ca-file"),
+        .path_style = mmq_config_flag(config, "s3-path-style"),
+        .insecure = mmq_config_flag(config, "s3-insecure"),
+        .stall_ms = (unsigned)mmq_config_int(config, "upload-stall"),
+    };
+}
+
 static mmq_worker_settings worker_settings(const mmq_config *config, const char *endpoint,
                                            const char *store, const char *upload)
 {
@@ -112,6 +124,11 @@ static mmq_worker_settings worker_settings(const mmq_config *config, const char 
         .stopped = is_told_to_stop,
         .data = mmq_config_text(config, "data"),
         .upload = upload,
+        .s3 = s3_settings(config),
+        .spool_bytes = mmq_config_int(config, "spool-max"),
+        .spool_jobs = mmq_config_int(config, "spool-jobs"),
+        .uploads = (unsigned)mmq_config_int(config, "uploads"),
+        .archive_level = (int)mmq_config_int(config, "archive-level"),
         .server_id = mmq_config_text(config, "server-id"),
     };
 }

@@ -51,11 +51,16 @@ static void print_services(mmq_reader stats)
 static void print_spool(const mmq_result *spool)
 {
     mmq_reader map;
+    mmq_value error;
     mmq_reader_init(&map, mmq_frame_data(&spool->payload), mmq_frame_size(&spool->payload));
-    printf("\nspool: %" PRId64 " jobs, %" PRId64 " bytes, oldest %" PRId64 " s, %" PRId64
-           " in quarantine\n",
-           number_of(map, "jobs"), number_of(map, "bytes"), number_of(map, "oldest_age_s"),
+    printf("\nspool: %" PRId64 " jobs (%" PRId64 " waiting, %" PRId64 " settings, %" PRId64
+           " held), %" PRId64 " bytes, oldest %" PRId64 " s, %" PRId64 " in quarantine\n",
+           number_of(map, "jobs"), number_of(map, "waiting"), number_of(map, "settings"),
+           number_of(map, "held"), number_of(map, "bytes"), number_of(map, "oldest_age_s"),
            number_of(map, "quarantined"));
+    if (mmq_reply_find(&spool->payload, "last_error", &error) && error.type == MMQ_STR) {
+        printf("last error: %.*s\n", (int)error.text.size, error.text.data);
+    }
 }
 
 static int print_json(const mmq_result *stats, const mmq_result *spool)

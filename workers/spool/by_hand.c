@@ -12,6 +12,8 @@
 #include "lib/unpack.h"
 #include "workers/spool/folder.h"
 
+enum { NAMES_MAX = 10 * MMQ_SPOOL_QUARANTINE_MAX };
+
 mmq_err mmq_spool_peek(mmq_spool *spool, const char *name, mmq_manifest *out, mmq_why *why)
 {
     int fd = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -79,9 +81,44 @@ static mmq_err visit_entry(const struct visit *visit, const char *name, bool qua
     return err;
 }
 
-static mmq_err visit_quarantined(void *context, const char *name)
+struct kept_name {
+    char text[sizeof((mmq_spool_entry *)NULL)->name];
+};
+
+/* Names of what is in quarantine, taken before anything is done to it. Who planted more of it than
+ * that has to look for himself. */
+struct names {
+    struct kept_name *names;
+    size_t count;
+};
+
+static mmq_err keep_name(void *context, const char *name)
 {
-    return visit_entry(context, name, true);
+    struct names *kept = context;
+    if (kept->count == NAMES_MAX) {
+        return MMQ_EEND;
+    }
+    if (kept->names == NULL && (kept->names = calloc(NAMES_MAX, sizeof *kept->names)) == NULL) {
+        return MMQ_ENOMEM;
+    }
+    snprintf(kept->names[kept->count++].text, sizeof kept->names[0].text, "%s", name);
+    return MMQ_OK;
+}
+
+static mmq_err visit_quarantine(const struct visit *visit, mmq_why *why)
+{
+    struct names kept = {.names = NULL};
+    mmq_err err = mmq_folder_visit(visit->spool->quarantine, keep_name, &kept, why);
+    if (err == MMQ_ENOMEM) {
+        (void)mmq_fail(why, err, "no memory for the quarantine's names");
+    } else if (err == MMQ_EEND) {
+        err = MMQ_OK;
+    }
+    for (size_t i = 0; i < kept.count && err == MMQ_OK; i++) {
+        err = visit_entry(visit, kept.names[i].text, true);
+    }
+    free(kept.names);
+    return err;
 }
 
 mmq_err mmq_spool_each(mmq_spool *spool,
@@ -96,7 +133,7 @@ mmq_err mmq_spool_each(mmq_spool *spool,
         err = visit_entry(&each, names[i].text, false);
     }
     free(names);
-    return err == MMQ_OK ? mmq_folder_visit(spool->quarantine, visit_quarantined, &each, why) : err;
+    return err == MMQ_OK ? visit_quarantine(&each, why) : err;
 }
 
 /* ---- retry ------------------------------------------------------------------------------ */

@@ -34,7 +34,10 @@ mmq_err mmq_job_deliver(mmq_job **job, mmq_target *target, const mmq_watch *watc
         if (mmq_job_remove(job, &left) != MMQ_OK) { /* it will be delivered again, to one object */
             mmq_log(MMQ_WARN, "delivered dump stays in the spool", MMQ_S("error", left.text));
         }
-    } else if (err == MMQ_ECORRUPT) {
+        return err;
+    }
+    mmq_error_clean(why);
+    if (err == MMQ_ECORRUPT) {
         mmq_job_quarantine(job, why);
     }
     return err;

@@ -161,15 +161,15 @@ int64_t mmq_spool_aside_room(mmq_spool *spool)
                : 0;
 }
 
-/* For people: where it cannot be written there is the log. */
-static void write_reason(const mmq_spool *spool, const char *kept, const mmq_why *reason)
+/* For people: where it cannot be written, as into what is no folder, there is the log. */
+static void write_reason(const mmq_spool *spool, const char *name, const mmq_why *reason)
 {
     mmq_why why;
-    int fd = openat(spool->quarantine, kept, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    int fd = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (fd >= 0) {
         if (mmq_file_replace(fd, MMQ_REASON_NAME, reason->text, strlen(reason->text), &why) !=
             MMQ_OK) {
-            mmq_log(MMQ_DEBUG, "no reason is kept", MMQ_S("job", kept), MMQ_S("error", why.text));
+            mmq_log(MMQ_DEBUG, "no reason is kept", MMQ_S("job", name), MMQ_S("error", why.text));
         }
         mmq_fd_close(&fd);
     }
@@ -185,6 +185,7 @@ mmq_err mmq_spool_put_aside(mmq_spool *spool, const char *name, const mmq_why *r
                 MMQ_S("reason", reason->text));
         return MMQ_EBUSY;
     }
+    write_reason(spool, name, reason);
     snprintf(kept, sizeof kept, "%.200s-%s", name, mmq_random_name_new().text);
     if (renameat(spool->folder, name, spool->quarantine, kept) != 0) {
         mmq_err err = mmq_files_fail(&why, errno, "put aside", name);
@@ -193,7 +194,6 @@ mmq_err mmq_spool_put_aside(mmq_spool *spool, const char *name, const mmq_why *r
         return err;
     }
     --*room;
-    write_reason(spool, kept, reason);
     mmq_log(MMQ_WARN, "spool job put aside", MMQ_S("job", name), MMQ_S("reason", reason->text));
     return MMQ_OK;
 }

@@ -73,19 +73,17 @@ void mmq_manifest_clear(mmq_manifest *manifest)
 
 /* ---- printing --------------------------------------------------------------------------- */
 
-/* A store's words may be anything; a manifest is JSON and is read by people. */
-static void print_error(const mmq_why *error, mmq_args *pairs)
+void mmq_error_clean(mmq_why *error)
 {
-    mmq_why clean = *error;
-    const size_t size = strnlen(clean.text, sizeof clean.text - 1);
-    const bool readable = mmq_utf8_valid(clean.text, size);
+    const size_t size = strnlen(error->text, sizeof error->text - 1);
+    const bool readable = mmq_utf8_valid(error->text, size);
     for (size_t i = 0; i < size; i++) {
-        const unsigned char byte = (unsigned char)clean.text[i];
+        const unsigned char byte = (unsigned char)error->text[i];
         if (byte < ' ' || byte == 0x7f || (byte > 0x7f && !readable)) {
-            clean.text[i] = '?';
+            error->text[i] = '?';
         }
     }
-    mmq_args_text(pairs, "error", clean.text, size);
+    error->text[size] = '\0';
 }
 
 static mmq_err print_parts(const mmq_sums *sums, mmq_args *pairs, mmq_why *why)
@@ -104,6 +102,8 @@ static mmq_err print_parts(const mmq_sums *sums, mmq_args *pairs, mmq_why *why)
 
 static mmq_err print_pairs(const mmq_manifest *manifest, mmq_args *pairs, mmq_why *why)
 {
+    mmq_why error = manifest->error;
+    mmq_error_clean(&error);
     mmq_args_cstr(pairs, "op", "dump"); /* which a table of arguments wants */
     mmq_args_int(pairs, "version", VERSION);
     mmq_args_cstr(pairs, "digest", manifest->digest);
@@ -117,7 +117,7 @@ static mmq_err print_pairs(const mmq_manifest *manifest, mmq_args *pairs, mmq_wh
     mmq_args_int(pairs, "attempts", manifest->attempts);
     mmq_args_int(pairs, "next_attempt", manifest->next_attempt_ms);
     mmq_args_cstr(pairs, "state", mmq_job_state_name(manifest->state));
-    print_error(&manifest->error, pairs);
+    mmq_args_cstr(pairs, "error", error.text);
     return print_parts(&manifest->sums, pairs, why);
 }
 

@@ -47,6 +47,8 @@ mmq_err mmq_manifest_print(const mmq_manifest *manifest, mmq_buffer *out,
  * *out is the caller's to clear, after MMQ_OK. */
 mmq_err mmq_manifest_parse(const char *text, size_t size, mmq_manifest *out,
                            mmq_why *why) MMQ_MUST_USE;
+/* Makes a store's words, which may be anything, fit for JSON and for people. */
+void mmq_error_clean(mmq_why *error);
 void mmq_manifest_clear(mmq_manifest *manifest);
 
 #endif

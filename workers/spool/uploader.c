@@ -456,7 +456,8 @@ static mmq_err fill_uploader(mmq_uploader *uploader, const mmq_uploader_options 
     uploader->spool = options->spool;
     uploader->target = options->target;
     uploader->uploads = options->uploads > 0 ? options->uploads : MMQ_UPLOADS;
-    uploader->sweep_due_ns = options->ours != NULL ? 0 : MMQ_NEVER_NS;
+    uploader->sweep_due_ns =
+        options->ours != NULL && options->target->kind->sweep != NULL ? 0 : MMQ_NEVER_NS;
     if (uploader->uploads > MMQ_UPLOADS_MAX) {
         return mmq_fail(why, MMQ_EINVAL, "there may be %d uploads at once", MMQ_UPLOADS_MAX);
     }

@@ -18,6 +18,7 @@ static struct {
     unsigned count;                 /* of keys */
     atomic_uint puts, sweeps;       /* that were begun */
     atomic_uint under_way, most;    /* puts at once */
+    atomic_uint good_from;          /* puts from this one on succeed; 0: as `failing` says */
     atomic_int failing;             /* a mmq_setback_kind + 1; 0: puts succeed */
     _Atomic int64_t retry_after_ns; /* of failures */
     atomic_bool stuck;              /* puts go on until the watch ends them, or this is false */
@@ -35,6 +36,7 @@ static void script_reset(void)
     atomic_store(&script.puts, 0);
     atomic_store(&script.sweeps, 0);
     atomic_store(&script.most, 0);
+    atomic_store(&script.good_from, 0);
     atomic_store(&script.failing, 0);
     atomic_store(&script.retry_after_ns, 0);
     atomic_store(&script.stuck, false);
@@ -81,7 +83,9 @@ static mmq_err script_work(const mmq_object *object, const mmq_watch *watch, mmq
         (void)poll(NULL, 0, 2);
         err = watch->tick(watch->context, "upload", 1, object->sums->size_bytes, reason);
     }
-    const int failing = atomic_load(&script.failing);
+    const unsigned good_from = atomic_load(&script.good_from);
+    const bool good = good_from > 0 && atomic_load(&script.puts) >= good_from;
+    const int failing = good ? 0 : atomic_load(&script.failing);
     if (err != MMQ_OK) {
         return err;
     }
@@ -109,7 +113,7 @@ static mmq_err script_put(mmq_target *target, const mmq_object *object, const mm
 }
 
 static mmq_err script_sweep(mmq_target *target, const char *prefix,
-                            bool (*is_wanted)(void *context, const char *key), void *context,
+                            bool (*is_wanted)(void *asker, const char *key), void *asker,
                             const mmq_watch *watch, mmq_why *reason)
 {
     (void)target;
@@ -119,8 +123,8 @@ static mmq_err script_sweep(mmq_target *target, const char *prefix,
     }
     if (err == MMQ_OK) {
         (void)snprintf(script.swept, sizeof script.swept, "%s", prefix);
-        atomic_store(&script.was_wanted, is_wanted(context, script.wanted));
-        atomic_store(&script.other_was_wanted, is_wanted(context, "metric_dumps/another"));
+        atomic_store(&script.was_wanted, is_wanted(asker, script.wanted));
+        atomic_store(&script.other_was_wanted, is_wanted(asker, "metric_dumps/another"));
     }
     atomic_fetch_add(&script.sweeps, 1);
     return err;

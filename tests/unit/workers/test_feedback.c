@@ -16,6 +16,9 @@ struct answer {
     size_t partials; /* before it */
     char error[256];
     char key[MMQ_OBJECT_KEY_MAX + 1];
+    char state[32], reason[256]; /* of a 202 */
+    char last_error[256];        /* of op spool */
+    int64_t jobs, waiting, held;
 };
 
 static void start_worker(const char *store)
@@ -91,6 +94,15 @@ static void find_text(const mmq_frame *map, const char *name, char *out, size_t 
     }
 }
 
+/* The integer under `name` of a packed map; -1 if there is none. */
+static int64_t find_number(const mmq_frame *map, const char *name)
+{
+    mmq_reader reader, whole;
+    mmq_value value;
+    mmq_reader_init(&reader, mmq_frame_data(map), mmq_frame_size(map));
+    return mmq_map_find(reader, name, &value, &whole) && value.type == MMQ_INT ? value.integer : -1;
+}
+
 static struct answer receive_answer(void)
 {
     struct answer out = {.status = 0};
@@ -109,7 +121,14 @@ static struct answer receive_answer(void)
     (void)snprintf(out.error, sizeof out.error, "%.*s", (int)header.error.size,
                    header.error.size > 0 ? header.error.data : "");
     if (envelope.body + 1 < message.count) {
-        find_text(&message.frames[envelope.body + 1], "key", out.key, sizeof out.key);
+        const mmq_frame *payload = &message.frames[envelope.body + 1];
+        find_text(payload, "key", out.key, sizeof out.key);
+        find_text(payload, "state", out.state, sizeof out.state);
+        find_text(payload, "error", out.reason, sizeof out.reason);
+        find_text(payload, "last_error", out.last_error, sizeof out.last_error);
+        out.jobs = find_number(payload, "jobs");
+        out.waiting = find_number(payload, "waiting");
+        out.held = find_number(payload, "held");
     }
     mmq_message_clear(&message);
     return out;
@@ -119,6 +138,14 @@ static struct answer dump(const char *uid, const char *text)
 {
     mmq_args args = dump_args(uid, text, 30000);
     send_request("dump", &args);
+    return receive_answer();
+}
+
+static struct answer ask_spool(void)
+{
+    mmq_args args;
+    mmq_args_init(&args);
+    send_request("spool", &args);
     return receive_answer();
 }
 
@@ -142,7 +169,7 @@ static void progress_is_told(void **state)
     send_request("dump", &args);
     const struct answer answer = receive_answer();
     assert_int_equal(answer.status, 200);
-    assert_true(answer.partials > 0);
+    assert_true(answer.partials >= 2); /* both stages */
 }
 
 static void bad_requests_are_refused(void **state)
@@ -167,7 +194,14 @@ static void undelivered_dump_is_kept(void **state)
     world_write(world_at("uploads"), "in the way", 10);
     const struct answer kept = dump("a", "hello");
     assert_int_equal(kept.status, 202);
+    assert_string_equal(kept.state, "waiting");
+    assert_non_null(strstr(kept.reason, "uploads"));
     assert_int_equal(world_entries(world_at("spool")), 2);
+    const struct answer counted = ask_spool();
+    assert_int_equal(counted.jobs, 1);
+    assert_int_equal(counted.waiting, 1);
+    assert_int_equal(counted.held, 0);
+    assert_non_null(strstr(counted.last_error, "uploads"));
     const struct answer again = dump("a", "hello");
     assert_int_equal(again.status, 202);
     assert_string_equal(again.key, kept.key);
@@ -207,11 +241,12 @@ static void job_of_another_owner_is_accepted(void **state)
 static void spool_tells_its_counts(void **state)
 {
     (void)state;
-    mmq_args args;
-    mmq_args_init(&args);
-    send_request("spool", &args);
-    const struct answer answer = receive_answer();
+    const struct answer answer = ask_spool();
     assert_int_equal(answer.status, 200);
+    assert_int_equal(answer.jobs, 0);
+    assert_int_equal(answer.waiting, 0);
+    assert_int_equal(answer.held, 0);
+    assert_string_equal(answer.last_error, "");
 }
 
 static void bad_settings_are_refused(void **state)
@@ -223,6 +258,9 @@ static void bad_settings_are_refused(void **state)
     (void)snprintf(upload, sizeof upload, "ftp://example");
     start_worker(world_url);
     assert_null(role);
+    const mmq_worker_settings settings = {
+        .endpoint = "ipc:///nowhere", .store = world_url, .upload = upload};
+    assert_int_equal(mmq_worker_settings_check(&settings, &why), MMQ_EINVAL);
 }
 
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, begin, end)
