@@ -4,6 +4,7 @@
 #include "workers/dump_call.h"
 
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "lib/clock.h"
@@ -19,6 +20,7 @@ enum {
     ROOM_MS = 200,     /* between two looks at the spool's room, */
     ROOM_SHARE = 16,   /* which take not more than this part of the time */
     TAKE_TRIES = 3,
+    NEARLY_BYTES = 4 * 1024 * 1024, /* more than an archive grows by at once */
 };
 
 /* ---- watching --------------------------------------------------------------------------- */
@@ -128,6 +130,18 @@ static void fill_manifest(const mmq_dump_call *call, mmq_manifest *out)
     memcpy(out->key, call->key, sizeof out->key);
 }
 
+/* The archive grew to what was left when it was begun: says what that is, and what to do. */
+static void explain_full(mmq_dump_call *call, const mmq_job *job, int64_t bytes_max)
+{
+    struct stat status;
+    if (fstat(mmq_job_archive(job), &status) == 0 && status.st_size + NEARLY_BYTES > bytes_max) {
+        mmq_why_set(&call->why,
+                    "the spool has no room for this archive: of --spool-max %lld bytes were left; "
+                    "`metricmq spool list` says what fills it",
+                    (long long)bytes_max);
+    }
+}
+
 static mmq_err fill_job(mmq_dump_call *call, mmq_store *store, mmq_job *job, int64_t bytes_max)
 {
     const mmq_archive_order order = {
@@ -141,8 +155,14 @@ static mmq_err fill_job(mmq_dump_call *call, mmq_store *store, mmq_job *job, int
     mmq_manifest manifest;
     fill_manifest(call, &manifest);
     call->building = job;
-    mmq_err err = mmq_archive_build(&order, mmq_job_archive(job), &manifest.sums, &call->why);
+    mmq_err err = tick_build(call, "build", 0, 0, &call->why); /* at least once */
+    if (err == MMQ_OK) {
+        err = mmq_archive_build(&order, mmq_job_archive(job), &manifest.sums, &call->why);
+    }
     call->building = NULL;
+    if (err == MMQ_EBUSY && mmq_job_room(job, &call->why) == MMQ_OK) {
+        explain_full(call, job, bytes_max);
+    }
     if (err == MMQ_OK) {
         err = mmq_job_commit(job, &manifest, &call->why);
     }

@@ -174,6 +174,8 @@ class Spool(harness.Case):
         with self.start("--spool-max", "1K"):
             done = self.dump(uid, "big", "--timeout", "2s", check=False)
             self.assertEqual(done.returncode, 1, done.err)
+            for word in ("no room", "--spool-max", "metricmq spool list"):
+                self.assertIn(word, done.err)
             self.assertEqual(self.entries(), [])
 
     def wait_in(self, uid, stderr):

@@ -18,7 +18,7 @@ class Usage(harness.Case):
     def test_help_and_version(self):
         self.assertRegex(harness.run("--version").out, r"^metricmq \d+\.\d+\.\d+\n$")
         commands = harness.run("--help").out
-        for name in ("up", "broker", "worker", "http", "import", "demo", "models", "query", "feedback", "status", "check",
+        for name in ("up", "broker", "worker", "http", "import", "demo", "models", "query", "feedback", "status", "spool", "check",
                      "migrate"):
             self.assertIn(f"  {name} ", commands)
             text = harness.run(name, "--help").out
@@ -36,6 +36,11 @@ class Usage(harness.Case):
         self.assertIn("uid", self.refused("feedback"))
         self.assertIn("file", self.refused("import"))
         self.assertIn("format", self.refused("query", "--format", "xml"))
+        self.assertIn("list, retry, drop", self.refused("spool"))
+        for option, bad in (("spool-max", "0"), ("spool-jobs", "0"), ("uploads", "33"), ("archive-level", "10"),
+                            ("upload-stall", "1ms"), ("s3-path-style", "maybe"), ("s3-insecure", "x")):
+            self.assertIn(option, self.refused("up", f"--{option}={bad}"))
+            self.assertIn(option, self.refused("worker", "feedback", f"--{option}={bad}"))
 
     def test_configuration_faults_name_the_option(self):
         """F31: unknown key, bad type, port in use, missing folder: exit 2 and one line."""

@@ -109,14 +109,15 @@ static mmq_manifest look(void)
     return manifest;
 }
 
-/* Whoever was at it has written down what became of it. */
+/* Whoever was at it has written down what became of it, so often at least. (He may not have made
+ * his next plan yet: time that passes meanwhile does not count for him.) */
 static bool is_counted(int64_t attempts)
 {
     mmq_manifest manifest;
     if (mmq_spool_peek(spool, dump.name, &manifest, &why) != MMQ_OK) {
         return false;
     }
-    const bool counted = manifest.attempts == attempts;
+    const bool counted = manifest.attempts >= attempts;
     mmq_manifest_clear(&manifest);
     return counted;
 }
@@ -201,8 +202,7 @@ static void passing_failures_wait(void **state)
     assert_int_equal(counts().waiting, 1);
     assert_string_equal(counts().last_error.text, "the store says no: ??");
     atomic_store(&script.failing, 0);
-    pass_time(61 * SECOND);
-    WAIT_UNTIL(counts().jobs == 0);
+    WAIT_UNTIL((pass_time(61 * SECOND), counts().jobs == 0));
     assert_int_equal(script_delivered(), 1);
     mmq_uploader_error(uploader, &last);
     assert_string_equal(last.text, "");
@@ -215,13 +215,16 @@ static void passing_failures_back_off(void **state)
     fail_as(MMQ_SETBACK_PASSING);
     leave_job("hello");
     start();
-    for (int64_t attempts = 1; attempts <= 15; attempts++) {
-        WAIT_UNTIL(is_counted(attempts));
-        const int64_t wait_ms = look().next_attempt_ms - mmq_wall_ms();
-        assert_true(wait_ms <= INT64_C(100) << attempts && wait_ms <= 300000);
-        pass_time(wait_ms > 0 ? wait_ms * MMQ_NS_PER_MS : 0);
+    WAIT_UNTIL(is_counted(1));
+    for (int64_t attempts = 1; attempts < 15;) {
+        const mmq_manifest manifest = look();
+        const int64_t wait_ms = manifest.next_attempt_ms - mmq_wall_ms();
+        attempts = manifest.attempts;
+        assert_true(attempts > 12 || wait_ms <= INT64_C(100) << (attempts - 1));
+        assert_true(wait_ms <= 300000);
+        const int64_t step_ns = wait_ms > 10 ? wait_ms * MMQ_NS_PER_MS : 10 * MMQ_NS_PER_MS;
+        WAIT_UNTIL((pass_time(step_ns), is_counted(attempts + 1)));
     }
-    assert_true(begun() >= 15 && begun() <= 16);
 }
 
 /* F62: now and then, at every start, on demand; never often. */
@@ -240,11 +243,9 @@ static void settings_are_for_somebody_to_mend(void **state)
     assert_int_equal(counts().settings, 1);
     restart();
     WAIT_UNTIL(is_counted(2));
-    pass_time(301 * SECOND);
-    WAIT_UNTIL(is_counted(3));
+    WAIT_UNTIL((pass_time(301 * SECOND), is_counted(3)));
     atomic_store(&script.failing, 0);
-    pass_time(301 * SECOND);
-    WAIT_UNTIL(counts().jobs == 0);
+    WAIT_UNTIL((pass_time(301 * SECOND), counts().jobs == 0));
 }
 
 static void refused_jobs_are_held(void **state)
@@ -285,7 +286,7 @@ static void retry_is_noticed(void **state)
     mmq_spool *other = mmq_spool_find(data_folder, &why);
     assert_non_null(other);
     clock_gettime(CLOCK_MONOTONIC, &from);
-    assert_ok(mmq_spool_each(other, retry_entry, other, &why));
+    WAIT_UNTIL(mmq_spool_each(other, retry_entry, other, &why) == MMQ_OK); /* he is still at it */
     WAIT_UNTIL(counts().jobs == 0);
     clock_gettime(CLOCK_MONOTONIC, &to);
     assert_true(to.tv_sec - from.tv_sec <= 3); /* about nothing; sanitizers are slow */
