@@ -8,7 +8,6 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 #include "lib/buffer.h"
@@ -574,7 +573,6 @@ static void it_is_given_up_at_any_point(void **state)
             }
             assert_ok(mmq_archive_add(archive, text, MMQ_TEXT_BYTES / 3, &why));
         }
-        mmq_archive_destroy(&archive);
         mmq_archive_destroy(&archive);
         (void)close(fd);
     }
