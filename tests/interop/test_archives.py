@@ -1,63 +1,17 @@
 """Archives of feedback dumps: made by the real program, read by GNU tar, bsdtar and Python. F67, F68, F70-F73, F76."""
-import hashlib
 import json
 import re
 import shutil
-import subprocess
-import tarfile
-import threading
-import time
 
 import msgpack
 
 import bus
 import harness
+import house
+import kills
+from dumps import members, source_rows, wanted_csv, write_csv
 
-HEADER = b"uid,rowid,timestamp,metric_value,raw_anomaly_score,anomaly_score,display_value,multi_step_best_predictions\r\n"
 KEY = re.compile(r"metric_dumps/[-A-Za-z0-9_.]+-metric_dump_[-A-Za-z0-9_.]+_\d{8}-\d{6}-[0-9a-f]{8}\.tar\.gz")
-
-
-def number(value):
-    text = repr(float(value))
-    return text[:-2] if text.endswith(".0") and text != "-0.0" else text
-
-
-def source_rows(random_, count):
-    """(time, value, anomaly_score, raw_score) as a NAB file has them: repeated and backward times, long numbers."""
-    for i in range(count):
-        value = random_.choice([0, -0.0, 222, 1e16, 5e-324, random_.uniform(-1e6, 1e6), random_.random()])
-        yield ("2014-04-%02d %02d:%02d:00" % (1 + i % 28, i % 24, i % 60), value, random_.random(), random_.random())
-
-
-def write_csv(path, rows, scored):
-    lines = ["timestamp,value" + (",anomaly_score,label,raw_score" if scored else "")]
-    for when, value, score, raw in rows:
-        lines.append(f"{when},{value!r}" + (f",{score!r},0,{raw!r}" if scored else ""))
-    path.write_text("\n".join(lines) + "\n")
-
-
-def wanted_csv(uid, rows, scored):
-    lines = [",".join([uid, str(i), when, number(value), number(raw) if scored else "",
-                       number(score) if scored else "", "", ""])
-             for i, (when, value, score, raw) in enumerate(rows, 1)]
-    return HEADER + "".join(line + "\r\n" for line in lines).encode()
-
-
-def members(path):
-    """The two files as each reader sees them: they must agree."""
-    seen = []
-    for mode in ("r:gz", "r|gz"):
-        with tarfile.open(path, mode) as archive:
-            seen.append({member.name: archive.extractfile(member).read() for member in archive})
-    for program in ("tar", "bsdtar"):
-        names = subprocess.run([program, "-tzf", path], check=True, capture_output=True).stdout.decode().split()
-        seen.append({name: subprocess.run([program, "-xzOf", path, name], check=True, capture_output=True).stdout
-                     for name in names})
-    subprocess.run(["gzip", "-t", path], check=True)
-    for other in seen[1:]:
-        assert list(other) == list(seen[0]) == ["metric.json", "metric_data.csv"], [list(one) for one in seen]
-        assert other == seen[0]
-    return json.loads(seen[0]["metric.json"]), seen[0]["metric_data.csv"]
 
 
 class Archives(harness.Case):
@@ -197,60 +151,17 @@ class Archives(harness.Case):
 
 
 class Kills(harness.Case):
-    """F68: kill -9 of the feedback worker at random points. Accepted and lost: none; twice: none."""
+    """F68: kill -9 of feedback workers at random points. Accepted and lost: none; twice: none."""
 
-    RUNS = 12 if harness.SLOW else 40
+    def kill(self, count, **options):
+        run = kills.Kills(self.folder, harness.seed(), house.FileStore(self.folder / "uploads"), **options).run(count)
+        print(f"{len(run.accepted)} accepted, {dict(run.count)}, {run.calls} calls; killed at {dict(run.steps)}", flush=True)
 
-    def test_kill_at_random_points(self):
-        random_, data, self.accepted = harness.seed(), self.folder / "data", {}
-        with harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL) as broker:
-            worker = ["worker", "feedback", "--connect", broker.ready["workers"], "--data", data]
-            with harness.Program("worker", "write", "--connect", broker.ready["workers"], "--data", data):
-                path = self.folder / "killed.csv"
-                write_csv(path, list(source_rows(random_, 3000)), True)
-                uid = harness.run("import", "--connect", broker.ready["clients"], path).out.split()[0]
-                self.stop = threading.Event()
-                threads = [threading.Thread(target=self.ask, args=(broker.ready["clients"], uid, n)) for n in range(3)]
-                for thread in threads:
-                    thread.start()
-                # On a slow machine most kills come before the first answer: then there are more of them.
-                kills = 0
-                while kills < self.RUNS or (len(self.accepted) <= self.RUNS // 2 and kills < 10 * self.RUNS):
-                    process = harness.Program(*worker)
-                    time.sleep(random_.uniform(0, 0.3))  # the point of the kill, not a wait
-                    process.kill()
-                    kills += 1
-                self.stop.set()
-                with harness.Program(*worker):
-                    for thread in threads:
-                        thread.join()
-                    harness.wait_until(lambda: self.left(data) == ["quarantine"], 60, "an empty spool")
-        self.assertEqual(list((data / "spool" / "quarantine").iterdir()), [])
-        print(f"{kills} kills, {len(self.accepted)} accepted", flush=True)
-        self.assertGreater(len(self.accepted), self.RUNS // 2)
-        found = {path.name: path for path in (data / "uploads" / "metric_dumps").iterdir()}
-        rows = set()
-        for key in self.accepted.values():
-            with tarfile.open(found[key.split("/")[1]], "r:gz") as archive:
-                rows.add(hashlib.sha256(archive.extractfile("metric_data.csv").read()).hexdigest())
-        self.assertEqual(len(rows), 1)
-        self.assertEqual(len(set(self.accepted.values())), len(self.accepted))
-        self.assertEqual([name for name in found if name.startswith(".")], [])
+    def test_one_worker(self):
+        self.kill(12 if harness.SLOW else 30)
 
-    def left(self, data):
-        return sorted(path.name for path in (data / "spool").iterdir())
-
-    def ask(self, endpoint, uid, thread):
-        with bus.Bus(endpoint) as client:
-            for n in range(100000):
-                if self.stop.is_set():
-                    return
-                body = {"op": "dump", "uid": uid, "created": 1700000000 + n, "extra": {"thread": thread}}
-                try:
-                    header, payload = client.call("metric.feedback", body)
-                    self.accepted[thread, n] = msgpack.unpackb(payload)["key"]
-                except bus.Refused as refused:
-                    assert refused.status in (503, 504, 500), refused
+    def test_workers_that_share_a_spool(self):
+        self.kill(8 if harness.SLOW else 20, workers=3)
 
 
 if __name__ == "__main__":
