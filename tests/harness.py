@@ -172,6 +172,13 @@ def http_get(program, path, headers=None, method="GET", body=None, timeout=120):
         return answer.status, dict(answer.getheaders()), answer.read()
 
 
+def temporary_folder(case):
+    """A folder that goes when all tests of the class are done."""
+    holder = tempfile.TemporaryDirectory(prefix="metricmq-test-")
+    case.addClassCleanup(holder.cleanup)
+    return pathlib.Path(holder.name)
+
+
 class Case(unittest.TestCase):
     """A test with a temporary folder in self.folder."""
 

@@ -18,12 +18,13 @@ class NotBuilt(Exception):
 
 
 class Case:
-    def __init__(self, codes, title, body, quick, full, shard, alone, long):
+    def __init__(self, codes, title, body, quick, full, shard, alone, long, engine):
         self.codes, self.title, self.body = codes.split(), title, body
         self.name = body.__name__
         self.quick, self.full = quick, full
         self.shard = shard
         self.alone = alone  # measures time: nothing else runs beside it
+        self.engine = engine  # the object store that it wants, a kind of s3/engines.py; one for all cases
         self.long = long  # begins before others, since the whole set waits for it
 
     def runs(self, quick):
@@ -38,10 +39,10 @@ class Case:
         return shards
 
 
-def case(codes, title, quick=1, full=1, shard=None, alone=False, long=False):
+def case(codes, title, quick=1, full=1, shard=None, alone=False, long=False, engine=None):
     def add(body):
         assert body.__name__ not in CASES, body.__name__
-        CASES[body.__name__] = Case(codes, title, body, quick, full, shard, alone, long)
+        CASES[body.__name__] = Case(codes, title, body, quick, full, shard, alone, long, engine)
         return body
     return add
 

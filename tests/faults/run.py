@@ -5,6 +5,7 @@ cases mostly wait. All chance comes from the seed: a shard's is derived from it,
 its number. The result goes to a JSON file, from which report.py makes docs/reliability.md's table.
 """
 import argparse
+import contextlib
 import concurrent.futures
 import json
 import os
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 import traceback
+import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "interop"), str(HERE.parent / "integration")]
@@ -25,6 +27,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "interop"), str(H
 import catalogue  # noqa: E402
 import harness  # noqa: E402
 import cases  # noqa: E402, F401  (declares them)
+from s3 import engines  # noqa: E402
 
 os.environ.setdefault("LSAN_OPTIONS", f"suppressions={HERE / 'libzmq.supp'}:print_suppressions=0")
 
@@ -49,7 +52,7 @@ def run_shard(options):
         trial = catalogue.Trial(shard_seed(options.seed, case, index), folder, int(index), int(runs), options.quick)
         try:
             case.body(trial)
-        except catalogue.NotBuilt as missing:
+        except (catalogue.NotBuilt, unittest.SkipTest) as missing:
             result.update(state="not built", error=str(missing))
         except BaseException as error:
             traceback.print_exc()
@@ -150,6 +153,14 @@ def run_all(options, chosen):
     return list(results.values())
 
 
+def start_engines(chosen):
+    """The stores that the cases want, each started once. Where one cannot be had its cases say so, each for itself."""
+    kinds = {case.engine for case in chosen if case.engine}
+    if not os.environ.get("METRICMQ_ENGINES") and not os.environ.get("CI"):
+        kinds = {kind for kind in kinds if not engines.missing(kind)}
+    return engines.share(sorted(kinds))
+
+
 def left_out(options):
     if options.quick or options.only:
         return []
@@ -189,7 +200,11 @@ def main():
         options.seed = int(os.environ.get("METRICMQ_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"seed: METRICMQ_SEED={options.seed}", flush=True)
     began = time.monotonic()
-    results = run_all(options, chosen_cases(options)) + left_out(options)
+    chosen = chosen_cases(options)
+    with contextlib.ExitStack() as stores:
+        for engine in start_engines(chosen):
+            stores.enter_context(engine)
+        results = run_all(options, chosen) + left_out(options)
     codes = by_code(results)
     passed = sum(state == "passed" for _, state in codes)
     failed = sum(state == "failed" for _, state in codes)
