@@ -8,12 +8,15 @@
  *   PUT_STOP_MS=N   ... when it lasts so long
  *   PUT_SUMS_OF=F   another file's sums
  *   PUT_SWEEP=P     no put but a sweep of the prefix P; keys that hold the text PUT_WANTED stay
+ *   PUT_NAMES_MS=N  to look up a host's name takes so long, and then fails
  *   PUT_READ=1      a line of input is waited for before each put but the first; the number that it
  *                   holds is how many seconds later it is by then
  */
-#include <errno.h>
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <netdb.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,6 +47,21 @@ static long number_of(const char *name, long otherwise)
 {
     const char *text = getenv(name);
     return text != NULL ? strtol(text, NULL, 10) : otherwise;
+}
+
+/* In libc's place, for libcurl too: that of a program comes before a library's. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+                struct addrinfo **out)
+{
+    const long wait_ms = number_of("PUT_NAMES_MS", 0);
+    if (wait_ms > 0) {
+        (void)poll(NULL, 0, (int)wait_ms);
+        return EAI_AGAIN;
+    }
+    int (*next)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+    void *found = dlsym(RTLD_NEXT, "getaddrinfo");
+    memcpy(&next, &found, sizeof next);
+    return next(node, service, hints, out);
 }
 
 static mmq_err tick(void *context, const char *stage, int64_t done, int64_t total, mmq_why *why)

@@ -172,20 +172,26 @@ static void unlock(mmq_s3_credentials *credentials)
     CHECK(pthread_mutex_unlock(&credentials->mutex) == 0);
 }
 
-/* Looks up unless that was done just now. Keys stay until there are others. An error of the watch
- * is no outcome to be kept. */
-static mmq_err refresh(mmq_s3_credentials *credentials, const mmq_watch *watch, mmq_why *why)
+static bool is_same(const mmq_s3_keys *one, const mmq_s3_keys *other)
+{
+    return strcmp(one->access, other->access) == 0 && strcmp(one->secret, other->secret) == 0 &&
+           strcmp(one->token, other->token) == 0 && one->expires_s == other->expires_s;
+}
+
+/* Looks up unless that was done less than least_s ago. Keys stay until there are others. An error
+ * of the watch is no outcome to be kept. */
+static mmq_err refresh(mmq_s3_credentials *credentials, int64_t least_s, const mmq_watch *watch,
+                       mmq_why *why)
 {
     const int64_t now_ns = mmq_now_ns();
     mmq_s3_keys keys;
     mmq_why reason = {""};
-    if (credentials->has_looked &&
-        now_ns - credentials->looked_ns < MMQ_S3_LOOK_UP_S * MMQ_NS_PER_S) {
+    if (credentials->has_looked && now_ns - credentials->looked_ns < least_s * MMQ_NS_PER_S) {
         return MMQ_OK;
     }
     mmq_s3_keys_clear(&keys);
     const bool is_found = look_up(&keys, watch, &reason) == MMQ_OK;
-    if (is_found && memcmp(&keys, &credentials->keys, sizeof keys) != 0) {
+    if (is_found && !is_same(&keys, &credentials->keys)) {
         credentials->keys = keys;
         credentials->serial++;
     }
@@ -199,13 +205,6 @@ static mmq_err refresh(mmq_s3_credentials *credentials, const mmq_watch *watch, 
     return err;
 }
 
-static bool is_fresh(const mmq_s3_credentials *credentials)
-{
-    const int64_t expires_s = credentials->keys.expires_s;
-    return credentials->serial != 0 &&
-           (expires_s == 0 || mmq_wall_s() < expires_s - MMQ_S3_REFRESH_S);
-}
-
 mmq_err mmq_s3_credentials_get(mmq_s3_credentials *credentials, const mmq_watch *watch,
                                mmq_s3_keys *out, uint64_t *serial, mmq_why *why)
 {
@@ -213,8 +212,11 @@ mmq_err mmq_s3_credentials_get(mmq_s3_credentials *credentials, const mmq_watch 
     if (err != MMQ_OK) {
         return err;
     }
-    if (!is_fresh(credentials)) {
-        err = refresh(credentials, watch, why);
+    const bool is_forever = credentials->serial != 0 && credentials->keys.expires_s == 0;
+    const int64_t left_s = credentials->keys.expires_s - mmq_wall_s();
+    if (!is_forever && left_s <= MMQ_S3_REFRESH_S) {
+        /* A look-up may hold up parts that are on their way. */
+        err = refresh(credentials, left_s > 0 ? MMQ_S3_LOOK_AGAIN_S : MMQ_S3_LOOK_UP_S, watch, why);
     }
     /* Keys that have expired by our clock are for the store to judge. */
     *out = credentials->keys;
@@ -234,7 +236,7 @@ bool mmq_s3_credentials_renew(mmq_s3_credentials *credentials, const mmq_watch *
         return false;
     }
     if (credentials->serial == serial) {
-        (void)refresh(credentials, watch, &why);
+        (void)refresh(credentials, MMQ_S3_LOOK_UP_S, watch, &why);
     }
     const bool has_others = credentials->serial != serial;
     unlock(credentials);

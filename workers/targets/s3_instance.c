@@ -44,7 +44,7 @@ static bool take_answer(mmq_reader map, mmq_s3_keys *out)
         char access[MMQ_S3_ACCESS_MAX + 1], secret[MMQ_S3_SECRET_MAX + 1];
         char token[MMQ_S3_TOKEN_MAX + 1];
         char code[32], expires[32];
-    } text;
+    } text = {.code = ""};
     copy_text(map, "Code", text.code, sizeof text.code);
     copy_text(map, "AccessKeyId", text.access, sizeof text.access);
     copy_text(map, "SecretAccessKey", text.secret, sizeof text.secret);

@@ -84,7 +84,7 @@ static mmq_s3_link *take_link(mmq_s3_store *store)
 {
     mmq_s3_link *link = NULL;
     CHECK(pthread_mutex_lock(&store->mutex) == 0);
-    for (size_t i = MMQ_S3_LINKS_KEPT; link == NULL && i-- > 0;) {
+    for (size_t i = 0; link == NULL && i < MMQ_S3_LINKS_KEPT; i++) {
         link = store->links[i];
         store->links[i] = NULL;
     }
