@@ -27,9 +27,9 @@ struct mmq_s3_credentials {
     pthread_mutex_t mutex; /* of all that follows */
     mmq_s3_keys keys;
     uint64_t serial; /* of the keys; 0: none yet */
-    bool has_looked;
-    int64_t looked_ns; /* when last */
-    mmq_why why;       /* of the last look-up, if it failed */
+    bool has_asked;
+    int64_t asked_ns; /* the instance's service, when last */
+    mmq_why why;      /* of the last look-up, if it failed */
 };
 
 mmq_s3_credentials *mmq_s3_credentials_new(void)
@@ -132,25 +132,23 @@ static mmq_err look_in_file(mmq_s3_keys *out, mmq_why *why)
     return err == MMQ_ENOTFOUND && profile != NULL ? MMQ_EINVAL : err;
 }
 
-static mmq_err look_up(mmq_s3_keys *out, const mmq_watch *watch, mmq_why *why)
+static mmq_err look_here(mmq_s3_keys *out, mmq_why *why)
+{
+    mmq_err err = look_in_environment(out, why);
+    return err == MMQ_ENOTFOUND ? look_in_file(out, why) : err;
+}
+
+static mmq_err ask_instance(mmq_s3_keys *out, const mmq_watch *watch, mmq_why *why)
 {
     mmq_why reason = {""};
-    mmq_err err = look_in_environment(out, why);
+    mmq_err err = mmq_s3_instance_ask(out, watch, &reason);
     if (err == MMQ_ENOTFOUND) {
-        err = look_in_file(out, why);
+        return mmq_fail(why, MMQ_EDENIED,
+                        "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
+                        "AWS_SHARED_CREDENTIALS_FILE (%.60s)",
+                        reason.text);
     }
-    if (err == MMQ_ENOTFOUND) {
-        err = mmq_s3_instance_ask(out, watch, &reason);
-        if (err == MMQ_ENOTFOUND) {
-            err = mmq_fail(why, MMQ_EDENIED,
-                           "no credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or "
-                           "AWS_SHARED_CREDENTIALS_FILE (%.60s)",
-                           reason.text);
-        } else if (err != MMQ_OK) {
-            mmq_why_set(why, "%.200s", reason.text);
-        }
-    }
-    return err;
+    return err == MMQ_OK ? err : mmq_fail(why, err, "%.200s", reason.text);
 }
 
 /* ---- kept ------------------------------------------------------------------------------- */
@@ -178,28 +176,42 @@ static bool is_same(const mmq_s3_keys *one, const mmq_s3_keys *other)
            strcmp(one->token, other->token) == 0 && one->expires_s == other->expires_s;
 }
 
-/* Looks up unless that was done less than least_s ago. Keys stay until there are others. An error
- * of the watch is no outcome to be kept. */
+/* Asks the instance's service unless that was done less than least_s ago. */
+static mmq_err ask_again(mmq_s3_credentials *credentials, int64_t least_s, mmq_s3_keys *out,
+                         const mmq_watch *watch, mmq_why *why)
+{
+    const int64_t since_ns = mmq_now_ns() - credentials->asked_ns;
+    if (credentials->has_asked && since_ns < least_s * MMQ_NS_PER_S) {
+        *out = credentials->keys;
+        return credentials->serial != 0 ? MMQ_OK
+                                        : mmq_fail(why, MMQ_EDENIED, "%s", credentials->why.text);
+    }
+    mmq_err err = ask_instance(out, watch, why);
+    if (watch->tick(watch->context, "upload", 0, 0, NULL) == MMQ_OK) {
+        credentials->has_asked = true;
+        credentials->asked_ns = mmq_now_ns();
+    }
+    return err;
+}
+
+/* Keys stay until there are others. An error of the watch is no outcome to be kept. */
 static mmq_err refresh(mmq_s3_credentials *credentials, int64_t least_s, const mmq_watch *watch,
                        mmq_why *why)
 {
-    const int64_t now_ns = mmq_now_ns();
     mmq_s3_keys keys;
     mmq_why reason = {""};
-    if (credentials->has_looked && now_ns - credentials->looked_ns < least_s * MMQ_NS_PER_S) {
-        return MMQ_OK;
-    }
     mmq_s3_keys_clear(&keys);
-    const bool is_found = look_up(&keys, watch, &reason) == MMQ_OK;
-    if (is_found && !is_same(&keys, &credentials->keys)) {
+    mmq_err found = look_here(&keys, &reason);
+    if (found == MMQ_ENOTFOUND) {
+        found = ask_again(credentials, least_s, &keys, watch, &reason);
+    }
+    if (found == MMQ_OK && !is_same(&keys, &credentials->keys)) {
         credentials->keys = keys;
         credentials->serial++;
     }
     mmq_s3_keys_clear(&keys);
-    mmq_err err = is_found ? MMQ_OK : watch->tick(watch->context, "upload", 0, 0, why);
+    mmq_err err = found == MMQ_OK ? MMQ_OK : watch->tick(watch->context, "upload", 0, 0, why);
     if (err == MMQ_OK) {
-        credentials->has_looked = true;
-        credentials->looked_ns = mmq_now_ns();
         credentials->why = reason;
     }
     return err;

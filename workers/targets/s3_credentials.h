@@ -12,7 +12,7 @@
 
 enum {
     MMQ_S3_REFRESH_S = 5 * 60, /* before they expire they are looked up anew */
-    MMQ_S3_LOOK_UP_S = 5,      /* at least between two look-ups */
+    MMQ_S3_LOOK_UP_S = 5,      /* at least between two questions to the instance's service */
     MMQ_S3_LOOK_AGAIN_S = 30,  /* ... while there are keys that are still good */
 };
 
