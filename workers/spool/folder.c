@@ -14,6 +14,8 @@
 #include "lib/files.h"
 #include "lib/log.h"
 
+enum { FILE_MODE = 0644 };
+
 static const char hex_digits[] = "0123456789abcdef";
 
 static bool begins_with(const char *name, const char *prefix)
@@ -161,18 +163,22 @@ int64_t mmq_spool_aside_room(mmq_spool *spool)
                : 0;
 }
 
-/* For people: where it cannot be written, as into what is no folder, there is the log. */
+/* For people: where it cannot be written, as into what is no folder, there is the log; and it is
+ * not worth an fsync. */
 static void write_reason(const mmq_spool *spool, const char *name, const mmq_why *reason)
 {
     mmq_why why;
-    int fd = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0) {
-        if (mmq_file_replace(fd, MMQ_REASON_NAME, reason->text, strlen(reason->text), &why) !=
-            MMQ_OK) {
-            mmq_log(MMQ_DEBUG, "no reason is kept", MMQ_S("job", name), MMQ_S("error", why.text));
-        }
-        mmq_fd_close(&fd);
+    int folder = openat(spool->folder, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+    (void)(folder >= 0 && unlinkat(folder, MMQ_REASON_NAME, 0)); /* of an earlier time */
+    int fd = folder >= 0 ? openat(folder, MMQ_REASON_NAME,
+                                  O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, FILE_MODE)
+                         : -1;
+    if (fd >= 0 &&
+        mmq_fd_write(fd, reason->text, strlen(reason->text), MMQ_REASON_NAME, &why) != MMQ_OK) {
+        mmq_log(MMQ_DEBUG, "no reason is kept", MMQ_S("job", name), MMQ_S("error", why.text));
     }
+    mmq_fd_close(&fd);
+    mmq_fd_close(&folder);
 }
 
 mmq_err mmq_spool_put_aside(mmq_spool *spool, const char *name, const mmq_why *reason,

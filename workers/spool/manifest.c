@@ -283,15 +283,16 @@ static mmq_err take_fields(const struct fields *fields, mmq_manifest *out, mmq_w
 static mmq_err check_sum(const char *text, size_t size, mmq_why *why)
 {
     const size_t head = sizeof checksum_head - 1;
-    char sum[MMQ_DIGEST_HEX + 1];
+    const size_t behind = head + MMQ_DIGEST_HEX + 1; /* the quote is no part of what is summed */
     if (size < head || memcmp(text, checksum_head, head) != 0) {
         return MMQ_OK;
     }
-    const size_t behind = head + MMQ_DIGEST_HEX + 1; /* the quote is no part of what is summed */
+    char sum[MMQ_DIGEST_HEX + 1] = "";
     if (size > behind) {
         mmq_digest(text + behind, size - behind, sum);
     }
-    return size > behind && memcmp(text + head, sum, MMQ_DIGEST_HEX) == 0 && text[behind - 1] == '"'
+    return sum[0] != '\0' && memcmp(text + head, sum, MMQ_DIGEST_HEX) == 0 &&
+                   text[behind - 1] == '"'
                ? MMQ_OK
                : mmq_fail(why, MMQ_ECORRUPT,
                           "a manifest's checksum is wrong: it was cut or changed");
