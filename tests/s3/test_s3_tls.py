@@ -6,7 +6,7 @@ import unittest
 import authority
 import delivery
 import fault_store
-from fault_store import answer
+from fault_store import answer, reset
 
 
 class Tls(delivery.TestCase):
@@ -36,6 +36,16 @@ class Tls(delivery.TestCase):
         self.expect(self.put_to(store, self.large), "MMQ_OK")
         self.assertEqual(store.objects["key.tar.gz"], self.large.read_bytes())
         self.expect(self.put_to(store, S3_CA_FILE=None, AWS_CA_BUNDLE=self.good.certificate), "MMQ_OK")
+
+    def test_reset(self):
+        """F61: of a connection with TLS, too."""
+        store = self.serve()
+        for after in (0, 1 << 20):
+            store.fault("part", reset(after))
+        store.fault("put", reset(1))
+        self.expect(self.put_to(store, self.large), "MMQ_OK")
+        self.assertEqual(store.objects["key.tar.gz"], self.large.read_bytes())
+        self.expect(self.put_to(store), "MMQ_EUNAVAILABLE", "passing")
 
     def test_self_signed(self):
         self.expect_refused(self.serve(by=self.other), "local issuer|self.signed")
