@@ -281,6 +281,7 @@ static void count_latency(mmq_job *job)
         i++;
     }
     job->service->latency[i]++;
+    job->service->took_us += (uint64_t)(took_ns / 1000);
 }
 
 /* The worker's body, moved behind the client's envelope; not read. */

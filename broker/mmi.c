@@ -30,7 +30,7 @@ static void pack_count(mmq_buffer *out, const char *key, uint64_t value)
 static void pack_service(mmq_buffer *out, const mmq_service *service)
 {
     mmq_pack_text(out, service->name, service->name_size);
-    mmq_pack_map(out, 12);
+    mmq_pack_map(out, 13);
     pack_count(out, "workers", service->hand_count);
     pack_count(out, "capacity", service->capacity);
     pack_count(out, "busy", service->held);
@@ -42,6 +42,7 @@ static void pack_service(mmq_buffer *out, const mmq_service *service)
     pack_count(out, "partials", service->partials);
     pack_count(out, "bytes_in", service->bytes_in);
     pack_count(out, "bytes_out", service->bytes_out);
+    pack_count(out, "took_us", service->took_us);
     mmq_pack_cstr(out, "latency");
     mmq_pack_array(out, MMQ_LATENCY_BUCKETS);
     for (size_t i = 0; i < MMQ_LATENCY_BUCKETS; i++) {

@@ -102,6 +102,7 @@ typedef struct mmq_service {
     size_t capacity;       /* sum over its workers */
     uint64_t requests, errors, redispatched, partials, bytes_in, bytes_out;
     uint64_t latency[MMQ_LATENCY_BUCKETS];
+    uint64_t took_us; /* the sum of what `latency` counts */
 } mmq_service;
 
 typedef enum mmq_caller_state {

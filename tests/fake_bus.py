@@ -26,6 +26,7 @@ class FakeBus:
         self.seen = []
         self.answer = None
         self.mmi_status = None  # set: what every mmi.service is answered
+        self.mmi_count = 0  # how often that was
         self.stopping = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -56,8 +57,10 @@ class FakeBus:
         frames = [peer, b"MDPC02", b"\x03", service, pack(header)]
         self.socket.send_multipart(frames + ([payload] if payload is not None else []))
 
-    def mmi(self, peer, service, status):
-        self.socket.send_multipart([peer, b"MDPC02", b"\x03", service, status])
+    def mmi(self, peer, service, status, payload=None):
+        self.mmi_count += 1
+        frames = [peer, b"MDPC02", b"\x03", service, status]
+        self.socket.send_multipart(frames + ([payload] if payload is not None else []))
 
     def stop(self):
         self.stopping.set()

@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 
 #include "clients/http/exchange.h"
+#include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/log.h"
 #include "lib/uid.h"
@@ -34,6 +35,7 @@ static void set_response(mmq_exchange *exchange, int status, const char *type,
     char server[64];
     snprintf(server, sizeof server, "metricmq %s", mmq_version());
     exchange->status = status;
+    exchange->answered_ns = mmq_now_ns();
     exchange->response = response;
     mmq_exchange_header(exchange, MHD_HTTP_HEADER_SERVER, server);
     mmq_exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE, type);
@@ -104,6 +106,7 @@ void mmq_exchange_answer_raw(mmq_exchange *exchange, int status, const char *rea
         (void)send(info->connect_fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     exchange->status = status;
+    exchange->answered_ns = mmq_now_ns();
     exchange->bytes = body.size;
     mmq_buffer_clear(&text);
     mmq_buffer_clear(&body);

@@ -32,6 +32,7 @@ static void free_exchange(mmq_exchange *exchange)
     for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
         mmq_client_cancel(exchange->adapter->client, exchange->calls[i].handle);
     }
+    mmq_inquiry_leave(exchange);
     mmq_stream_destroy(&exchange->stream);
     mmq_render_destroy(&exchange->render);
     mmq_frame_close(&exchange->page);
@@ -320,6 +321,7 @@ static void end_exchange(mmq_exchange *exchange, bool done)
             MMQ_I("ms", elapsed_ns / MMQ_NS_PER_MS), MMQ_S("trace", exchange->trace),
             MMQ_S("end", done ? "whole" : "broken"));
     CHECK(!exchange->suspended);
+    mmq_meters_end(&adapter->meters, exchange, done);
     TAILQ_REMOVE(&adapter->live, exchange, live);
     adapter->live_count--;
     exchange->seat->exchange = NULL;
@@ -337,6 +339,7 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     }
     *slot = NULL;
     bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    exchange->broken |= how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED;
     if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
         reset_connection(exchange->connection);
     }
@@ -354,6 +357,8 @@ void mmq_exchange_connection(void *context, struct MHD_Connection *connection, v
     }
     if (starts) {
         seat->connection = connection;
+        adapter->meters.connections_made++;
+        adapter->meters.connections++;
         start_reading(adapter, seat);
         *slot = seat;
         return;
@@ -361,6 +366,7 @@ void mmq_exchange_connection(void *context, struct MHD_Connection *connection, v
     if (seat->exchange != NULL) {
         end_exchange(seat->exchange, false);
     }
+    adapter->meters.connections--;
     stop_reading(adapter, seat);
     free(seat);
     *slot = NULL;

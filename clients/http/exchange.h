@@ -13,6 +13,8 @@
 #include <sys/queue.h>
 
 #include "clients/http/headers.h"
+#include "clients/http/inquiry.h"
+#include "clients/http/meters.h"
 #include "clients/http/url.h"
 #include "clients/render/render.h"
 #include "lib/buffer.h"
@@ -57,6 +59,11 @@ struct mmq_adapter {
     mmq_key_digest key;  /* of the Authorization header that has it */
     uint32_t trace_run;  /* random: trace ids of two runs differ */
     uint64_t trace_count; /* requests so far */
+    mmq_meters meters;
+    mmq_inquiry *ready;         /* what /health/ready asks */
+    mmq_inquiry *scrape;        /* what /metrics asks */
+    int64_t process_started_ns; /* since the epoch */
+    mmq_buffer openapi;         /* the answer to /openapi.json, once it was made */
 };
 
 typedef enum mmq_exchange_state {
@@ -85,6 +92,7 @@ struct mmq_exchange {
     bool suspended;      /* it is on the list `waiting` */
     int64_t deadline_ns; /* suspended: when we give up; LINGERING: when we close */
     int64_t started_ns;
+    int64_t answered_ns; /* when it had an answer, or its beginning */
     char trace[32];
 
     char *target; /* of the request line, decoded in place */
@@ -103,6 +111,8 @@ struct mmq_exchange {
     uint64_t bytes;                /* of the answer's body so far */
 
     mmq_exchange_call calls[MMQ_EXCHANGE_CALLS];
+    mmq_inquiry *inquiry; /* that it waits for; NULL: none */
+    TAILQ_ENTRY(mmq_exchange) asking;
     mmq_stream *stream;
     mmq_form form;
     mmq_render *render;

@@ -1,14 +1,22 @@
-/* Health. Live: this thread answers. Ready: the broker answers, and has a worker for each service;
- * the three questions are asked at once. */
+/* Health. Live: this thread answers. Ready: the broker answers, and has a worker for each service.
+ *
+ * The spool is not asked: where it is full, feedback is refused with 503, and reading goes on; who
+ * took this adapter away for it would take the readers' service away too. And a worker busy with
+ * dumps answers too late for a probe. Its state is in /metrics. */
+#include "clients/http/health.h"
+
 #include <stdio.h>
 #include <string.h>
 
 #include "clients/http/routes.h"
 
-enum { READY_TIMEOUT_MS = 1000 };
+static const mmq_question questions[] = {
+    {"mmi.service", MMQ_SERVICE_QUERY},
+    {"mmi.service", MMQ_SERVICE_WRITE},
+    {"mmi.service", MMQ_SERVICE_FEEDBACK},
+};
 
-static const char *const services[MMQ_EXCHANGE_CALLS] = {MMQ_SERVICE_QUERY, MMQ_SERVICE_WRITE,
-                                                         MMQ_SERVICE_FEEDBACK};
+enum { QUESTIONS = sizeof questions / sizeof *questions };
 
 static const char ok[] = "{\"status\": \"ok\"}";
 
@@ -23,18 +31,17 @@ void mmq_handle_live(mmq_exchange *exchange)
     answer_ok(exchange);
 }
 
-/* All three have answered. */
-static void answer_ready(mmq_exchange *exchange)
+static void answer_ready(mmq_exchange *exchange, const mmq_inquiry *inquiry)
 {
     char missing[128] = "";
     bool silent = false;
-    for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
-        int status = exchange->calls[i].status;
+    for (size_t i = 0; i < QUESTIONS; i++) {
+        int status = mmq_inquiry_status(inquiry, i);
         silent |= status != 200 && status != 404;
         if (status == 404) {
             size_t size = strlen(missing);
             snprintf(missing + size, sizeof missing - size, "%s%s", size > 0 ? ", " : "",
-                     services[i]);
+                     questions[i].text);
         }
     }
     if (silent) {
@@ -46,32 +53,12 @@ static void answer_ready(mmq_exchange *exchange)
     }
 }
 
-static void take_status(void *context, const mmq_answer *answer)
-{
-    mmq_exchange_call *call = context;
-    if (!answer->final) {
-        return;
-    }
-    call->handle = 0;
-    call->status = (int)answer->header->status;
-    for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
-        if (call->exchange->calls[i].status == 0) {
-            return;
-        }
-    }
-    answer_ready(call->exchange);
-}
-
 void mmq_handle_ready(mmq_exchange *exchange)
 {
-    for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
-        mmq_call call = {.service = "mmi.service",
-                         .args = services[i],
-                         .args_size = strlen(services[i]),
-                         .timeout_ms = READY_TIMEOUT_MS,
-                         .answer = take_status};
-        if (!mmq_exchange_call_start(exchange, i, &call)) {
-            return;
-        }
-    }
+    mmq_inquiry_ask(exchange->adapter->ready, exchange);
+}
+
+mmq_inquiry *mmq_ready_inquiry(mmq_client *client)
+{
+    return mmq_inquiry_new(client, questions, QUESTIONS, answer_ready);
 }

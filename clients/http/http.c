@@ -16,10 +16,14 @@
 #include <unistd.h>
 
 #include "clients/http/exchange.h"
+#include "clients/http/health.h"
 #include "clients/http/listen.h"
+#include "clients/http/metrics.h"
+#include "clients/http/openapi.h"
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/process.h"
 
 enum {
     POOL = 32 * 1024, /* of a connection: its request's headers and the block under way */
@@ -130,6 +134,22 @@ static void *run_thread(void *context)
     return NULL;
 }
 
+/* The bus client, and what is asked of it for no request in particular. */
+static mmq_err init_client(mmq_adapter *adapter, const char *connect, mmq_why *why)
+{
+    adapter->client = mmq_client_new(connect, why);
+    if (adapter->client == NULL) {
+        return MMQ_EINVAL;
+    }
+    mmq_client_set_window(adapter->client, PAGES_MAX);
+    adapter->ready = mmq_ready_inquiry(adapter->client);
+    adapter->scrape = mmq_scrape_inquiry(adapter->client);
+    if (adapter->ready == NULL || adapter->scrape == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
+    }
+    return MMQ_OK;
+}
+
 static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
     mmq_adapter *adapter = &http->adapter;
@@ -138,6 +158,8 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     TAILQ_INIT(&adapter->reading);
     adapter->read_ns = 2 * (int64_t)settings->idle_ms * MMQ_NS_PER_MS;
     adapter->timeout_ms = settings->timeout_ms;
+    adapter->process_started_ns = mmq_process_started_ns();
+    mmq_buffer_init(&adapter->openapi, MMQ_OPENAPI_MAX);
     mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
     http->drain_ms = settings->drain_ms;
     adapter->keyed = settings->api_key != NULL && *settings->api_key != '\0';
@@ -152,12 +174,8 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     if (http->listener < 0) {
         return MMQ_EIO;
     }
-    adapter->client = mmq_client_new(settings->connect, why);
-    if (adapter->client == NULL) {
-        return MMQ_EINVAL;
-    }
-    mmq_client_set_window(adapter->client, PAGES_MAX);
-    return start_daemon(http, settings, why);
+    mmq_err err = init_client(adapter, settings->connect, why);
+    return err ? err : start_daemon(http, settings, why);
 }
 
 mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
@@ -200,7 +218,10 @@ void mmq_http_destroy(mmq_http **http_p)
     if (http->daemon) {
         MHD_stop_daemon(http->daemon);
     }
+    mmq_inquiry_destroy(&http->adapter.ready);
+    mmq_inquiry_destroy(&http->adapter.scrape);
     mmq_client_destroy(&http->adapter.client);
+    mmq_buffer_clear(&http->adapter.openapi);
     if (http->listener >= 0) {
         close(http->listener);
     }

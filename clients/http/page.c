@@ -13,6 +13,8 @@ static const char page[] =
     "<li>POST /_logging/feedback: dump a metric, e.g. {\"uid\": \"...\"}</li>\n"
     "<li><a href=\"/health/live\">GET /health/live</a>, "
     "<a href=\"/health/ready\">GET /health/ready</a></li>\n"
+    "<li><a href=\"/metrics\">GET /metrics</a>: counts, for Prometheus</li>\n"
+    "<li><a href=\"/openapi.json\">GET /openapi.json</a>: all of this, for programs</li>\n"
     "</ul>\n"
     "</body></html>\n";
 

@@ -8,14 +8,16 @@
 #define READING (MMQ_METHOD_GET | MMQ_METHOD_HEAD)
 
 static const mmq_route routes[] = {
-    {"/", READING, true, mmq_handle_page},
-    {"/_models", READING, false, mmq_handle_models},
-    {"/_models/data", READING, false, mmq_handle_all_data},
-    {"/_models/*", READING, false, mmq_handle_model},
-    {"/_models/*/data", READING, false, mmq_handle_data},
-    {"/_logging/feedback", MMQ_METHOD_POST, false, mmq_handle_feedback},
-    {"/health/live", READING, true, mmq_handle_live},
-    {"/health/ready", READING, true, mmq_handle_ready},
+    {"/", "page", READING, true, mmq_handle_page},
+    {"/_models", "models", READING, false, mmq_handle_models},
+    {"/_models/data", "all_data", READING, false, mmq_handle_all_data},
+    {"/_models/*", "model", READING, false, mmq_handle_model},
+    {"/_models/*/data", "data", READING, false, mmq_handle_data},
+    {"/_logging/feedback", "feedback", MMQ_METHOD_POST, false, mmq_handle_feedback},
+    {"/health/live", "live", READING, true, mmq_handle_live},
+    {"/health/ready", "ready", READING, true, mmq_handle_ready},
+    {"/metrics", "metrics", READING, false, mmq_handle_metrics},
+    {"/openapi.json", "openapi", READING, false, mmq_handle_openapi},
 };
 
 static const struct {
@@ -31,6 +33,8 @@ enum {
     ROUTES = sizeof routes / sizeof *routes,
     METHODS = sizeof methods_known / sizeof *methods_known,
 };
+
+_Static_assert((int)ROUTES < (int)MMQ_METERS_ROUTES, "more routes than meters");
 
 static unsigned method_bit(const char *name)
 {
@@ -80,6 +84,16 @@ mmq_err mmq_route_find(const mmq_url *url, const char *method, const mmq_route *
         }
     }
     return *route ? MMQ_EDENIED : MMQ_ENOTFOUND;
+}
+
+const mmq_route *mmq_route_at(size_t index)
+{
+    return index < ROUTES ? &routes[index] : NULL;
+}
+
+size_t mmq_route_index(const mmq_route *route)
+{
+    return route ? (size_t)(route - routes) : ROUTES;
 }
 
 void mmq_methods_print(unsigned methods, char out[64])

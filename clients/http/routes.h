@@ -14,6 +14,7 @@ enum {
 
 struct mmq_route {
     const char *path; /* "*" stands for any one segment */
+    const char *name; /* in metrics and /openapi.json; no two have the same */
     unsigned methods; /* set of MMQ_METHOD_* */
     bool open;        /* needs no key */
     void (*handle)(mmq_exchange *exchange);
@@ -26,6 +27,11 @@ mmq_err mmq_route_find(const mmq_url *url, const char *method, const mmq_route *
 /* "GET, HEAD" */
 void mmq_methods_print(unsigned methods, char out[64]);
 
+/* The route of that place in the table; NULL behind the last one. */
+const mmq_route *mmq_route_at(size_t index);
+/* Its place; of NULL the one behind the last. */
+size_t mmq_route_index(const mmq_route *route);
+
 /* The handlers. */
 void mmq_handle_data(mmq_exchange *exchange);     /* data.c */
 void mmq_handle_all_data(mmq_exchange *exchange); /* data.c */
@@ -34,6 +40,8 @@ void mmq_handle_model(mmq_exchange *exchange);    /* data.c */
 void mmq_handle_feedback(mmq_exchange *exchange); /* feedback.c */
 void mmq_handle_live(mmq_exchange *exchange);     /* health.c */
 void mmq_handle_ready(mmq_exchange *exchange);    /* health.c */
+void mmq_handle_metrics(mmq_exchange *exchange);  /* metrics.c */
+void mmq_handle_openapi(mmq_exchange *exchange);  /* openapi.c */
 void mmq_handle_page(mmq_exchange *exchange);     /* page.c */
 
 #endif
