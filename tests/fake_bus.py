@@ -25,6 +25,7 @@ class FakeBus:
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self.seen = []
         self.answer = None
+        self.tasks = []  # functions that the thread, whose socket it is, calls soon
         self.mmi_status = None  # set: what every mmi.service is answered
         self.mmi_count = 0  # how often that was
         self.stopping = threading.Event()
@@ -33,6 +34,8 @@ class FakeBus:
 
     def run(self):
         while not self.stopping.is_set():
+            while self.tasks:
+                self.tasks.pop(0)()
             if not self.socket.poll(20):
                 continue
             peer, magic, command, service, *body = self.socket.recv_multipart()
