@@ -98,6 +98,7 @@ class Whole(Scraped):
         self.assertEqual(metrics.labels("metricmq_service_workers", "service"), SERVICES)
         for service in SERVICES - {"other"}:
             self.assertEqual(metrics.get("metricmq_service_workers", service=service), 1)
+        self.assertEqual(metrics.labels("metricmq_spool_state_jobs", "state"), {"waiting", "settings", "held"})
         version = harness.run("--version").out.split()[1]
         self.assertEqual(metrics.labels("metricmq_build_info", "version"), {version})
         self.assertLess(abs(metrics.get("process_resident_memory_bytes") - self.program.rss()), 16 << 20)
