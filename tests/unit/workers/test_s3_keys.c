@@ -12,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "lib/clock.h"
 #include "workers/targets/s3_credentials.h"
 
 static mmq_s3_keys keys;
@@ -172,7 +171,6 @@ static int end(void **state)
     mmq_s3_credentials_destroy(&credentials);
     (void)unlink(path);
     (void)rmdir(folder);
-    mmq_clock_shift(0);
     return 0;
 }
 
@@ -188,13 +186,6 @@ static mmq_err get(void)
 {
     mmq_s3_keys_clear(&keys);
     return mmq_s3_credentials_get(credentials, &watch, &keys, &serial, &why);
-}
-
-static void later(int64_t seconds)
-{
-    static int64_t shift_s;
-    shift_s += seconds;
-    mmq_clock_shift(shift_s * MMQ_NS_PER_S);
 }
 
 static void environment_comes_first(void **state)
@@ -255,18 +246,16 @@ static void odd_files_are_told(void **state)
     assert_int_equal(get(), MMQ_EDENIED);
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(mkfifo(path, 0600), 0);
-    later(MMQ_S3_LOOK_UP_S);
     assert_int_equal(get(), MMQ_EDENIED);
     assert_int_equal(unlink(path), 0);
     const int fd = open(path, O_CREAT | O_WRONLY, 0600);
     assert_int_equal(ftruncate(fd, MMQ_S3_PROFILES_MAX + 1), 0);
     (void)close(fd);
-    later(MMQ_S3_LOOK_UP_S);
     assert_int_equal(get(), MMQ_EDENIED);
     assert_non_null(strstr(why.text, "too long"));
 }
 
-/* F62: looked up anew when the store would not have them, but not in a hot loop. */
+/* F62: looked up anew when the store would not have them: a file that was mended counts at once. */
 static void keys_are_renewed(void **state)
 {
     (void)state;
@@ -275,30 +264,26 @@ static void keys_are_renewed(void **state)
     const uint64_t first = serial;
     write_file("[default]\naws_access_key_id = B\naws_secret_access_key = S\n");
     assert_int_equal(get(), MMQ_OK);
-    expect_keys("A", "S", "");                                           /* kept */
-    assert_false(mmq_s3_credentials_renew(credentials, &watch, serial)); /* just looked */
-    later(MMQ_S3_LOOK_UP_S);
+    expect_keys("A", "S", ""); /* kept */
     assert_true(mmq_s3_credentials_renew(credentials, &watch, serial));
     assert_int_equal(get(), MMQ_OK);
     expect_keys("B", "S", "");
-    assert_true(mmq_s3_credentials_renew(credentials, &watch, first)); /* another thread's turn */
-    later(MMQ_S3_LOOK_UP_S);
+    assert_true(mmq_s3_credentials_renew(credentials, &watch, first));   /* another thread's turn */
     assert_false(mmq_s3_credentials_renew(credentials, &watch, serial)); /* the same again */
     assert_int_equal(unlink(path), 0);
-    later(MMQ_S3_LOOK_UP_S);
     assert_false(mmq_s3_credentials_renew(credentials, &watch, serial));
     assert_int_equal(get(), MMQ_OK); /* those that were good before are all there is */
     expect_keys("B", "S", "");
 }
 
-/* A failure is kept for a while, too. */
-static void failures_are_kept(void **state)
+/* A file that comes later counts at once. */
+static void file_may_come_late(void **state)
 {
     (void)state;
     assert_int_equal(get(), MMQ_EDENIED);
-    write_file("[default]\naws_access_key_id = A\naws_secret_access_key = S\n");
     assert_int_equal(get(), MMQ_EDENIED);
-    later(MMQ_S3_LOOK_UP_S);
+    assert_non_null(strstr(why.text, "AWS_ACCESS_KEY_ID")); /* told again, though not asked again */
+    write_file("[default]\naws_access_key_id = A\naws_secret_access_key = S\n");
     assert_int_equal(get(), MMQ_OK);
 }
 
@@ -317,7 +302,7 @@ int main(void)
         TEST(nothing_at_all_is_told),
         TEST(odd_files_are_told),
         TEST(keys_are_renewed),
-        TEST(failures_are_kept),
+        TEST(file_may_come_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
