@@ -12,8 +12,8 @@
 enum { MMQ_JSON_DEPTH = 32 };
 
 /* RFC 8259, UTF-8 without BOM; numbers must be finite doubles of at most 63 bytes; no NUL in
- * strings, no lone surrogates, no repeated keys, at most MMQ_JSON_DEPTH deep. why says what and at
- * which byte. */
+ * strings, no lone surrogates, no repeated keys, at most 2^20 keys in the objects that are open
+ * at any one place, at most MMQ_JSON_DEPTH deep. why says what and at which byte. */
 mmq_err mmq_json_check(const char *text, size_t size, mmq_why *why) MMQ_MUST_USE;
 /* Checks and appends the value as msgpack. Whole numbers below 2^53 become integers. */
 mmq_err mmq_json_to_msgpack(const char *text, size_t size, mmq_buffer *out,

@@ -14,7 +14,10 @@
 #include "lib/number.h"
 #include "lib/unpack.h"
 
-enum { NUMBER_MAX_BYTES = 63 }; /* cJSON reads no more of one */
+enum {
+    NUMBER_MAX_BYTES = 63,  /* cJSON reads no more of one */
+    KEYS_MAX = 1024 * 1024, /* of open objects: they take memory, and time to be sorted */
+};
 
 /* What stands between the quotes of a key; borrowed from the text. */
 typedef struct key {
@@ -261,6 +264,9 @@ static int compare_keys(const void *left, const void *right)
 
 static mmq_err push_key(checker *self, key found)
 {
+    if (self->key_count == KEYS_MAX) {
+        return refuse_at(self, found.data, "too many keys");
+    }
     if (self->key_count == self->key_capacity) {
         size_t capacity = self->key_capacity ? 2 * self->key_capacity : 16;
         key *keys = realloc(self->keys, capacity * sizeof *keys);

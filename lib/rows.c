@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "lib/check.h"
+#include "lib/put.h"
 #include "lib/unpack.h"
 
 enum { /* heads of msgpack values */
@@ -72,83 +73,11 @@ void mmq_row_prefix_init(mmq_row_prefix *prefix, const char *uid)
     prefix->size = (size_t)(at - prefix->data) + size;
 }
 
-static inline uint8_t *store_16(uint8_t *at, uint8_t head, uint16_t number)
-{
-    uint16_t big = htobe16(number);
-    *at = head;
-    memcpy(at + 1, &big, sizeof big);
-    return at + 1 + sizeof big;
-}
-
-static inline uint8_t *store_32(uint8_t *at, uint8_t head, uint32_t number)
-{
-    uint32_t big = htobe32(number);
-    *at = head;
-    memcpy(at + 1, &big, sizeof big);
-    return at + 1 + sizeof big;
-}
-
-static inline uint8_t *store_64(uint8_t *at, uint8_t head, uint64_t number)
-{
-    uint64_t big = htobe64(number);
-    *at = head;
-    memcpy(at + 1, &big, sizeof big);
-    return at + 1 + sizeof big;
-}
-
-static inline uint8_t *store_negative(uint8_t *at, int64_t value)
-{
-    if (value >= -32) {
-        *at = (uint8_t)value;
-        return at + 1;
-    }
-    if (value >= INT8_MIN) {
-        at[0] = 0xd0;
-        at[1] = (uint8_t)value;
-        return at + 2;
-    }
-    if (value >= INT16_MIN) {
-        return store_16(at, 0xd1, (uint16_t)value);
-    }
-    if (value >= INT32_MIN) {
-        return store_32(at, 0xd2, (uint32_t)value);
-    }
-    return store_64(at, 0xd3, (uint64_t)value);
-}
-
-static inline uint8_t *store_integer(uint8_t *at, int64_t value)
-{
-    if (value < 0) {
-        return store_negative(at, value);
-    }
-    if (value < 128) {
-        *at = (uint8_t)value;
-        return at + 1;
-    }
-    if (value <= UINT8_MAX) {
-        at[0] = UINT8;
-        at[1] = (uint8_t)value;
-        return at + 2;
-    }
-    if (value <= UINT16_MAX) {
-        return store_16(at, UINT16, (uint16_t)value);
-    }
-    if (value <= UINT32_MAX) {
-        return store_32(at, UINT32, (uint32_t)value);
-    }
-    return store_64(at, 0xcf, (uint64_t)value);
-}
-
 static inline uint64_t bits_of(double number)
 {
     uint64_t bits;
     memcpy(&bits, &number, sizeof bits);
     return bits;
-}
-
-static inline uint8_t *store_double(uint8_t *at, double value)
-{
-    return store_64(at, FLOAT64, bits_of(value));
 }
 
 /* The forms of unsigned numbers of 7, 8, 16 and 32 bits, as words that are stored highest byte
@@ -220,14 +149,14 @@ static uint8_t *store_any_row(uint8_t *at, const mmq_row_prefix *prefix, const m
                               size_t i)
 {
     memcpy(at, prefix->data, prefix->size);
-    at = store_integer(at + prefix->size, columns->timestamp[i]);
-    at = store_double(at, columns->value[i]);
+    at = mmq_put_integer(at + prefix->size, columns->timestamp[i]);
+    at = mmq_put_double(at, columns->value[i]);
     if (isnan(columns->anomaly_score[i])) {
         *at++ = NIL;
     } else {
-        at = store_double(at, columns->anomaly_score[i]);
+        at = mmq_put_double(at, columns->anomaly_score[i]);
     }
-    return store_integer(at, columns->rowid[i]);
+    return mmq_put_integer(at, columns->rowid[i]);
 }
 
 /* Stores rows from *i on, before `end`, one at least, as long as they are plain and their rowids of

@@ -7,14 +7,13 @@
 #include "clients/commands/loader.h"
 
 #include <endian.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "clients/commands/reply.h"
+#include "lib/append_row.h"
 
 enum {
-    ROW_MAX = 1 + 9 + 3 * 9, /* bytes of a packed row */
     BATCH_BYTES = 1024 * 1024,
     ROWS_HEAD = 1 + 4, /* raw32 */
     RECORD_BYTES = 64 * 1024,
@@ -162,42 +161,6 @@ mmq_err mmq_loader_flush(mmq_loader *loader, mmq_why *why)
     return err;
 }
 
-static uint8_t *put_number(uint8_t *at, uint8_t head, uint64_t number)
-{
-    number = htobe64(number);
-    *at = head;
-    memcpy(at + 1, &number, sizeof number);
-    return at + 1 + sizeof number;
-}
-
-/* uint32 for the years that rows are of, int64 for others. */
-static uint8_t *put_time(uint8_t *at, int64_t timestamp)
-{
-    if (timestamp < 0 || timestamp > UINT32_MAX) {
-        return put_number(at, 0xd3, (uint64_t)timestamp);
-    }
-    const uint32_t seconds = htobe32((uint32_t)timestamp);
-    *at = 0xce;
-    memcpy(at + 1, &seconds, sizeof seconds);
-    return at + 1 + sizeof seconds;
-}
-
-static uint8_t *put_double(uint8_t *at, double value)
-{
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return put_number(at, 0xcb, bits);
-}
-
-static uint8_t *put_score(uint8_t *at, double score)
-{
-    if (!isnan(score)) {
-        return put_double(at, score);
-    }
-    *at = 0xc0;
-    return at + 1;
-}
-
 mmq_err mmq_loader_add(mmq_loader *loader, int64_t timestamp, double value, double anomaly_score,
                        double raw_score, mmq_why *why)
 {
@@ -205,14 +168,12 @@ mmq_err mmq_loader_add(mmq_loader *loader, int64_t timestamp, double value, doub
     if (loader->rows_at == 0) {
         begin_batch(loader);
     }
-    uint8_t *row = mmq_buffer_reserve(out, ROW_MAX);
-    if (!row) {
+    uint8_t *at = mmq_buffer_reserve(out, MMQ_APPEND_ROW_MAX);
+    if (!at) {
         return mmq_fail(why, MMQ_ENOMEM, "out of memory");
     }
-    *row = 0x94;
-    uint8_t *at = put_double(put_time(row + 1, timestamp), value);
-    at = put_score(put_score(at, anomaly_score), raw_score);
-    out->size += (size_t)(at - row);
+    const mmq_append_row row = {timestamp, value, anomaly_score, raw_score};
+    out->size += (size_t)(mmq_append_row_put(at, &row) - at);
     loader->batch_rows++;
     return out->size < BATCH_BYTES ? MMQ_OK : mmq_loader_flush(loader, why);
 }

@@ -172,6 +172,16 @@ static void many_keys_are_fast(void **state)
     text.size--;
     mmq_buffer_text(&text, ",\"\\u0030\":0}");
     assert_int_equal(mmq_json_check((const char *)text.data, text.size, NULL), MMQ_EINVAL);
+    text.size -= strlen("\\u0030\":0}");
+    mmq_buffer_text(&text, "x\":0");
+    for (unsigned i = 1000001; i < 1 << 20; i++) {
+        mmq_buffer_format(&text, ",\"%x\":0", i * 2654435761u);
+    }
+    mmq_buffer_text(&text, "}");
+    assert_int_equal(mmq_json_check((const char *)text.data, text.size, NULL), MMQ_OK);
+    text.size--;
+    mmq_buffer_text(&text, ",\"y\":0}"); /* one too many */
+    assert_int_equal(mmq_json_check((const char *)text.data, text.size, NULL), MMQ_EINVAL);
     mmq_buffer_clear(&text);
     mmq_buffer_clear(&packed);
 }
