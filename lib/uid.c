@@ -36,11 +36,10 @@ bool mmq_uid_valid(const char *uid, size_t size)
     return !is_reserved(uid, size);
 }
 
-void mmq_uid_custom(const char *name, char out[MMQ_UID_MAX + 1])
+void mmq_uid_derive(const char *datasource, const char *identity, char out[MMQ_UID_MAX + 1])
 {
     enum { UID_HEX = 32 };
-    const char datasource[] = "custom";
-    const mmq_part parts[] = {{datasource, strlen(datasource)}, {name, strlen(name)}};
+    const mmq_part parts[] = {{datasource, strlen(datasource)}, {identity, strlen(identity)}};
     char hex[MMQ_DIGEST_HEX + 1];
     mmq_digest_parts(parts, sizeof parts / sizeof *parts, hex);
     memcpy(out, hex, UID_HEX);

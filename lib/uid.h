@@ -10,8 +10,8 @@
 /* [-A-Za-z0-9_.]{1,100} and none of the reserved names: MMQ_UID_RULE tells people. */
 #define MMQ_UID_RULE "uid must be 1 to 100 of [-A-Za-z0-9_.] and no reserved name"
 bool mmq_uid_valid(const char *uid, size_t size);
-/* The uid of a custom metric that was given none: first 32 hex digits of SHA-256 over datasource
- * and name. */
-void mmq_uid_custom(const char *name, char out[MMQ_UID_MAX + 1]);
+/* The uid of a metric that was given none: first 32 hex digits of SHA-256 over datasource and
+ * identity. */
+void mmq_uid_derive(const char *datasource, const char *identity, char out[MMQ_UID_MAX + 1]);
 
 #endif

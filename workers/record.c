@@ -1,8 +1,6 @@
 /* Records on the wire. One table names the keys in their order; a record that is read may leave
- * out all but datasource and name.
- *
- * Only custom metrics can be made so far: how a datasource names its identity is decided in
- * fill_identity alone. */
+ * out all but datasource and name, and parameters if it is a cloudwatch metric's. What the
+ * datasources make of the rest stands in one table too. */
 #include "workers/record.h"
 
 #include <inttypes.h>
@@ -15,6 +13,7 @@
 #include "lib/pack.h"
 #include "lib/uid.h"
 #include "lib/unpack.h"
+#include "workers/cloudwatch.h"
 
 enum {
     TEXT_BYTES_MAX = 4096,        /* of one text of a record */
@@ -151,14 +150,18 @@ static mmq_err read_uid(const mmq_value *value, mmq_metric *out, mmq_why *why)
     return MMQ_OK;
 }
 
-/* Keeps the map as JSON; checked as such, since msgpack may repeat keys. */
+/* Keeps the map as JSON; checked as such, since msgpack may repeat keys. A byte of msgpack is no
+ * more than 6 of JSON, and 9 are no less than 2. */
 static mmq_err read_parameters(const mmq_reader *map, char **out, mmq_why *why)
 {
+    const size_t size = mmq_reader_left(map);
     mmq_buffer json;
-    mmq_buffer_init(&json, PARAMETERS_BYTES_MAX);
+    mmq_buffer_init(&json, 8 * size);
     mmq_why reason = {""};
-    mmq_err err = mmq_json_from_msgpack(map->at, mmq_reader_left(map), &json, &reason);
-    if (err == MMQ_OK && json.failed) {
+    mmq_err err = size > 5 * PARAMETERS_BYTES_MAX
+                      ? MMQ_ETOOBIG
+                      : mmq_json_from_msgpack(map->at, size, &json, &reason);
+    if (err == MMQ_ETOOBIG || (err == MMQ_OK && json.size > PARAMETERS_BYTES_MAX)) {
         err = mmq_fail(&reason, MMQ_EINVAL, "more than %d bytes", PARAMETERS_BYTES_MAX);
     }
     if (err == MMQ_OK) {
@@ -167,26 +170,34 @@ static mmq_err read_parameters(const mmq_reader *map, char **out, mmq_why *why)
     if (err == MMQ_OK) {
         err = copy_text((const char *)json.data, json.size, out, why);
     } else {
-        err = mmq_fail(why, MMQ_EINVAL, "\"parameters\" cannot be kept as JSON: %s", reason.text);
+        err = mmq_fail(why, err, "\"parameters\" cannot be kept as JSON: %s", reason.text);
     }
     mmq_buffer_clear(&json);
     return err;
 }
 
+/* A record being read. */
+typedef struct reading {
+    mmq_metric *metric;
+    unsigned seen;         /* bits of the keys that were there */
+    mmq_reader parameters; /* as they came; at NULL: not there */
+} reading;
+
 /* The value behind a key. */
-static mmq_err read_value(const struct record_key *key, const mmq_value *value,
-                          const mmq_reader *whole, mmq_metric *out, mmq_why *why)
+static mmq_err read_value(reading *self, const struct record_key *key, const mmq_value *value,
+                          const mmq_reader *whole, mmq_why *why)
 {
     if (value->type == MMQ_NIL) {
         return MMQ_OK;
     }
-    void *field = (char *)out + key->offset;
+    void *field = (char *)self->metric + key->offset;
     switch (key->kind) {
     case KIND_UID:
-        return read_uid(value, out, why);
+        return read_uid(value, self->metric, why);
     case KIND_TEXT:
         return read_text(key, value, field, why);
     case KIND_MAP:
+        self->parameters = *whole;
         return value->type == MMQ_MAP
                    ? read_parameters(whole, field, why)
                    : mmq_fail(why, MMQ_EINVAL, "\"%s\" must be a map", key->name);
@@ -212,7 +223,7 @@ static const struct record_key *find_key(const mmq_value *name)
     return NULL;
 }
 
-static mmq_err read_pair(mmq_reader *reader, unsigned *seen, mmq_metric *out, mmq_why *why)
+static mmq_err read_pair(mmq_reader *reader, reading *self, mmq_why *why)
 {
     mmq_value name, value;
     if (mmq_unpack(reader, &name) != MMQ_OK) {
@@ -223,39 +234,25 @@ static mmq_err read_pair(mmq_reader *reader, unsigned *seen, mmq_metric *out, mm
         return mmq_fail(why, MMQ_EINVAL, "the record has an unknown key");
     }
     unsigned bit = 1U << (key - record_keys);
-    if (*seen & bit) {
+    if (self->seen & bit) {
         return mmq_fail(why, MMQ_EINVAL, "\"%s\" is there twice", key->name);
     }
-    *seen |= bit;
+    self->seen |= bit;
     mmq_reader whole;
     if (mmq_unpack_whole(reader, &value, &whole) != MMQ_OK) {
         return mmq_fail(why, MMQ_EINVAL, "\"%s\" is not well-formed msgpack", key->name);
     }
-    return read_value(key, &value, &whole, out, why);
+    return read_value(self, key, &value, &whole, why);
 }
 
-static mmq_err fill_identity(mmq_metric *metric, mmq_why *why)
-{
-    if (metric->datasource == NULL || strcmp(metric->datasource, "custom") != 0) {
-        return mmq_fail(why, MMQ_EINVAL, "\"datasource\" must be \"custom\"");
-    }
-    if (metric->name == NULL || *metric->name == '\0') {
-        return mmq_fail(why, MMQ_EINVAL, "\"name\" is missing");
-    }
-    if (metric->head.uid[0] == '\0') {
-        mmq_uid_custom(metric->name, metric->head.uid);
-    }
-    return copy_text(metric->name, strlen(metric->name), &metric->identity, why);
-}
-
-/* {"datasource":"custom","metricSpec":{"metric":NAME}} */
+/* {"datasource":"custom","metricSpec":{"metric":NAME},"modelParams":{}} */
 static mmq_err fill_parameters(mmq_metric *metric, mmq_why *why)
 {
     mmq_buffer json;
     mmq_buffer_init(&json, PARAMETERS_BYTES_MAX);
     mmq_buffer_text(&json, "{\"datasource\":\"custom\",\"metricSpec\":{\"metric\":");
     mmq_json_string(&json, metric->name, strlen(metric->name));
-    mmq_buffer_text(&json, "}}");
+    mmq_buffer_text(&json, "},\"modelParams\":{}}");
     mmq_err err = json.failed
                       ? mmq_fail(why, MMQ_ENOMEM, "no memory for a record")
                       : copy_text((const char *)json.data, json.size, &metric->parameters, why);
@@ -263,10 +260,11 @@ static mmq_err fill_parameters(mmq_metric *metric, mmq_why *why)
     return err;
 }
 
-static mmq_err fill_texts(mmq_metric *metric, mmq_why *why)
+static mmq_err fill_custom(const reading *self, mmq_why *why)
 {
-    mmq_err err = MMQ_OK;
-    if (metric->server == NULL) {
+    mmq_metric *metric = self->metric;
+    mmq_err err = copy_text(metric->name, strlen(metric->name), &metric->identity, why);
+    if (err == MMQ_OK && metric->server == NULL) {
         err = copy_text(metric->name, strlen(metric->name), &metric->server, why);
     }
     if (err == MMQ_OK && metric->location == NULL) {
@@ -279,6 +277,48 @@ static mmq_err fill_texts(mmq_metric *metric, mmq_why *why)
         asprintf(&metric->description, "Custom metric %s", metric->name) < 0) {
         metric->description = NULL;
         err = mmq_fail(why, MMQ_ENOMEM, "no memory for a record");
+    }
+    return err;
+}
+
+static mmq_err fill_cloudwatch(const reading *self, mmq_why *why)
+{
+    mmq_metric *metric = self->metric;
+    if (self->parameters.at == NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "\"parameters\" is missing");
+    }
+    mmq_cloudwatch parts;
+    mmq_err err = mmq_cloudwatch_read(metric->name, metric->server, self->parameters, &parts, why);
+    return err == MMQ_OK ? mmq_cloudwatch_fill(&parts, metric, why) : err;
+}
+
+/* What follows from a metric's name and parameters: its identity and the fields not given. */
+static const struct datasource {
+    const char *name;
+    mmq_err (*fill)(const reading *self, mmq_why *why);
+} datasources[] = {
+    {"custom", fill_custom},
+    {"cloudwatch", fill_cloudwatch},
+};
+
+static mmq_err fill_fields(const reading *self, mmq_why *why)
+{
+    mmq_metric *metric = self->metric;
+    const struct datasource *found = NULL;
+    for (size_t i = 0; i < sizeof datasources / sizeof *datasources; i++) {
+        if (metric->datasource != NULL && strcmp(metric->datasource, datasources[i].name) == 0) {
+            found = &datasources[i];
+        }
+    }
+    if (found == NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "\"datasource\" must be \"custom\" or \"cloudwatch\"");
+    }
+    if (metric->name == NULL || *metric->name == '\0') {
+        return mmq_fail(why, MMQ_EINVAL, "\"name\" is missing");
+    }
+    mmq_err err = found->fill(self, why);
+    if (err == MMQ_OK && metric->head.uid[0] == '\0') {
+        mmq_uid_derive(metric->datasource, metric->identity, metric->head.uid);
     }
     return err;
 }
@@ -301,6 +341,7 @@ mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out, mmq_wh
     memset(out, 0, sizeof *out);
     out->status = STATUS_ACTIVE;
     out->poll_interval = POLL_INTERVAL_DEFAULT;
+    reading self = {.metric = out};
     mmq_reader reader;
     mmq_reader_init(&reader, packed, size);
     mmq_value map;
@@ -308,9 +349,8 @@ mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out, mmq_wh
         return mmq_fail(why, MMQ_EINVAL, "the record must be a map");
     }
     mmq_err err = MMQ_OK;
-    unsigned seen = 0;
     for (uint32_t i = 0; i < map.count && err == MMQ_OK; i++) {
-        err = read_pair(&reader, &seen, out, why);
+        err = read_pair(&reader, &self, why);
     }
     if (err == MMQ_OK && !mmq_reader_done(&reader)) {
         err = mmq_fail(why, MMQ_EINVAL, "the record has bytes after its map");
@@ -318,8 +358,5 @@ mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out, mmq_wh
     if (err == MMQ_OK) {
         err = check_numbers(out, why);
     }
-    if (err == MMQ_OK) {
-        err = fill_identity(out, why);
-    }
-    return err == MMQ_OK ? fill_texts(out, why) : err;
+    return err == MMQ_OK ? fill_fields(&self, why) : err;
 }

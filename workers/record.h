@@ -12,9 +12,10 @@
 /* Appends the record. MMQ_ECORRUPT if the stored parameters are not JSON. */
 mmq_err mmq_record_pack(mmq_buffer *out, const mmq_metric *metric, mmq_why *why) MMQ_MUST_USE;
 /* Reads a record that a client sent to be created: needs datasource and name, fills in what else
- * creation makes (uid, server, description, status 1, poll_interval 300, parameters), takes and
- * ignores last_timestamp, last_rowid and display_name; unknown keys are MMQ_EINVAL. *out is zeroed
- * first and the caller's to clear. */
+ * creation makes (uid, identity, server, location, description, status 1, poll_interval 300, and of
+ * a custom metric parameters, which a cloudwatch metric needs: cloudwatch.h), takes and ignores
+ * last_timestamp, last_rowid and display_name; unknown keys are MMQ_EINVAL. *out is zeroed first
+ * and the caller's to clear. */
 mmq_err mmq_record_read(const void *packed, size_t size, mmq_metric *out,
                         mmq_why *why) MMQ_MUST_USE;
 

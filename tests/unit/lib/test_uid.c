@@ -50,7 +50,7 @@ static void derived_uids_never_change(void **state)
 {
     char uid[MMQ_UID_MAX + 1];
     (void)state;
-    mmq_uid_custom("cpu", uid);
+    mmq_uid_derive("custom", "cpu", uid);
     assert_string_equal(uid, "bf2251fd378c14c2b1931d64d26a9794");
     assert_true(is_valid(uid));
 }

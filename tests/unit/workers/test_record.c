@@ -52,7 +52,8 @@ static void test_defaults(void **state)
     expect_packed(
         &metric, "{\"uid\":\"u\",\"datasource\":\"custom\",\"name\":\"a.b\",\"description\":"
                  "\"Custom metric a.b\",\"server\":\"a.b\",\"location\":\"\",\"parameters\":"
-                 "{\"datasource\":\"custom\",\"metricSpec\":{\"metric\":\"a.b\"}},\"status\":1,"
+                 "{\"datasource\":\"custom\",\"metricSpec\":{\"metric\":\"a.b\"},"
+                 "\"modelParams\":{}},\"status\":1,"
                  "\"message\":null,\"last_timestamp\":null,\"poll_interval\":300,\"tag_name\":null,"
                  "\"last_rowid\":0,\"display_name\":\"a.b\"}");
     mmq_metric_clear(&metric);
@@ -80,13 +81,128 @@ static void test_all_keys(void **state)
     mmq_metric_clear(&metric);
 }
 
+#define CLOUD(name_, parameters_)                                                                  \
+    "{\"datasource\":\"cloudwatch\",\"name\":\"" name_ "\",\"parameters\":{" parameters_ "}}"
+
+static void test_cloudwatch(void **state)
+{
+    (void)state;
+    mmq_metric metric;
+    assert_ok(read_json(CLOUD("AWS/EC2/CPUUtilization",
+                              "\"InstanceId\":\"i-1\",\"A\":\"b\",\"region\":\"us-west-2\""),
+                        &metric));
+    assert_string_equal(metric.identity, "[\"us-west-2\",\"AWS/EC2\",\"CPUUtilization\",\"A\","
+                                         "\"b\",\"InstanceId\",\"i-1\"]");
+    assert_int_equal(strlen(metric.head.uid), 32);
+    (void)snprintf(metric.head.uid, sizeof metric.head.uid, "u");
+    expect_packed(
+        &metric, "{\"uid\":\"u\",\"datasource\":\"cloudwatch\",\"name\":\"AWS/EC2/CPUUtilization\","
+                 "\"description\":\"CPUUtilization on EC2 instance i-1 in us-west-2 region\","
+                 "\"server\":\"us-west-2/AWS/EC2/i-1\",\"location\":\"us-west-2\",\"parameters\":"
+                 "{\"InstanceId\":\"i-1\",\"A\":\"b\",\"region\":\"us-west-2\"},\"status\":1,"
+                 "\"message\":null,\"last_timestamp\":null,\"poll_interval\":300,\"tag_name\":null,"
+                 "\"last_rowid\":0,\"display_name\":\"us-west-2/AWS/EC2/i-1\"}");
+    mmq_metric_clear(&metric);
+    assert_ok(read_json(CLOUD("AWS/ELB/Latency", "\"region\":\"r\",\"LB\":\"l\\\"1\""), &metric));
+    assert_string_equal(metric.description, "Latency on AWS/ELB l\"1 in r region");
+    assert_string_equal(metric.identity, "[\"r\",\"AWS/ELB\",\"Latency\",\"LB\",\"l\\\"1\"]");
+    mmq_metric_clear(&metric);
+}
+
+static void expect_uid(const char *json, const char *uid, bool equal)
+{
+    mmq_metric metric;
+    assert_ok(read_json(json, &metric));
+    assert_int_equal(strcmp(metric.head.uid, uid) == 0, equal);
+    mmq_metric_clear(&metric);
+}
+
+/* The order of dimensions does not matter, all else does; what is only shown does not. */
+static void test_cloudwatch_identity(void **state)
+{
+    (void)state;
+    mmq_metric metric;
+    assert_ok(
+        read_json(CLOUD("n/m", "\"region\":\"r\",\"a\":\"1\",\"ab\":\"2\",\"b\":\"3\""), &metric));
+    const char *uid = metric.head.uid;
+    expect_uid(CLOUD("n/m", "\"b\":\"3\",\"ab\":\"2\",\"region\":\"r\",\"a\":\"1\""), uid, true);
+    expect_uid(CLOUD("n/m\",\"location\":\"l\",\"server\":\"s\",\"description\":\"d\",\"status\":0,"
+                     "\"message\":\"m",
+                     "\"region\":\"r\",\"a\":\"1\",\"ab\":\"2\",\"b\":\"3\""),
+               uid, true);
+    expect_uid(CLOUD("n/m", "\"region\":\"r\",\"a\":\"1\",\"ab\":\"2\",\"b\":\"4\""), uid, false);
+    expect_uid(CLOUD("n/m", "\"region\":\"r\",\"a\":\"1\",\"ab\":\"2\""), uid, false);
+    expect_uid(CLOUD("n/m", "\"region\":\"s\",\"a\":\"1\",\"ab\":\"2\",\"b\":\"3\""), uid, false);
+    expect_uid(CLOUD("n/n", "\"region\":\"r\",\"a\":\"1\",\"ab\":\"2\",\"b\":\"3\""), uid, false);
+    mmq_metric_clear(&metric);
+}
+
+/* A metric's own slash: the server, as it is made, says where the namespace ends. */
+static void test_cloudwatch_slashes(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *server, *identity;
+    } cases[] = {
+        {"r/n/v/w", "[\"r\",\"n\",\"o/m\",\"d\",\"v/w\"]"},
+        {"r/n/o/v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"r/n/o/m/v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"}, /* none of these is made */
+        {"r//v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"r/v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"r/x/v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"s/n/v/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"r/n/w", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+        {"", "[\"r\",\"n/o\",\"m\",\"d\",\"v/w\"]"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[512];
+        mmq_metric metric;
+        (void)snprintf(json, sizeof json,
+                       "{\"datasource\":\"cloudwatch\",\"name\":\"n/o/m\",\"server\":\"%s\","
+                       "\"parameters\":{\"d\":\"v/w\",\"region\":\"r\"}}",
+                       cases[i].server);
+        assert_ok(read_json(json, &metric));
+        assert_string_equal(metric.identity, cases[i].identity);
+        mmq_metric_clear(&metric);
+    }
+}
+
+static void test_cloudwatch_dimensions(void **state)
+{
+    (void)state;
+    for (int count = 29; count <= 31; count++) {
+        char json[4096] =
+            "{\"datasource\":\"cloudwatch\",\"name\":\"n/m\",\"parameters\":{\"region\":"
+            "\"r\"";
+        for (int i = 0; i < count; i++) {
+            const size_t size = strlen(json);
+            (void)snprintf(json + size, sizeof json - size, ",\"d%d\":\"v\"", i);
+        }
+        (void)strcat(json, "}}");
+        mmq_metric metric;
+        assert_int_equal(read_json(json, &metric), count <= 30 ? MMQ_OK : MMQ_EINVAL);
+        mmq_metric_clear(&metric);
+    }
+}
+
 static void test_refused_records(void **state)
 {
     (void)state;
     static const char *const refused[][2] = {
         {"{\"name\":\"n\"}", "datasource"},
         {"{\"datasource\":\"custom\"}", "name"},
-        {"{\"datasource\":\"cloudwatch\",\"name\":\"n\"}", "datasource"},
+        {"{\"datasource\":\"other\",\"name\":\"n\"}", "datasource"},
+        {"{\"datasource\":\"cloudwatch\",\"name\":\"n/m\"}", "parameters"},
+        {"{\"datasource\":\"cloudwatch\",\"parameters\":{\"region\":\"r\",\"d\":\"v\"}}", "name"},
+        {CLOUD("n", "\"region\":\"r\",\"d\":\"v\""), "name"},
+        {CLOUD("/n", "\"region\":\"r\",\"d\":\"v\""), "name"},
+        {CLOUD("n/", "\"region\":\"r\",\"d\":\"v\""), "name"},
+        {CLOUD("n/m", "\"d\":\"v\""), "region"},
+        {CLOUD("n/m", "\"region\":\"r\""), "dimension"},
+        {CLOUD("n/m", "\"region\":\"\",\"d\":\"v\""), "parameters"},
+        {CLOUD("n/m", "\"region\":\"r\",\"d\":5"), "parameters"},
+        {CLOUD("n/m", "\"region\":\"r\",\"d\":\"\""), "parameters"},
+        {CLOUD("n/m", "\"region\":\"r\",\"\":\"v\""), "parameters"},
         {"{\"datasource\":\"custom\",\"name\":\"\"}", "name"},
         {"{\"datasource\":\"custom\",\"name\":7}", "name"},
         {"{\"datasource\":\"custom\",\"name\":\"n\",\"uid\":\"a/b\"}", "uid"},
@@ -305,6 +421,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_all_keys),
+        cmocka_unit_test(test_cloudwatch),
+        cmocka_unit_test(test_cloudwatch_identity),
+        cmocka_unit_test(test_cloudwatch_slashes),
+        cmocka_unit_test(test_cloudwatch_dimensions),
         cmocka_unit_test(test_refused_records),
         cmocka_unit_test(test_damaged_parameters),
         cmocka_unit_test(test_rows),
