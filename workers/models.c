@@ -1,33 +1,13 @@
-/* Pages of records, uid ascending. The cursor's uid is that of the last record shown. */
+/* Pages of records, uid ascending, or in the order of the uids that were asked for. The cursor's
+ * uid is that of the last record shown; its rowid, in the second case, how many of the uids are
+ * done with. */
 #include "workers/query_pages.h"
 
 #include <inttypes.h>
 #include <string.h>
 
+#include "lib/unpack.h"
 #include "workers/record.h"
-
-/* Adds a packed record behind `place`. *full: the page has no room for it. One at least is always
- * added, however big, so that the stream gets ahead. */
-static mmq_err add_record(mmq_page *page, mmq_cursor *place, const mmq_buffer *record, bool *full,
-                          mmq_why *why)
-{
-    if (page->rows > 0 && record->size > mmq_page_left(page)) {
-        *full = true;
-        return MMQ_OK;
-    }
-    if (page->buffer.size > 0 && record->size > mmq_page_room(page)) {
-        mmq_err err = mmq_page_flush(page, place, why);
-        if (err != MMQ_OK) {
-            return err;
-        }
-    }
-    mmq_buffer_add(&page->buffer, record->data, record->size);
-    if (page->buffer.failed) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for a frame");
-    }
-    page->rows++;
-    return MMQ_OK;
-}
 
 /* Adds the record of a metric unless it was made after the stream's first page. */
 static mmq_err add_metric(mmq_page *page, mmq_cursor *place, const mmq_metric *metric,
@@ -38,7 +18,7 @@ static mmq_err add_metric(mmq_page *page, mmq_cursor *place, const mmq_metric *m
         mmq_buffer_reset(record);
         err = mmq_record_pack(record, metric, why);
         if (err == MMQ_OK) {
-            err = add_record(page, place, record, full, why);
+            err = mmq_page_add(page, place, record, full, why);
         }
     }
     if (err == MMQ_OK && !*full) {
@@ -70,6 +50,46 @@ static mmq_err fill_records(mmq_page *page, mmq_buffer *record, mmq_why *why)
     return MMQ_OK;
 }
 
+/* The next of the uids; false: there is none left. */
+static bool next_uid(mmq_reader *uids, char out[MMQ_UID_MAX + 1])
+{
+    mmq_value value;
+    if (mmq_unpack(uids, &value) != MMQ_OK) {
+        return false;
+    }
+    memcpy(out, value.text.data, value.text.size); /* it was checked when it was read */
+    out[value.text.size] = '\0';
+    return true;
+}
+
+static mmq_err fill_named(mmq_page *page, mmq_buffer *record, mmq_why *why)
+{
+    mmq_cursor place = {.positioned = true, .rowid = page->query->cursor.rowid};
+    char uid[MMQ_UID_MAX + 1];
+    mmq_reader uids;
+    mmq_reader_init(&uids, page->query->uids.data, page->query->uids.size);
+    for (int64_t i = 0; i < place.rowid && next_uid(&uids, uid); i++) {
+    }
+    bool full = false;
+    while (!full && next_uid(&uids, uid)) {
+        mmq_metric metric;
+        mmq_err err = mmq_store_metric(page->store, uid, &metric, why);
+        if (err == MMQ_OK) {
+            err = add_metric(page, &place, &metric, record, &full, why);
+            mmq_metric_clear(&metric);
+        }
+        if (err != MMQ_OK && err != MMQ_ENOTFOUND) {
+            return err;
+        }
+        place.rowid += !full;
+        full |= mmq_page_is_late(page);
+    }
+    if (full) {
+        mmq_page_set_next(page, &place);
+    }
+    return MMQ_OK;
+}
+
 mmq_err mmq_page_fill_models(mmq_page *page, mmq_why *why)
 {
     mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64, page->snapshot.store, page->commit);
@@ -79,7 +99,8 @@ mmq_err mmq_page_fill_models(mmq_page *page, mmq_why *why)
     mmq_buffer record;
     mmq_buffer_init(&record, MMQ_PAGE_MOST);
     mmq_page_positioned(page);
-    mmq_err err = fill_records(page, &record, why);
+    mmq_err err = page->query->uids.data != NULL ? fill_named(page, &record, why)
+                                                 : fill_records(page, &record, why);
     mmq_buffer_clear(&record);
     return err;
 }

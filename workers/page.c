@@ -102,6 +102,27 @@ mmq_err mmq_page_flush(mmq_page *page, mmq_cursor *place, mmq_why *why)
     return err == MMQ_OK ? MMQ_OK : mmq_fail(why, err, "a part of the page could not be sent");
 }
 
+mmq_err mmq_page_add(mmq_page *page, mmq_cursor *place, const mmq_buffer *value, bool *full,
+                     mmq_why *why)
+{
+    if (page->rows > 0 && value->size > mmq_page_left(page)) {
+        *full = true;
+        return MMQ_OK;
+    }
+    if (page->buffer.size > 0 && value->size > mmq_page_room(page)) {
+        mmq_err err = mmq_page_flush(page, place, why);
+        if (err != MMQ_OK) {
+            return err;
+        }
+    }
+    mmq_buffer_add(&page->buffer, value->data, value->size);
+    if (page->buffer.failed) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a frame");
+    }
+    page->rows++;
+    return MMQ_OK;
+}
+
 void mmq_page_set_next(mmq_page *page, mmq_cursor *place)
 {
     print_place(page, place, page->next);

@@ -69,6 +69,10 @@ size_t mmq_page_left(const mmq_page *page);
 size_t mmq_page_room(const mmq_page *page);
 /* Gives the frame to the sink and begins another. `place` is behind its last row. */
 mmq_err mmq_page_flush(mmq_page *page, mmq_cursor *place, mmq_why *why) MMQ_MUST_USE;
+/* Adds a packed value behind `place`. *full: the page has no room for it. One at least is always
+ * added, however big, so that the stream gets ahead. */
+mmq_err mmq_page_add(mmq_page *page, mmq_cursor *place, const mmq_buffer *value, bool *full,
+                     mmq_why *why) MMQ_MUST_USE;
 /* The stream goes on at `place` on the next page. */
 void mmq_page_set_next(mmq_page *page, mmq_cursor *place);
 

@@ -117,6 +117,13 @@ static mmq_err answer_models(struct job *job)
     return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_models);
 }
 
+static mmq_err answer_export(struct job *job)
+{
+    mmq_page_query query;
+    mmq_err err = mmq_query_read_export(job->body, job->size, &query, &job->why);
+    return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_export);
+}
+
 /* ---- single records --------------------------------------------------------------------- */
 
 /* Both read within the transaction that answer_packed began. */
@@ -185,10 +192,8 @@ static const struct {
     const char *name;
     mmq_err (*answer)(struct job *job);
 } ops[] = {
-    {"data", answer_data},
-    {"models", answer_models},
-    {"model", answer_model},
-    {"stats", answer_stats},
+    {"data", answer_data},   {"models", answer_models}, {"export", answer_export},
+    {"model", answer_model}, {"stats", answer_stats},
 };
 
 static mmq_err answer(struct job *job)
@@ -206,7 +211,7 @@ static mmq_err answer(struct job *job)
             return ops[i].answer(job);
         }
     }
-    return mmq_fail(&job->why, MMQ_EINVAL, "op must be data, models, model or stats");
+    return mmq_fail(&job->why, MMQ_EINVAL, "op must be data, models, model, export or stats");
 }
 
 /* A fault of the store is not the request's: 503, so that it is tried elsewhere or later. */

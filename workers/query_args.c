@@ -10,13 +10,14 @@
 
 #include "lib/digest.h"
 #include "lib/uid.h"
+#include "lib/unpack.h"
 
 /* Arguments as they stand in a body. */
 struct raw {
-    mmq_slice uid, order, cursor, unless;
+    mmq_slice uid, uids, order, cursor, unless;
     int64_t from, to, limit, rowid, max_bytes;
     double anomaly;
-    bool has_uid, has_from, has_to, has_rowid, has_order, has_cursor, has_max_bytes;
+    bool has_uid, has_uids, has_from, has_to, has_rowid, has_order, has_cursor, has_max_bytes;
 };
 
 #define AT(member_)    offsetof(struct raw, member_)
@@ -36,6 +37,14 @@ static const mmq_field_spec data_fields[] = {
 };
 
 static const mmq_field_spec models_fields[] = {
+    {"uids", MMQ_KIND_BYTES, false, FIELD(uids)},
+    {"max_bytes", MMQ_KIND_INT, false, FIELD(max_bytes)},
+    {"cursor", MMQ_KIND_TEXT, false, FIELD(cursor)},
+    {"unless", MMQ_KIND_TEXT, false, AT(unless), MMQ_NO_GIVEN},
+};
+
+static const mmq_field_spec export_fields[] = {
+    {"uid", MMQ_KIND_TEXT, false, FIELD(uid)},
     {"max_bytes", MMQ_KIND_INT, false, FIELD(max_bytes)},
     {"cursor", MMQ_KIND_TEXT, false, FIELD(cursor)},
     {"unless", MMQ_KIND_TEXT, false, AT(unless), MMQ_NO_GIVEN},
@@ -108,9 +117,15 @@ static uint64_t bind_data(const mmq_selection *s)
     return digest_parts(parts, COUNT(parts));
 }
 
-static uint64_t bind_models(void)
+static uint64_t bind_models(const mmq_slice *uids)
 {
-    const mmq_part parts[] = {{"models", 6}};
+    const mmq_part parts[] = {{"models", 6}, {uids->data, uids->size}};
+    return digest_parts(parts, uids->data != NULL ? 2 : 1);
+}
+
+static uint64_t bind_export(const char *uid)
+{
+    const mmq_part parts[] = {{"export", 6}, {uid, strlen(uid)}};
     return digest_parts(parts, COUNT(parts));
 }
 
@@ -158,15 +173,48 @@ mmq_err mmq_query_read_data(const void *body, size_t size, mmq_page_query *out, 
     return read_paging(&raw, out, why);
 }
 
+static mmq_err check_uids(const mmq_slice *uids, mmq_why *why)
+{
+    mmq_reader reader;
+    mmq_reader_init(&reader, uids->data, uids->size);
+    while (!mmq_reader_done(&reader)) {
+        mmq_value value;
+        if (mmq_unpack(&reader, &value) != MMQ_OK || value.type != MMQ_STR ||
+            !mmq_uid_valid(value.text.data, value.text.size)) {
+            return mmq_fail(why, MMQ_EINVAL, "uids must be packed strings, each a uid");
+        }
+    }
+    return MMQ_OK;
+}
+
 mmq_err mmq_query_read_models(const void *body, size_t size, mmq_page_query *out, mmq_why *why)
 {
     struct raw raw = {0};
     memset(out, 0, sizeof *out);
     mmq_err err = mmq_fields_read(body, size, models_fields, COUNT(models_fields), &raw, why);
+    if (err == MMQ_OK && raw.has_uids) {
+        out->uids = raw.uids;
+        err = check_uids(&raw.uids, why);
+    }
     if (err != MMQ_OK) {
         return err;
     }
-    out->binding = bind_models();
+    out->binding = bind_models(&out->uids);
+    return read_paging(&raw, out, why);
+}
+
+mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out, mmq_why *why)
+{
+    struct raw raw = {0};
+    memset(out, 0, sizeof *out);
+    mmq_err err = mmq_fields_read(body, size, export_fields, COUNT(export_fields), &raw, why);
+    if (err == MMQ_OK && raw.has_uid) {
+        err = read_uid(&raw.uid, out->selection.uid, why);
+    }
+    if (err != MMQ_OK) {
+        return err;
+    }
+    out->binding = bind_export(out->selection.uid);
     return read_paging(&raw, out, why);
 }
 

@@ -29,7 +29,7 @@ typedef struct mmq_selection {
     int64_t rowid;
 } mmq_selection;
 
-/* A request for one page of a stream, of rows or of records. */
+/* A request for one page of a stream, of rows, of records or of both. */
 typedef struct mmq_page_query {
     mmq_selection selection; /* of rows; zeros for records */
     uint64_t binding;        /* what its cursors are bound to */
@@ -37,6 +37,7 @@ typedef struct mmq_page_query {
     bool has_cursor;         /* not the first page */
     mmq_cursor cursor;
     mmq_slice unless; /* borrowed from the body; data NULL: not given */
+    mmq_slice uids;   /* of records: packed strs, each a valid uid; borrowed; data NULL: all */
 } mmq_page_query;
 
 /* Read a request's body. MMQ_EINVAL with a sentence that names the argument; also for a cursor
@@ -44,6 +45,9 @@ typedef struct mmq_page_query {
 mmq_err mmq_query_read_data(const void *body, size_t size, mmq_page_query *out,
                             mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_query_read_models(const void *body, size_t size, mmq_page_query *out,
+                              mmq_why *why) MMQ_MUST_USE;
+/* Of its selection only the uid counts: "" for all metrics that are not unmonitored. */
+mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out,
                               mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_query_read_model(const void *body, size_t size, char uid[MMQ_UID_MAX + 1],
                              mmq_why *why) MMQ_MUST_USE;

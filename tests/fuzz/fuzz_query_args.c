@@ -45,6 +45,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (mmq_query_read_models(data, size, &query, &why) == MMQ_OK) {
         check_paging(&query);
     }
+    if (mmq_query_read_export(data, size, &query, &why) == MMQ_OK) {
+        check_paging(&query);
+        CHECK(query.selection.uid[0] == '\0' ||
+              mmq_uid_valid(query.selection.uid, strlen(query.selection.uid)));
+    }
     if (mmq_query_read_model(data, size, uid, &why) == MMQ_OK) {
         CHECK(mmq_uid_valid(uid, strlen(uid)));
     }
