@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/append_row.h"
 #include "lib/buffer.h"
 #include "lib/calendar.h"
 #include "metricmq/rows.h"
@@ -22,12 +23,13 @@ typedef struct mmq_printed {
 /* What the writer of rows remembers from one row to the next. */
 typedef struct mmq_row_writer {
     char *at;                 /* where the next byte goes; there is always room for a row */
-    bool rows;                /* there was a row (of this group, in JSON_METRICS) */
-    bool groups;              /* JSON_METRICS: there was a group */
+    bool rows;                /* there was a row (of this group, in forms with groups) */
+    bool groups;              /* JSON_METRICS, JSON_EXPORT: there was a group */
     char uid[MMQ_UID_MAX];    /* of the last row, checked */
     size_t uid_size;          /* 0: none yet */
     mmq_day day;              /* of the last row */
     mmq_printed value, score; /* of the last row */
+    mmq_printed raw;          /* of it, too */
 } mmq_row_writer;
 
 /* Writes one row at writer->at. False if the row makes no sense as text (time out of range, value
@@ -38,6 +40,10 @@ mmq_row_fn mmq_row_json_metric, mmq_row_json_metrics, mmq_row_csv, mmq_row_table
 /* Appends one packed record (a map). False if it is none. */
 typedef bool mmq_record_fn(mmq_buffer *text, const void *packed, size_t size);
 mmq_record_fn mmq_record_json, mmq_record_csv, mmq_record_table;
+
+/* JSON_EXPORT: a record up to where its rows begin, and one of its rows. */
+bool mmq_record_export(mmq_buffer *text, const void *packed, size_t size);
+bool mmq_row_export(mmq_row_writer *writer, const mmq_append_row *row);
 
 /* The first lines of the record forms that have one; static storage. */
 extern const char mmq_record_csv_head[];

@@ -82,6 +82,17 @@ bool mmq_record_json(mmq_buffer *text, const void *packed, size_t size)
     return is_map(packed, size) && mmq_json_from_msgpack(packed, size, text, NULL) == MMQ_OK;
 }
 
+bool mmq_record_export(mmq_buffer *text, const void *packed, size_t size)
+{
+    const size_t start = text->size;
+    if (!mmq_record_json(text, packed, size) || text->failed || text->size - start <= 2) {
+        return false;
+    }
+    text->size--; /* the brace that would end it */
+    mmq_buffer_text(text, ",\"data\":[");
+    return true;
+}
+
 /* RFC 4180: quotes where there is a separator, a quote or a line end. */
 static void add_csv_field(mmq_buffer *text, const char *data, size_t size)
 {

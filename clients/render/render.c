@@ -45,6 +45,7 @@ static const form_spec forms[] = {
                               "text/csv; charset=UTF-8"},
     [MMQ_FORM_TABLE_RECORDS] = {mmq_record_table_head, NULL, mmq_record_table, "", "",
                                 "text/plain; charset=UTF-8"},
+    [MMQ_FORM_JSON_EXPORT] = {"[", NULL, mmq_record_export, "]},\n", "]", JSON_TYPE},
 };
 
 struct mmq_render {
@@ -132,6 +133,12 @@ static size_t take_bytes(mmq_render *render, char *out, size_t room)
     return size;
 }
 
+/* What was written for the reader's last call is gone. */
+static void forget_text(mmq_row_writer *rows)
+{
+    rows->value.text = rows->score.text = rows->raw.text = NULL;
+}
+
 static size_t take_rows(mmq_render *render, char *out, size_t room)
 {
     mmq_row_writer *rows = &render->rows;
@@ -139,7 +146,7 @@ static size_t take_rows(mmq_render *render, char *out, size_t room)
     const char *last = out + room - MMQ_ROW_TEXT_MAX;
     mmq_row row;
     rows->at = out;
-    rows->value.text = rows->score.text = NULL; /* what was written there is gone */
+    forget_text(rows);
     while (rows->at <= last && render->offset < render->size) {
         mmq_err err = mmq_rows_decode(render->payload, render->size, &render->offset, &row);
         if (err == MMQ_EAGAIN) {
@@ -169,7 +176,32 @@ static void add_record(mmq_render *render)
     }
     mmq_buffer_text(&render->text, render->records ? render->spec->between : "");
     render->records = true;
+    render->rows.groups = render->spec->record == mmq_record_export;
+    render->rows.rows = false;
     render->failed = !render->spec->record(&render->text, start, size) || render->text.failed;
+}
+
+/* Exports mix records, which are maps, with rows, which are arrays of a few values. */
+static bool is_export_row(const mmq_render *render)
+{
+    return render->spec->record == mmq_record_export && render->records &&
+           (render->payload[render->offset] & 0xf0) == 0x90;
+}
+
+static size_t take_export_rows(mmq_render *render, char *out, size_t room)
+{
+    mmq_row_writer *rows = &render->rows;
+    const char *last = out + room - MMQ_ROW_TEXT_MAX;
+    mmq_append_row row;
+    rows->at = out;
+    forget_text(rows);
+    while (!render->failed && rows->at <= last && render->offset < render->size &&
+           is_export_row(render)) {
+        render->failed =
+            mmq_append_row_take(render->payload, render->size, &render->offset, &row) != MMQ_OK ||
+            !mmq_row_export(rows, &row);
+    }
+    return (size_t)(rows->at - out);
 }
 
 static void add_tail(mmq_render *render)
@@ -192,6 +224,9 @@ static size_t step_render(mmq_render *render, char *out, size_t room)
     if (render->spec->row != NULL) {
         return room < MMQ_ROW_TEXT_MAX ? 0 : take_rows(render, out, room);
     }
+    if (is_export_row(render)) {
+        return room < MMQ_ROW_TEXT_MAX ? 0 : take_export_rows(render, out, room);
+    }
     if (render->spec->record != NULL) {
         add_record(render);
         return 0;
@@ -209,7 +244,7 @@ static bool can_step(const mmq_render *render, size_t room)
         return true;
     }
     if (render->offset < render->size) {
-        return render->spec->row == NULL || room >= MMQ_ROW_TEXT_MAX;
+        return room >= MMQ_ROW_TEXT_MAX || (render->spec->row == NULL && !is_export_row(render));
     }
     return render->finished && !render->ended;
 }

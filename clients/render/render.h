@@ -17,6 +17,7 @@ typedef enum mmq_form {
     MMQ_FORM_TABLE,        /* rows for a terminal */
     MMQ_FORM_CSV_RECORDS,
     MMQ_FORM_TABLE_RECORDS,
+    MMQ_FORM_JSON_EXPORT, /* payload of `export`: [{..., "data": [[...], ...]}, ...] */
 } mmq_form;
 
 typedef struct mmq_render mmq_render;

@@ -124,6 +124,36 @@ bool mmq_row_json_metrics(mmq_row_writer *writer, const mmq_row *row)
     return mmq_row_json_metric(writer, row);
 }
 
+static void put_export_score(mmq_row_writer *writer, mmq_printed *last, double score)
+{
+    if (isnan(score)) {
+        PUT(writer, ",null");
+    } else {
+        PUT(writer, ",");
+        put_again(writer, last, score);
+    }
+}
+
+/* Without spaces: exports are long. */
+bool mmq_row_export(mmq_row_writer *writer, const mmq_append_row *row)
+{
+    if (row->timestamp < MMQ_TIME_MIN || row->timestamp > MMQ_TIME_MAX) {
+        return false;
+    }
+    PUT(writer, ",");
+    writer->at -= !writer->rows;
+    writer->rows = true;
+    PUT(writer, "[");
+    put_again(writer, &writer->value, row->value);
+    PUT(writer, ",\"");
+    put_time(writer, row->timestamp);
+    PUT(writer, "\"");
+    put_export_score(writer, &writer->score, row->anomaly_score);
+    put_export_score(writer, &writer->raw, row->raw_score);
+    PUT(writer, "]");
+    return true;
+}
+
 bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
 {
     bool changed;

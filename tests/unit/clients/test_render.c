@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "clients/render/render.h"
+#include "lib/append_row.h"
 #include "lib/json.h"
 #include "lib/pack.h"
 #include "lib/unpack.h"
@@ -252,6 +253,58 @@ static void test_record_lines(void **state)
     assert_non_null(strstr(got, "r\xc3\xa9??"));
 }
 
+static void add_export_row(int64_t timestamp, double value, double score, double raw)
+{
+    const mmq_append_row row = {timestamp, value, score, raw};
+    uint8_t packed[MMQ_APPEND_ROW_MAX];
+    mmq_buffer_add(&payload, packed, (size_t)(mmq_append_row_put(packed, &row) - packed));
+}
+
+#define EXPORTED(uid, status, name)                                                                \
+    "{\"uid\":\"" uid "\",\"name\":\"" name "\",\"status\":" status                                \
+    ",\"parameters\":{\"x\":0.1},\"message\":null,\"data\":["
+
+static void test_export(void **state)
+{
+    (void)state;
+    assert_text(MMQ_FORM_JSON_EXPORT, "[]");
+    add_record("a", 1, "one");
+    assert_text(MMQ_FORM_JSON_EXPORT, "[" EXPORTED("a", "1", "one") "]}]");
+    add_record("b", 0, "two");
+    add_export_row(1376602440, 222, 0.025, NAN);
+    add_export_row(1376602440, 222, 0.025, NAN);
+    add_export_row(-1, -0.0, NAN, 5e-324);
+    add_export_row(253402300799, 1e16, 1, 1);
+    add_record("c", 4, "a\"b");
+    add_export_row(-62135596800, 0, NAN, NAN);
+    assert_text(MMQ_FORM_JSON_EXPORT,
+                "[" EXPORTED("a", "1", "one") "]},\n" EXPORTED(
+                    "b", "0", "two") "[222,\"2013-08-15 21:34:00\",0.025,null],"
+                                     "[222,\"2013-08-15 21:34:00\",0.025,null],"
+                                     "[-0.0,\"1969-12-31 23:59:59\",null,5e-324],"
+                                     "[1e+16,\"9999-12-31 23:59:59\",1,1]]},\n" EXPORTED(
+                                         "c", "4", "a\\\"b") "[0,\"0001-01-01 00:00:00\",null,null]"
+                                                             "]}]");
+}
+
+static void test_long_export(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 20000; i++) {
+        if (i % 5000 == 0) {
+            add_record("a", 1, "one");
+        }
+        add_export_row(1376602440 + i, i / 3.0, i % 2 ? NAN : i / 7.0, i % 100);
+    }
+    char *expected = strdup(render(MMQ_FORM_JSON_EXPORT, false, 100000, 1 << 20));
+    mmq_why why;
+    assert_int_equal(mmq_json_check(expected, strlen(expected), &why), MMQ_OK);
+    for (size_t room = 1024; room < 3000; room += 97) {
+        assert_string_equal(render(MMQ_FORM_JSON_EXPORT, false, 300, room), expected);
+    }
+    free(expected);
+}
+
 static void assert_refused(mmq_form form)
 {
     assert_null(render(form, false, 1, 1024));
@@ -262,6 +315,20 @@ static void assert_refused(mmq_form form)
 static void test_hostile(void **state)
 {
     (void)state;
+    add_export_row(1, 1, 1, 1);
+    assert_refused(MMQ_FORM_JSON_EXPORT); /* of no metric */
+    add_record("a", 1, "one");
+    add_export_row(253402300800, 1, 1, 1);
+    assert_refused(MMQ_FORM_JSON_EXPORT);
+    add_record("a", 1, "one");
+    add_row("a", 1, 1, 1, 1);
+    assert_refused(MMQ_FORM_JSON_EXPORT);
+    mmq_pack_map(&payload, 0);
+    assert_refused(MMQ_FORM_JSON_EXPORT);
+    add_record("a", 1, "one");
+    add_export_row(1, 1, 1, 1);
+    payload.size--;
+    assert_refused(MMQ_FORM_JSON_EXPORT);
     add_row("a", 253402300800, 1, 1, 1);
     assert_refused(MMQ_FORM_JSON_METRIC);
     add_row("a", 1, INFINITY, 1, 1);
@@ -343,9 +410,11 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_json_metric),  TEST(test_json_metrics), TEST(test_csv),     TEST(test_table),
-        TEST(test_msgpack),      TEST(test_empty),        TEST(test_records), TEST(test_big_record),
-        TEST(test_record_lines), TEST(test_hostile),      TEST(test_rooms),   TEST(test_repeats),
+        TEST(test_json_metric), TEST(test_json_metrics), TEST(test_csv),
+        TEST(test_table),       TEST(test_msgpack),      TEST(test_empty),
+        TEST(test_records),     TEST(test_big_record),   TEST(test_record_lines),
+        TEST(test_export),      TEST(test_long_export),  TEST(test_hostile),
+        TEST(test_rooms),       TEST(test_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
