@@ -41,7 +41,8 @@ class FakeBus:
             peer, magic, command, service, *body = self.socket.recv_multipart()
             if magic != b"MDPC02" or command != b"\x01":
                 continue
-            request = service.startswith(b"mmi.") and body or msgpack.unpackb(body[0], strict_map_key=False)
+            request = service.startswith(b"mmi.") and body or msgpack.unpackb(
+                body[0], strict_map_key=False, unicode_errors="surrogateescape")
             if service.startswith(b"mmi.") and self.mmi_status:
                 self.mmi(peer, service, self.mmi_status)
                 continue

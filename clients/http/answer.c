@@ -88,6 +88,12 @@ void mmq_exchange_refuse(mmq_exchange *exchange, int status, const char *format,
     mmq_buffer_clear(&text);
 }
 
+void mmq_exchange_refuse_body(mmq_exchange *exchange)
+{
+    mmq_exchange_refuse(exchange, 503, "there are too many big requests already");
+    mmq_exchange_header(exchange, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+}
+
 void mmq_exchange_answer_raw(mmq_exchange *exchange, int status, const char *reason,
                              const char *sentence)
 {
@@ -232,7 +238,8 @@ static void stream_ready(void *context)
         return;
     }
     set_response(
-        exchange, 200, mmq_render_content_type(exchange->form),
+        exchange, exchange->stream_status ? exchange->stream_status : 200,
+        mmq_render_content_type(exchange->form),
         MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_answer, exchange, NULL));
     if (exchange->form == MMQ_FORM_MSGPACK) {
         mmq_exchange_header(exchange, "X-Accel-Buffering", "no");

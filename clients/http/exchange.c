@@ -27,16 +27,24 @@ enum {
     LINGER_MS = 2000, /* for a client to see our answer while it still sends */
 };
 
+static void drop_body(mmq_exchange *exchange)
+{
+    exchange->adapter->body_bytes -= exchange->body_held;
+    exchange->body_held = 0;
+    mmq_buffer_clear(&exchange->body);
+}
+
 static void free_exchange(mmq_exchange *exchange)
 {
     for (size_t i = 0; i < MMQ_EXCHANGE_CALLS; i++) {
         mmq_client_cancel(exchange->adapter->client, exchange->calls[i].handle);
     }
     mmq_inquiry_leave(exchange);
+    mmq_creation_destroy(&exchange->creation);
+    drop_body(exchange);
     mmq_stream_destroy(&exchange->stream);
     mmq_render_destroy(&exchange->render);
     mmq_frame_close(&exchange->page);
-    mmq_buffer_clear(&exchange->body);
     if (exchange->response) {
         MHD_destroy_response(exchange->response);
     }
@@ -103,7 +111,6 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     exchange->party = find_party(connection);
     exchange->started_ns = mmq_now_ns();
     mmq_frame_init(&exchange->page);
-    mmq_buffer_init(&exchange->body, MMQ_BODY_KEPT);
     exchange->target_size = strlen(target);
     exchange->target = strdup(target);
     if (exchange->target == NULL) {
@@ -119,13 +126,26 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     return exchange;
 }
 
+static void start_waiting(mmq_exchange *exchange)
+{
+    int64_t wait_ms = (int64_t)exchange->adapter->timeout_ms + GRACE_MS;
+    exchange->deadline_ns = mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
+    TAILQ_INSERT_TAIL(&exchange->adapter->waiting, exchange, waiting);
+}
+
+void mmq_exchange_went_on(mmq_exchange *exchange)
+{
+    if (exchange->suspended) {
+        TAILQ_REMOVE(&exchange->adapter->waiting, exchange, waiting);
+        start_waiting(exchange);
+    }
+}
+
 void mmq_exchange_suspend(mmq_exchange *exchange)
 {
     CHECK(!exchange->suspended);
-    int64_t wait_ms = (int64_t)exchange->adapter->timeout_ms + GRACE_MS;
     exchange->suspended = true;
-    exchange->deadline_ns = mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
-    TAILQ_INSERT_TAIL(&exchange->adapter->waiting, exchange, waiting);
+    start_waiting(exchange);
     MHD_suspend_connection(exchange->connection);
 }
 
@@ -227,6 +247,12 @@ static enum MHD_Result answer_or_wait(mmq_exchange *exchange)
     return MHD_YES;
 }
 
+static size_t body_most(const mmq_exchange *exchange)
+{
+    return exchange->route && exchange->route->body_max > 0 ? exchange->route->body_max
+                                                            : MMQ_BODY_KEPT;
+}
+
 static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method,
                                       const char *version)
 {
@@ -236,8 +262,9 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
     check_request(exchange, method, version);
     const mmq_headers *headers = &exchange->headers;
     bool untrusted = mmq_headers_fault(headers, version) != NULL;
-    if (exchange->status == 0 && headers->expects && headers->length > MMQ_BODY_KEPT) {
-        mmq_exchange_refuse(exchange, 413, "the body is over %d bytes", MMQ_BODY_KEPT);
+    mmq_buffer_init(&exchange->body, exchange->route ? exchange->route->body_max : 0);
+    if (exchange->status == 0 && headers->expects && headers->length > body_most(exchange)) {
+        mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", body_most(exchange));
     }
     if (exchange->status == 0 || !(untrusted || headers->expects)) {
         return MHD_YES;
@@ -246,20 +273,37 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
     return answer_or_wait(exchange);
 }
 
+static void keep_body(mmq_exchange *exchange, const char *data, size_t size)
+{
+    mmq_adapter *adapter = exchange->adapter;
+    if (exchange->route->body_max == 0) {
+        return;
+    }
+    if (size > MMQ_BODIES_MAX - adapter->body_bytes) {
+        drop_body(exchange);
+        mmq_exchange_refuse_body(exchange);
+        return;
+    }
+    adapter->body_bytes += size;
+    exchange->body_held += size;
+    mmq_buffer_add(&exchange->body, data, size);
+}
+
 static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_t *size)
 {
+    const size_t most = body_most(exchange);
     exchange->body_size += *size;
-    bool wanted = exchange->status == 0 && exchange->body_size <= MMQ_BODY_KEPT;
+    bool wanted = exchange->status == 0 && exchange->body_size <= most;
     if (wanted) {
-        mmq_buffer_add(&exchange->body, data, *size);
+        keep_body(exchange, data, *size);
     } else {
-        mmq_buffer_clear(&exchange->body);
+        drop_body(exchange);
     }
     *size = 0;
     if (exchange->state == MMQ_EXCHANGE_LINGERING) {
         return mmq_now_ns() < exchange->deadline_ns ? MHD_YES : MHD_NO;
     }
-    if (exchange->body_size > MMQ_BODY_READ) {
+    if (exchange->body_size > (most > MMQ_BODY_READ ? most : 0) + MMQ_BODY_READ) {
         exchange->state = MMQ_EXCHANGE_LINGERING;
         exchange->deadline_ns = mmq_now_ns() + LINGER_MS * MMQ_NS_PER_MS;
         mmq_exchange_answer_raw(exchange, 413, "Content Too Large", "the body is too big");
@@ -276,9 +320,9 @@ static enum MHD_Result work_on(mmq_exchange *exchange)
     if (exchange->status != 0) {
         return answer_or_wait(exchange);
     }
-    if (exchange->body_size > MMQ_BODY_KEPT) {
+    if (exchange->body_size > body_most(exchange)) {
         exchange->close = true;
-        mmq_exchange_refuse(exchange, 413, "the body is over %d bytes", MMQ_BODY_KEPT);
+        mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", body_most(exchange));
     } else if (exchange->body.failed) {
         mmq_exchange_refuse(exchange, 503, "no memory for the body");
     } else {

@@ -12,7 +12,9 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "clients/http/create.h"
 #include "clients/http/headers.h"
+#include "clients/http/helper.h"
 #include "clients/http/inquiry.h"
 #include "clients/http/meters.h"
 #include "clients/http/url.h"
@@ -22,10 +24,11 @@
 #include "metricmq/client.h"
 
 enum {
-    MMQ_BODY_KEPT = 1024 * 1024,     /* bytes of a body at most */
-    MMQ_BODY_READ = 8 * 1024 * 1024, /* what is read of a bigger one before the answer */
-    MMQ_EXCHANGE_CALLS = 3,          /* calls of one exchange at a time */
-    MMQ_STAGED = 1024,               /* the least room that a renderer takes */
+    MMQ_BODY_KEPT = 1024 * 1024,       /* bytes of a body at most, where no route says more */
+    MMQ_BODY_READ = 8 * 1024 * 1024,   /* what is read of a bigger one before the answer */
+    MMQ_BODIES_MAX = 64 * 1024 * 1024, /* bytes of all bodies, and of what they have become */
+    MMQ_EXCHANGE_CALLS = 3,            /* calls of one exchange at a time */
+    MMQ_STAGED = 1024,                 /* the least room that a renderer takes */
 };
 
 typedef struct mmq_exchange mmq_exchange;
@@ -64,6 +67,10 @@ struct mmq_adapter {
     mmq_inquiry *scrape;        /* what /metrics asks */
     int64_t process_started_ns; /* since the epoch */
     mmq_buffer openapi;         /* the answer to /openapi.json, once it was made */
+    size_t body_bytes;          /* bounded by MMQ_BODIES_MAX */
+    mmq_helper *helper;
+    struct mmq_creation_list creations; /* those that have a call to send, in turn */
+    size_t creating;                    /* their calls at the bus */
 };
 
 typedef enum mmq_exchange_state {
@@ -104,7 +111,9 @@ struct mmq_exchange {
     const mmq_route *route;
 
     mmq_buffer body;
-    uint64_t body_size; /* bytes seen, kept or not */
+    uint64_t body_size;     /* bytes seen, kept or not */
+    size_t body_held;       /* bytes kept; they count in the adapter's body_bytes */
+    mmq_creation *creation; /* of POST /_models, once the body is there; may be NULL */
 
     int status;                    /* 0: no answer yet */
     struct MHD_Response *response; /* until it is queued */
@@ -114,6 +123,7 @@ struct mmq_exchange {
     mmq_inquiry *inquiry; /* that it waits for; NULL: none */
     TAILQ_ENTRY(mmq_exchange) asking;
     mmq_stream *stream;
+    int stream_status; /* of its answer, if it begins well; 0: 200 */
     mmq_form form;
     mmq_render *render;
     mmq_frame page; /* what the renderer reads */
@@ -157,6 +167,10 @@ void mmq_exchange_answer(mmq_exchange *exchange, int status, const char *type, c
 /* Answers {"result": sentence}. */
 void mmq_exchange_refuse(mmq_exchange *exchange, int status, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Answers that there are too many bodies already (503). */
+void mmq_exchange_refuse_body(mmq_exchange *exchange);
+/* Work that takes long has got ahead: its deadline begins anew. */
+void mmq_exchange_went_on(mmq_exchange *exchange);
 /* Adds a header to the answer just made. */
 void mmq_exchange_header(mmq_exchange *exchange, const char *name, const char *value);
 /* The uid in the path, or refuses it: false. */

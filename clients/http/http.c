@@ -1,6 +1,6 @@
 /* The adapter's thread: libmicrohttpd without threads of its own and one bus client, polled side by
- * side. Callbacks of the client resume connections; libmicrohttpd's calls send requests; so each
- * pass runs both until neither has anything at once.
+ * side, and a helper for what would hold both up. Callbacks of the client resume connections;
+ * libmicrohttpd's calls send requests; so each pass runs both until neither has anything at once.
  *
  * To stop, destroy writes to an eventfd. The thread then stops listening, lets exchanges end, and
  * resets what is left when the drain time is over. */
@@ -78,6 +78,7 @@ static bool wait_for_input(mmq_http *http, int64_t wait_ns)
         {.fd = http->stop, .events = POLLIN},
         {.fd = http->mhd_fd, .events = POLLIN},
         {.fd = mmq_client_descriptor(http->adapter.client), .events = POLLIN},
+        {.fd = mmq_helper_descriptor(http->adapter.helper), .events = POLLIN},
     };
     int64_t wait_ms = (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
     int found = poll(polled, sizeof polled / sizeof *polled, (int)wait_ms);
@@ -96,6 +97,7 @@ static int64_t run_sides(mmq_http *http)
     MHD_UNSIGNED_LONG_LONG library_ms;
     http->adapter.woken = false;
     (void)MHD_run(http->daemon);
+    mmq_helper_step(http->adapter.helper);
     wait_ns = sooner(wait_ns, mmq_client_step(http->adapter.client));
     wait_ns = sooner(wait_ns, mmq_exchange_tick(&http->adapter));
     if (MHD_get_timeout(http->daemon, &library_ms) == MHD_YES && library_ms < WAIT_MAX_MS) {
@@ -156,6 +158,7 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     TAILQ_INIT(&adapter->live);
     TAILQ_INIT(&adapter->waiting);
     TAILQ_INIT(&adapter->reading);
+    TAILQ_INIT(&adapter->creations);
     adapter->read_ns = 2 * (int64_t)settings->idle_ms * MMQ_NS_PER_MS;
     adapter->timeout_ms = settings->timeout_ms;
     adapter->process_started_ns = mmq_process_started_ns();
@@ -173,6 +176,10 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     http->listener = mmq_listen(settings->listen, http->url, why);
     if (http->listener < 0) {
         return MMQ_EIO;
+    }
+    adapter->helper = mmq_helper_new(why);
+    if (adapter->helper == NULL) {
+        return MMQ_ENOMEM;
     }
     mmq_err err = init_client(adapter, settings->connect, why);
     return err ? err : start_daemon(http, settings, why);
@@ -220,6 +227,7 @@ void mmq_http_destroy(mmq_http **http_p)
     }
     mmq_inquiry_destroy(&http->adapter.ready);
     mmq_inquiry_destroy(&http->adapter.scrape);
+    mmq_helper_destroy(&http->adapter.helper);
     mmq_client_destroy(&http->adapter.client);
     mmq_buffer_clear(&http->adapter.openapi);
     if (http->listener >= 0) {

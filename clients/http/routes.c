@@ -5,28 +5,34 @@
 #include <stdio.h>
 #include <string.h>
 
+enum { IMPORT_MAX = 32 * 1024 * 1024 };
+
 #define READING (MMQ_METHOD_GET | MMQ_METHOD_HEAD)
 
 static const mmq_route routes[] = {
-    {"/", "page", READING, true, mmq_handle_page},
-    {"/_models", "models", READING, false, mmq_handle_models},
-    {"/_models/data", "all_data", READING, false, mmq_handle_all_data},
-    {"/_models/*", "model", READING, false, mmq_handle_model},
-    {"/_models/*/data", "data", READING, false, mmq_handle_data},
-    {"/_logging/feedback", "feedback", MMQ_METHOD_POST, false, mmq_handle_feedback},
-    {"/health/live", "live", READING, true, mmq_handle_live},
-    {"/health/ready", "ready", READING, true, mmq_handle_ready},
-    {"/metrics", "metrics", READING, false, mmq_handle_metrics},
-    {"/openapi.json", "openapi", READING, false, mmq_handle_openapi},
+    {"/", "page", READING, true, mmq_handle_page, 0},
+    {"/_models", "models", READING, false, mmq_handle_models, 0},
+    {"/_models", "create", MMQ_METHOD_POST | MMQ_METHOD_PUT, false, mmq_handle_create, IMPORT_MAX},
+    {"/_models/data", "all_data", READING, false, mmq_handle_all_data, 0},
+    {"/_models/data/stats", "stats", READING, false, mmq_handle_stats, 0},
+    {"/_models/export", "all_export", READING, false, mmq_handle_all_export, 0},
+    {"/_models/*", "model", READING, false, mmq_handle_model, 0},
+    {"/_models/*", "delete", MMQ_METHOD_DELETE, false, mmq_handle_delete, 0},
+    {"/_models/*/data", "data", READING, false, mmq_handle_data, 0},
+    {"/_models/*/export", "export", READING, false, mmq_handle_export, 0},
+    {"/_logging/feedback", "feedback", MMQ_METHOD_POST, false, mmq_handle_feedback, MMQ_BODY_KEPT},
+    {"/health/live", "live", READING, true, mmq_handle_live, 0},
+    {"/health/ready", "ready", READING, true, mmq_handle_ready, 0},
+    {"/metrics", "metrics", READING, false, mmq_handle_metrics, 0},
+    {"/openapi.json", "openapi", READING, false, mmq_handle_openapi, 0},
 };
 
 static const struct {
     const char *name;
     unsigned bit;
 } methods_known[] = {
-    {"GET", MMQ_METHOD_GET},
-    {"HEAD", MMQ_METHOD_HEAD},
-    {"POST", MMQ_METHOD_POST},
+    {"GET", MMQ_METHOD_GET}, {"HEAD", MMQ_METHOD_HEAD},     {"POST", MMQ_METHOD_POST},
+    {"PUT", MMQ_METHOD_PUT}, {"DELETE", MMQ_METHOD_DELETE}, {"OPTIONS", MMQ_METHOD_OPTIONS},
 };
 
 enum {

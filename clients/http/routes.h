@@ -10,6 +10,9 @@ enum {
     MMQ_METHOD_GET = 1,
     MMQ_METHOD_HEAD = 2,
     MMQ_METHOD_POST = 4,
+    MMQ_METHOD_PUT = 8,
+    MMQ_METHOD_DELETE = 16,
+    MMQ_METHOD_OPTIONS = 32,
 };
 
 struct mmq_route {
@@ -18,6 +21,7 @@ struct mmq_route {
     unsigned methods; /* set of MMQ_METHOD_* */
     bool open;        /* needs no key */
     void (*handle)(mmq_exchange *exchange);
+    size_t body_max; /* bytes of a request's body that are kept; 0: it is thrown away */
 };
 
 /* MMQ_OK; MMQ_ENOTFOUND: no such path; MMQ_EDENIED: not with this method, *allowed says which
@@ -33,15 +37,20 @@ const mmq_route *mmq_route_at(size_t index);
 size_t mmq_route_index(const mmq_route *route);
 
 /* The handlers. */
-void mmq_handle_data(mmq_exchange *exchange);     /* data.c */
-void mmq_handle_all_data(mmq_exchange *exchange); /* data.c */
-void mmq_handle_models(mmq_exchange *exchange);   /* data.c */
-void mmq_handle_model(mmq_exchange *exchange);    /* data.c */
-void mmq_handle_feedback(mmq_exchange *exchange); /* feedback.c */
-void mmq_handle_live(mmq_exchange *exchange);     /* health.c */
-void mmq_handle_ready(mmq_exchange *exchange);    /* health.c */
-void mmq_handle_metrics(mmq_exchange *exchange);  /* metrics.c */
-void mmq_handle_openapi(mmq_exchange *exchange);  /* openapi.c */
-void mmq_handle_page(mmq_exchange *exchange);     /* page.c */
+void mmq_handle_data(mmq_exchange *exchange);       /* data.c */
+void mmq_handle_all_data(mmq_exchange *exchange);   /* data.c */
+void mmq_handle_models(mmq_exchange *exchange);     /* data.c */
+void mmq_handle_model(mmq_exchange *exchange);      /* data.c */
+void mmq_handle_create(mmq_exchange *exchange);     /* create.c */
+void mmq_handle_delete(mmq_exchange *exchange);     /* models.c */
+void mmq_handle_export(mmq_exchange *exchange);     /* models.c */
+void mmq_handle_all_export(mmq_exchange *exchange); /* models.c */
+void mmq_handle_stats(mmq_exchange *exchange);      /* models.c */
+void mmq_handle_feedback(mmq_exchange *exchange);   /* feedback.c */
+void mmq_handle_live(mmq_exchange *exchange);       /* health.c */
+void mmq_handle_ready(mmq_exchange *exchange);      /* health.c */
+void mmq_handle_page(mmq_exchange *exchange);       /* page.c */
+void mmq_handle_metrics(mmq_exchange *exchange);    /* metrics.c */
+void mmq_handle_openapi(mmq_exchange *exchange);    /* openapi.c */
 
 #endif

@@ -70,7 +70,7 @@ class Paths(Requests):
                     "x" * 8000, "", "%00", "a%00", "%zz", "."):
             for tail in ("", "/data"):
                 path = f"/_models/{uid}{tail}"
-                if path in ("/_models/", "/_models/data"):
+                if path in ("/_models/", "/_models/data", "/_models/export"):
                     continue
                 if path in ("/_models//data", "/_models/data/data"):
                     self.refused(400, path)

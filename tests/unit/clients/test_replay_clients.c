@@ -12,6 +12,9 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_render
 #include "tests/fuzz/fuzz_render.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_models_body
+#include "tests/fuzz/fuzz_models_body.c"
 
 static void test_url(void **state)
 {
@@ -25,11 +28,18 @@ static void test_render(void **state)
     replay_corpus(fuzz_render, "render");
 }
 
+static void test_models_body(void **state)
+{
+    (void)state;
+    replay_corpus(fuzz_models_body, "models_body");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_url),
         cmocka_unit_test(test_render),
+        cmocka_unit_test(test_models_body),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

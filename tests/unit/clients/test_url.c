@@ -128,8 +128,14 @@ static void test_routes(void **state)
     (void)state;
     unsigned allowed;
     char text[64];
-    const char *const there[] = {"/",           "/_models",      "/_models/data", "/_models/u/data",
-                                 "/_models/u/", "/health/ready", "/health/live"};
+    const char *const there[] = {"/",
+                                 "/_models/data",
+                                 "/_models/data/stats",
+                                 "/_models/export",
+                                 "/_models/u/data",
+                                 "/_models/u/export",
+                                 "/health/ready",
+                                 "/health/live"};
     for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
         assert_int_equal(find(there[i], "GET", &allowed), MMQ_OK);
         assert_int_equal(find(there[i], "HEAD", &allowed), MMQ_OK);
@@ -140,7 +146,17 @@ static void test_routes(void **state)
     assert_int_equal(find("/_logging/feedback", "POST", &allowed), MMQ_OK);
     assert_int_equal(find("/_logging/feedback", "GET", &allowed), MMQ_EDENIED);
     assert_int_equal(allowed, MMQ_METHOD_POST);
+    assert_int_equal(find("/_models", "PUT", &allowed), MMQ_OK);
+    assert_int_equal(find("/_models", "POST", &allowed), MMQ_OK);
+    assert_int_equal(find("/_models/", "GET", &allowed), MMQ_OK);
+    assert_int_equal(find("/_models/u/", "HEAD", &allowed), MMQ_OK);
+    assert_int_equal(find("/_models/u", "DELETE", &allowed), MMQ_OK);
+    assert_int_equal(find("/_models/u", "PUT", &allowed), MMQ_EDENIED);
+    mmq_methods_print(allowed, text);
+    assert_string_equal(text, "GET, HEAD, DELETE");
     assert_int_equal(find("/_models", "get", &allowed), MMQ_EDENIED);
+    mmq_methods_print(allowed, text);
+    assert_string_equal(text, "GET, HEAD, POST, PUT");
     const char *const gone[] = {"/x",           "/_model",           "/_modelss",
                                 "/_models/a/b", "/_models/a/data/x", "/_models/a/data/x/y/z",
                                 "/health",      "//_models",         "/_logging"};
