@@ -1,5 +1,6 @@
 """A broker, metrics of known rows and feedback workers, each a process of its own, for tests of feedback."""
 import ctypes
+import hashlib
 import json
 import os
 import pathlib
@@ -29,6 +30,10 @@ def exchange(one, other):
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.renameat2(at_fdcwd, bytes(one), at_fdcwd, bytes(other), rename_exchange) != 0:
         raise OSError(ctypes.get_errno(), f"renameat2 {one} {other}")
+
+
+def create_metric(client, name):
+    client.call("metric.write", {"op": "create", "metric": {"uid": name, "datasource": "custom", "name": name}})
 
 
 class FileStore:
@@ -127,10 +132,28 @@ class House:
                     done = harness.run("import", "--connect", self.endpoint, self.folder / f"{name}.csv")
                     uids.append(done.out.split()[0])
                 else:
-                    client.call("metric.write", {"op": "create", "metric": {"uid": name, "datasource": "custom", "name": name}})
+                    create_metric(client, name)
                     uids.append(name)
                 self.wanted[uids[-1]] = dumps.digest(dumps.wanted_csv(uids[-1], rows, True))
         return uids
+
+    def load_great(self, rows=30_000, chunks=68):
+        """A metric "great", of random digits, whose archive has more than 64 MiB: the same rows again and again, which
+        are too far from each other for a compressor to see."""
+        source = [(1400000000 + number, self.random.uniform(-1e9, 1e9), self.random.random(), self.random.random())
+                  for number in range(rows)]
+        packed = b"".join(map(msgpack.Packer().pack, source))
+        with self.role("write"), bus.Bus(self.endpoint) as client:
+            create_metric(client, "great")
+            for _ in range(chunks):
+                client.call("metric.write", {"op": "append", "uid": "great", "rows": packed})
+        dated = [(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(when)), *rest) for when, *rest in source]
+        texts = [line.split(",", 2)[2] for line in dumps.wanted_csv("great", dated, True).decode().split("\r\n")[1:-1]]
+        digest = hashlib.sha256(dumps.HEADER)
+        for first in range(1, rows * chunks, rows):
+            digest.update("".join([f"great,{number},{text}\r\n" for number, text in enumerate(texts, first)]).encode())
+        self.wanted["great"] = digest.hexdigest()
+        return "great"
 
     def role(self, kind, *options, env=None, **others):
         """A worker, ready unless wait=False."""
@@ -139,7 +162,8 @@ class House:
 
     def worker(self, *options, env=None, **others):
         """A feedback worker."""
-        return self.role("feedback", *self.store.options, *options, env={**self.store.environment, **(env or {})}, **others)
+        environment = {**self.store.environment, **(env or {})}
+        return self.role("feedback", *self.store.options, *options, env=environment, **others)
 
     def ask(self, uid, number=0, timeout_ms=20000, extra=None):
         """(status, the key or the error's sentence) of one request."""

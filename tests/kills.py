@@ -7,6 +7,7 @@ while, so that some are accepted with 202 and delivered in the background. In th
 be in the store once and hold the right bytes, and nothing else may be anywhere.
 """
 import collections
+import random
 import re
 import threading
 import time
@@ -36,9 +37,9 @@ STEPS = [("bus", r"(send|connect) socket {bus}$"),
 class Asker(threading.Thread):
     """A client: one dump after the other, each asked for until it is accepted."""
 
-    def __init__(self, endpoint, uids, number, random, stop, pause_s):
+    def __init__(self, endpoint, uids, number, chance, stop, pause_s):
         super().__init__(daemon=True)
-        self.endpoint, self.uids, self.number, self.random, self.stop = endpoint, uids, number, random, stop
+        self.endpoint, self.uids, self.number, self.random, self.stop = endpoint, uids, number, chance, stop
         self.pause_s = pause_s
         self.accepted = {}  # key: (uid, extra)
         self.statuses = collections.Counter()
@@ -51,8 +52,9 @@ class Asker(threading.Thread):
                 for number in range(1 << 30):
                     if self.stop.wait(self.random.uniform(0, self.pause_s)):
                         return
+                    extra = {"client": self.number, "number": number}
                     self.ask(client, {"op": "dump", "uid": self.random.choice(self.uids), "created": 1700000000 + number,
-                                      "extra": {"client": self.number, "number": number}, "timeout": 10000 * SLOWER})
+                                      "extra": extra, "timeout": 10000 * SLOWER})
         except BaseException as error:  # it must not vanish with the thread
             self.error = error
 
@@ -86,11 +88,11 @@ class Slot:
         self.kill_s = None
 
     def begin(self):
-        kills, random, environment, wait_s = self.kills, self.kills.random, {}, 3 * SLOWER
-        if random.random() < 0.5:
-            environment = preload(KILL_AT=random.randint(1, kills.calls), KILL_AT_LOG=kills.log)
+        kills, chance, environment, wait_s = self.kills, self.kills.random, {}, 3 * SLOWER
+        if chance.random() < 0.5:
+            environment = preload(KILL_AT=chance.randint(1, kills.calls), KILL_AT_LOG=kills.log)
         else:
-            wait_s = random.uniform(0, kills.longest_s)
+            wait_s = chance.uniform(0, kills.longest_s)
         self.process = kills.house.worker(env=environment, wait=False)
         self.kill_s = time.monotonic() + wait_s
 
@@ -100,7 +102,8 @@ class Slot:
         if not died and time.monotonic() < self.kill_s:
             return False
         if died and self.process.process.returncode != -9:
-            raise AssertionError(f"a worker ended with {self.process.process.returncode}\n{self.process.errors()[-4000:]}")
+            status = self.process.process.returncode
+            raise AssertionError(f"a worker ended with {status}\n{self.process.errors()[-4000:]}")
         self.kills.count["by call" if died else "by time"] += 1
         self.end()
         self.kills.store.check_new(self.kills.seen)
@@ -119,9 +122,9 @@ class Slot:
 class Kills:
     """One run. `store`: house.FileStore, or one with the same methods."""
 
-    def __init__(self, folder, random, store, workers=1, clients=4, pause_s=0.02, longest_s=0.3, calm=None):
+    def __init__(self, folder, chance, store, workers=1, clients=4, pause_s=0.02, longest_s=0.3, calm=None):
         """calm: called when the killing is over, before all must come to its end."""
-        self.folder, self.random, self.store = folder, random, store
+        self.folder, self.random, self.store = folder, chance, store
         self.workers, self.clients, self.pause_s = workers, clients, pause_s
         self.calm = calm
         self.longest_s = longest_s * SLOWER
@@ -153,7 +156,7 @@ class Kills:
     def kill_all(self, kills):
         """Kills, then lets everything come to its end."""
         stop = threading.Event()
-        askers = [Asker(self.house.endpoint, self.uids, number, type(self.random)(self.random.random()), stop, self.pause_s)
+        askers = [Asker(self.house.endpoint, self.uids, number, random.Random(self.random.random()), stop, self.pause_s)
                   for number in range(self.clients)]
         slots = [Slot(self) for _ in range(self.workers)]
         try:

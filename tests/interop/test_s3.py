@@ -6,10 +6,7 @@ import hashlib
 import json
 import os
 import re
-import time
 import unittest
-
-import msgpack
 
 import bus
 import dumps
@@ -17,6 +14,7 @@ import harness
 import house
 import kills
 from s3 import engines
+from s3.authority import Authority
 
 KEY = re.compile(r"[-\w./]*metric_dumps/[-A-Za-z0-9_.]+-metric_dump_[-A-Za-z0-9_.]+_\d{8}-\d{6}-[0-9a-f]{8}\.tar\.gz")
 PART_BYTES, SINGLE_MAX = 8 << 20, 64 << 20
@@ -176,7 +174,7 @@ class Radosgw(Dumps, OnEngine):
         """F68: see test_archives; here the store is radosgw."""
         run = kills.Kills(self.folder, self.random, house.S3Store(self.engine, self.bucket, "kept"), workers=2)
         run.run(8 if harness.SLOW else 20)
-        print(f"{len(run.accepted)} accepted, {dict(run.count)}, {run.calls} calls; killed at {dict(run.steps)}", flush=True)
+        print(f"{len(run.accepted)} accepted, {dict(run.count)}, {run.calls} calls; at {dict(run.steps)}", flush=True)
 
 
 class Swift(Dumps, OnEngine):
@@ -190,9 +188,11 @@ class Sessions(OnEngine):
 
     @classmethod
     def setUpClass(cls):
-        cls.certificates = harness.temporary_folder(cls)
-        cls.authority, certificate, key = engines.make_certificate(cls.certificates)
-        cls.options = {"sts": True, "tls": [str(certificate), str(key)]}
+        folder = harness.temporary_folder(cls)
+        authority = Authority(folder, "authority")
+        authority.context("store", "IP:127.0.0.1")
+        cls.authority = authority.certificate
+        cls.options = {"sts": True, "tls": [str(folder / "store.pem"), str(folder / "store.key")]}
         super().setUpClass()
 
     def test_session_token(self):
@@ -210,7 +210,7 @@ class Sessions(OnEngine):
                 status, key = place.ask(uid, number)
                 self.assertEqual(status, 202, key)
                 accepted[key] = (uid, {"number": number})
-                self.counts(place, jobs=number - 1, waiting=0)  # settings, or held if the store only says that it is invalid
+                self.counts(place, jobs=number - 1, waiting=0)  # "held" where the store only says: invalid
         self.assertEqual(list(place.store.objects()), [first])
         with place.worker(env={**keys, "AWS_SESSION_TOKEN": token}):
             place.wait_empty()
@@ -248,33 +248,10 @@ class Great(OnEngine):
 
     kind = "radosgw"
     options = {"store": "bluestore"}
-    CHUNK_ROWS, CHUNKS = 30_000, 68
-
-    def fill(self, place):
-        """A metric whose archive has more than 64 MiB; its uid."""
-        pack, random = msgpack.Packer().pack, self.random
-        rows = [[1400000000 + number, random.uniform(-1e9, 1e9), random.random(), random.random()]
-                for number in range(self.CHUNK_ROWS)]
-        packed = b"".join(map(pack, rows))
-        record = {"uid": "great", "datasource": "custom", "name": "great"}
-        with place.role("write"), bus.Bus(place.endpoint) as client:
-            client.call("metric.write", {"op": "create", "metric": record})
-            for _ in range(self.CHUNKS):
-                client.call("metric.write", {"op": "append", "uid": "great", "rows": packed})
-        digest = hashlib.sha256(dumps.HEADER)
-        texts = [line.split(",", 2)[2] for line in dumps.wanted_csv("great", self.dated(rows), True).decode().split("\r\n")[1:-1]]
-        for chunk in range(self.CHUNKS):
-            first = chunk * self.CHUNK_ROWS + 1
-            digest.update("".join([f"great,{number},{text}\r\n" for number, text in enumerate(texts, first)]).encode())
-        place.wanted["great"] = digest.hexdigest()
-
-    def dated(self, rows):
-        return [(time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(when)), value, score, raw) for when, value, score, raw in rows]
-
     def test_multipart(self):
         """F75: killed in its middle, its leftovers are aborted and the next one is whole."""
         place, _ = self.house()
-        self.fill(place)
+        place.load_great()
         log = self.folder / "killed.log"
         fault = house.preload(KILL_AT=200, KILL_AT_CALLS="send", KILL_AT_PATH=place.addresses["store"], KILL_AT_LOG=log)
         with place.worker(env=fault) as worker, bus.Bus(place.endpoint) as client:
@@ -294,8 +271,8 @@ class Great(OnEngine):
         self.assertGreater(len(body), SINGLE_MAX)
         head = place.store.client.head(self.bucket, key).headers
         parts = [body[at:at + PART_BYTES] for at in range(0, len(body), PART_BYTES)]
-        self.assertEqual(head["etag"].strip('"'), hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest()
-                         + f"-{len(parts)}")
+        sums = b"".join(hashlib.md5(part).digest() for part in parts)
+        self.assertEqual(head["etag"].strip('"'), f"{hashlib.md5(sums).hexdigest()}-{len(parts)}")
         self.assertEqual((head["x-amz-meta-uid"], head["x-amz-meta-sha256"]), ("great", dumps.digest(body)))
         self.assertLess(peak, 128 << 20, "memory grows with the archive")
         print(f"{len(body)} bytes in {len(parts)} parts; peak {peak >> 20} MiB", flush=True)

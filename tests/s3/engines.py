@@ -7,7 +7,6 @@
 Whether a store is ours to start: where its Debian package is not installed the test is skipped, and says so
 on stderr; in CI (`CI` or `METRICMQ_ENGINES` is set: .ci/run and ops/test) it fails.
 """
-import contextlib
 import hashlib
 import json
 import os
@@ -86,8 +85,9 @@ class Client:
             wanted = [*headers, f"x-amz-content-sha256: {hashlib.sha256(body).hexdigest()}"]
             wanted += [f"x-amz-security-token: {self.token}"] * bool(self.token)
             arguments = ["curl", "--silent", "--show-error", "--max-time", "120", "--aws-sigv4",
-                         f"aws:amz:{self.region}:{service}", "--netrc-file", folder / "netrc", "--dump-header", folder / "head",
-                         "--output", folder / "answer", "--path-as-is", "--noproxy", "*"]
+                         f"aws:amz:{self.region}:{service}", "--netrc-file", folder / "netrc",
+                         "--dump-header", folder / "head", "--output", folder / "answer", "--path-as-is",
+                         "--noproxy", "*"]
             arguments += ["--head"] if method == "HEAD" else ["--request", method]
             arguments += ["--data-binary", f"@{folder}/body"] if method == "POST" else []
             arguments += ["--upload-file", folder / "body"] if method == "PUT" else []
@@ -141,10 +141,12 @@ class Client:
         with tempfile.TemporaryDirectory(prefix="metricmq-curl-") as folder:
             folder = pathlib.Path(folder)
             (folder / "netrc").write_text(f"default login {self.access_key} password {self.secret_key}\n")
-            lines = ["silent", "show-error", "fail", "fail-early", "parallel", "parallel-max = 40", f'aws-sigv4 = "aws:amz:{self.region}:s3"',
-                     f'netrc-file = "{folder}/netrc"', f'header = "x-amz-content-sha256: {EMPTY}"', 'noproxy = "*"']
+            lines = ["silent", "show-error", "fail", "fail-early", "parallel", "parallel-max = 40",
+                     f'aws-sigv4 = "aws:amz:{self.region}:s3"', f'netrc-file = "{folder}/netrc"',
+                     f'header = "x-amz-content-sha256: {EMPTY}"', 'noproxy = "*"']
             for number, key in enumerate(keys):
-                lines += [f'url = "{self.endpoint}{urllib.parse.quote(f"/{bucket}/{key}")}"', f'output = "{folder}/{number}"']
+                url = self.endpoint + urllib.parse.quote(f"/{bucket}/{key}")
+                lines += [f'url = "{url}"', f'output = "{folder}/{number}"']
             done = subprocess.run(["curl", "--config", "-"], input="\n".join(lines), capture_output=True, text=True)
             if done.returncode != 0:
                 raise Unexpected(f"curl: exit {done.returncode}, {done.stderr}")
@@ -159,7 +161,8 @@ class Client:
     def begin_upload(self, bucket, key):
         """A multipart upload with one part, left as a crash leaves it."""
         id, = self.call("POST", f"/{bucket}/{key}", query="uploads=").texts("UploadId")
-        self.call("PUT", f"/{bucket}/{key}", query=f"partNumber=1&uploadId={urllib.parse.quote(id, safe='')}", body=b"part")
+        query = f"partNumber=1&uploadId={urllib.parse.quote(id, safe='')}"
+        self.call("PUT", f"/{bucket}/{key}", query=query, body=b"part")
         return id
 
     def empty(self, bucket):
@@ -185,7 +188,8 @@ class Engine:
 
     def client(self, **changed):
         """curl, with the right keys but for what is changed."""
-        return Client(**{"endpoint": self.endpoint, "access_key": self.access_key, "secret_key": self.secret_key, **changed})
+        keys = {"access_key": self.access_key, "secret_key": self.secret_key}
+        return Client(**{"endpoint": self.endpoint, **keys, **changed})
 
     def environment(self, **changed):
         """What metricmq, or any S3 client, finds the keys in."""
@@ -228,7 +232,8 @@ def start(kind, **options):
     line, end = b"", time.monotonic() + READY_S
     while not line.endswith(b"\n"):
         left = end - time.monotonic()
-        part = os.read(keeper.stdout.fileno(), 65536) if left > 0 and select.select([keeper.stdout], [], [], left)[0] else b""
+        is_there = left > 0 and select.select([keeper.stdout], [], [], left)[0]
+        part = os.read(keeper.stdout.fileno(), 65536) if is_there else b""
         if not part:
             keeper.stdin.close()
             keeper.wait()
@@ -264,21 +269,3 @@ def radosgw(**options):
 
 def swift():
     return start("swift_s3")
-
-
-def make_certificate(folder, name="127.0.0.1", days=2, stem="server"):
-    """(authority, certificate, key): a certificate for an address or a name, signed by an authority of its own.
-
-    days < 0: one that has expired."""
-    paths = [folder / f"{stem}-{part}.pem" for part in ("authority", "certificate", "key")]
-    authority, certificate, key = paths
-    authority_key, request = folder / f"{stem}-authority-key.pem", folder / f"{stem}-request.pem"
-    kind = "IP" if re.fullmatch(r"[\d.]+", name) else "DNS"
-    (folder / f"{stem}.ext").write_text(f"subjectAltName={kind}:{name}\n")
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes"]
-    signed = ["openssl", "x509", "-req", "-in", request, "-CA", authority, "-CAkey", authority_key, "-CAcreateserial",
-              "-extfile", folder / f"{stem}.ext", "-out", certificate, "-days", days]
-    for command in ([*new, "-x509", "-days", 2, "-subj", "/CN=authority of the tests", "-keyout", authority_key, "-out", authority],
-                    [*new, "-subj", "/CN=store of the tests", "-keyout", key, "-out", request], signed):
-        subprocess.run(list(map(str, command)), check=True, capture_output=True)
-    return paths

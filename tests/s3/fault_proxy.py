@@ -11,7 +11,6 @@ so the store sees what the client signed. `proxy.requests` has what came, for co
 import contextlib
 import http.client
 import socket
-import ssl
 import struct
 import threading
 import time
@@ -68,7 +67,8 @@ class Exchange:
     def send(self, status, headers=(), body=b"", reason="So"):
         lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
         lines += [f"Content-Length: {len(body)}"] * (status not in (204, 304) and self.method != "HEAD")
-        self.connection.sendall("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + (b"" if self.method == "HEAD" else body))
+        head = "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n"
+        self.connection.sendall(head if self.method == "HEAD" else head + body)
 
     def forward(self):
         """The store does what was asked: (status, headers, body) of its answer."""
@@ -107,12 +107,9 @@ class Exchange:
 class FaultProxy:
     """Listens on loopback; a thread a connection."""
 
-    def __init__(self, store, certificate=None):
-        """certificate: (certificate, key) to speak TLS with."""
-        self.context = None
-        if certificate:
-            self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            self.context.load_cert_chain(*map(str, certificate))
+    def __init__(self, store, context=None):
+        """context: of ssl, to speak TLS."""
+        self.context = context
         self.store = urllib.parse.urlsplit(store).netloc
         self.fault = None
         self.requests = []  # (seconds, method, path, query)
@@ -120,7 +117,7 @@ class FaultProxy:
         self.stopping = False
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        self.endpoint = f"{'https' if certificate else 'http'}://127.0.0.1:{self.port}"
+        self.endpoint = f"{'https' if context else 'http'}://127.0.0.1:{self.port}"
         self.connections = set()
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -41,7 +41,7 @@ def main():
     keeper = None
     try:
         keeper, told = start_engine(importlib.import_module(kind), options)
-        print(json.dumps(told), flush=True)
+        print(json.dumps({**told, "folder": str(keeper.folder)}), flush=True)
         while True:
             keeper.check(1.0)
     except Stopped:

@@ -140,9 +140,10 @@ def admin(keeper, *args):
 def make_role(keeper):
     """A role whose sessions may do all of S3 and which the user may take on."""
     admin(keeper, "caps", "add", "--uid=test", "--caps=user-policy=*;roles=*")
-    admin(keeper, "role", "create", f"--role-name={ROLE.split('/')[-1]}", "--assume-role-policy-doc=" + allow(
+    name = f"--role-name={ROLE.split('/')[-1]}"
+    admin(keeper, "role", "create", name, "--assume-role-policy-doc=" + allow(
         {"Principal": {"AWS": ["arn:aws:iam:::user/test"]}, "Action": ["sts:AssumeRole"]}))
-    admin(keeper, "role-policy", "put", f"--role-name={ROLE.split('/')[-1]}", "--policy-name=all", "--policy-doc=" + allow(
+    admin(keeper, "role-policy", "put", name, "--policy-name=all", "--policy-doc=" + allow(
         {"Action": ["s3:*"], "Resource": ["arn:aws:s3:::*", "arn:aws:s3:::*/*"]}))
 
 
