@@ -56,6 +56,20 @@ GENERAL = {
     "504": [Ask(on="silent")],
 }
 
+CUSTOM = {"datasource": "custom", "metric": "new"}
+CREATE = {
+    "201": [Ask(body=CUSTOM), Ask(body=[CUSTOM, {"datasource": "cloudwatch", "metricSpec": {
+        "region": "r", "namespace": "n", "metric": "m", "dimensions": {"d": "v"}},
+        "data": [[1, "2014-01-01 00:00:00"], [2, "2014-01-01 00:00:00", 0.5, None]]}])],
+    "400": [Ask(), Ask(body=b"{"), Ask(body=[]), Ask(body=[CUSTOM, CUSTOM]), Ask(body={"datasource": "custom"}),
+            Ask(host=False, body=CUSTOM)],
+    "409": [Ask(body={"datasource": "custom", "metric": "m"}), Ask(body={**CUSTOM, "uid": "known"})],
+    "413": [Ask(body=b" " * (32 * MIB + 1))],
+    "500": [Ask(body=CUSTOM, on="failing")],
+    "503": [Ask(body=CUSTOM, on="lonely"), Ask(body=CUSTOM, on="stopping")],
+    "504": [Ask(body=CUSTOM, on="silent")],
+}
+
 # {path: {status: asks}}; for all methods of the path, or, under "METHOD PATH", for one.
 ASKS = {
     "/_models/{uid}/data": {
@@ -69,6 +83,22 @@ ASKS = {
         "503": [Ask(on="lonely"), Ask(on="stopping")],
     },
     "/_models": {
+        "503": [Ask(on="lonely"), Ask(on="stopping")],
+    },
+    "POST /_models": CREATE,
+    "PUT /_models": CREATE,
+    "DELETE /_models/{uid}": {
+        "200": [Ask(uid="spare")],
+    },
+    "/_models/{uid}/export": {
+        "400": [Ask(uid="a%2fb"), Ask(host=False)],
+        "404": [Ask(uid="unknown")],
+        "503": [Ask(on="lonely"), Ask(on="stopping")],
+    },
+    "/_models/export": {
+        "503": [Ask(on="lonely"), Ask(on="stopping")],
+    },
+    "/_models/data/stats": {
         "503": [Ask(on="lonely"), Ask(on="stopping")],
     },
     "/_models/{uid}": {
@@ -122,7 +152,8 @@ class Programs:
         csv.write_text("timestamp,value,anomaly_score\n2013-08-15 21:34:00,222,0.025\n2013-08-15 21:35:00,1e-7,\n"
                        "2013-08-15 21:36:00,-0.0,0.5\n")
         program = self.stack.enter_context(harness.up(self.folder / "data"))
-        harness.run("import", "--connect", program.ready["clients"], "--uid", "known", csv)
+        for uid, name in (("known", "m"), ("spare", "spare")):
+            harness.run("import", "--connect", program.ready["clients"], "--uid", uid, "--name", name, csv)
         return program
 
     def bus(self, status, payload=None):
