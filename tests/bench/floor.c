@@ -5,7 +5,8 @@
  *     bench_floor forward FRONT BACK      binds both and passes frames on, for ever
  *     bench_floor receive ENDPOINT BYTES  connects and pulls them
  *     bench_floor http    BYTES           a libmicrohttpd server that answers each GET with so many
- *                                         bytes from memory, for ever
+ *                                         bytes from memory, for ever: in blocks as the adapter
+ *                                         gives them, or whole up to 64 KiB
  *
  * Frames are sent from one buffer that libzmq does not copy; nobody looks at them. */
 #include <microhttpd.h>
@@ -24,6 +25,7 @@ enum {
     BATCH = 32 * 1024, /* four columns of 1,024 rows */
     BLOCK = 32 * 1024, /* as the adapter asks of libmicrohttpd */
     POOL = 32 * 1024,  /* likewise */
+    WHOLE = 64 * 1024, /* bytes that are answered with their length */
     LINGER_MS = 60000,
     HWM = 8, /* frames: a queue that outgrows the caches makes it slower */
     ENDPOINT_MAX = 256
@@ -153,9 +155,15 @@ static enum MHD_Result answer(void *context, struct MHD_Connection *connection, 
                               const char *method, const char *version, const char *data,
                               size_t *size, void **state)
 {
-    (void)context, (void)url, (void)method, (void)version, (void)data, (void)size, (void)state;
+    (void)context, (void)url, (void)method, (void)version, (void)data, (void)size;
+    if (*state == NULL) { /* who answers before the request is whole loses the connection */
+        *state = frame;
+        return MHD_YES;
+    }
     struct MHD_Response *response =
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_block, NULL, NULL);
+        answer_bytes > WHOLE
+            ? MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_block, NULL, NULL)
+            : MHD_create_response_from_buffer((size_t)answer_bytes, frame, MHD_RESPMEM_PERSISTENT);
     enum MHD_Result result = MHD_queue_response(connection, MHD_HTTP_OK, response);
     MHD_destroy_response(response);
     return result;

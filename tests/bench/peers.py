@@ -216,7 +216,7 @@ class Influx:
 
     def read(self, database, query, *headers):
         path = self.path(database, query)
-        return beside_tree(self.pid, lambda: bench.measure("bench_http", self.port, 1, 0, *headers, lines=[path]))
+        return beside_tree(self.pid, lambda: bench.measure("bench_http", self.port, 1, 1, 0, *headers, lines=[path]))
 
     def days(self, database, store, count):
         return [self.path(database, f"SELECT value,anomaly_score,rowid FROM sample WHERE uid='{uid}' AND time>={day}s"
@@ -253,7 +253,7 @@ def fill(peers, sets):
 
 
 def read_ours(program, path, *headers):
-    return bench.beside([program.pid], lambda: bench.measure("bench_http", program.port, 1, 0, *headers, lines=[path]))
+    return bench.beside([program.pid], lambda: bench.measure("bench_http", program.port, 1, 1, 0, *headers, lines=[path]))
 
 
 def cases_of_rows(ours, theirs, sets):
@@ -280,7 +280,7 @@ def cases_of_days(ours, theirs, store, count):
     pg, db = theirs["PostgreSQL"], theirs["InfluxDB"]
 
     def http_days(port, header, paths):
-        return bench.measure("bench_http", port, count, small.WARMUP, header, lines=paths)
+        return bench.measure("bench_http", port, 1, count, small.WARMUP, header, lines=paths)
 
     return {
         ("day", "metricmq"): lambda: http_days(ours["large"].port, bench.OCTETS, small.day_paths(store, count)),

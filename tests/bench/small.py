@@ -18,7 +18,7 @@ def per_request(sample, count):
 
 
 def ask_http(program, count, paths):
-    sample = bench.beside([program.pid], lambda: bench.measure("bench_http", program.port, count, WARMUP,
+    sample = bench.beside([program.pid], lambda: bench.measure("bench_http", program.port, 1, count, WARMUP,
                                                                bench.OCTETS, lines=paths))
     return per_request(sample, count)
 
