@@ -374,9 +374,12 @@ static mmq_err end_header(mmq_buffer *out, const mmq_header *header, mmq_frame *
 mmq_err mmq_header_partial(mmq_frame *frame, const mmq_header *header)
 {
     mmq_buffer out;
-    begin_header(&out, 3, header);
+    begin_header(&out, 3 + (header->state.data != NULL), header);
     pack_number(&out, "seq", header->seq);
     pack_text(&out, "cursor", header->cursor);
+    if (header->state.data != NULL) {
+        pack_text(&out, "state", header->state);
+    }
     return end_header(&out, header, frame);
 }
 

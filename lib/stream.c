@@ -180,6 +180,13 @@ static bool move_cursor(mmq_stream *stream, struct mmq_text cursor)
     return true;
 }
 
+static void keep_state(mmq_stream *stream, const mmq_header *header)
+{
+    if (stream->state[0] == '\0') {
+        mmq_text_copy(stream->state, sizeof stream->state, header->state.data, header->state.size);
+    }
+}
+
 static void take_partial(mmq_stream *stream, const mmq_answer *answer)
 {
     const mmq_header *header = answer->header;
@@ -191,6 +198,7 @@ static void take_partial(mmq_stream *stream, const mmq_answer *answer)
     } else if (hold_payload(stream, answer->payload)) {
         stream->seq++;
         stream->status = 200;
+        keep_state(stream, header);
         note_progress(stream);
     }
 }
@@ -211,9 +219,7 @@ static void end_page(mmq_stream *stream, const mmq_answer *answer)
     if (!hold_payload(stream, answer->payload)) {
         return;
     }
-    if (stream->state[0] == '\0') {
-        mmq_text_copy(stream->state, sizeof stream->state, header->state.data, header->state.size);
-    }
+    keep_state(stream, header);
     stream->status = 200;
     stream->pages++;
     note_progress(stream);
@@ -359,6 +365,11 @@ mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why)
 int mmq_stream_status(const mmq_stream *stream)
 {
     return stream->status;
+}
+
+bool mmq_stream_whole(const mmq_stream *stream)
+{
+    return stream->err == MMQ_EEND && STAILQ_EMPTY(&stream->queue);
 }
 
 uint64_t mmq_stream_pages(const mmq_stream *stream)

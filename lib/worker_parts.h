@@ -77,7 +77,8 @@ struct mmq_request {
     int64_t seq; /* of the next PARTIAL */
     const void *id;
     size_t id_size;
-    char *trace; /* NULL: none */
+    char *trace;       /* NULL: none */
+    const char *state; /* of PARTIALs; borrowed; NULL: none */
 };
 
 TAILQ_HEAD(mmq_request_queue, mmq_request);

@@ -154,6 +154,7 @@ mmq_err mmq_request_partial(mmq_request *request, const char *cursor, mmq_frame 
     }
     mmq_header header = header_of(request);
     header.cursor = text_of(cursor);
+    header.state = text_of(request->state);
     mmq_frame frame;
     mmq_frame_init(&frame);
     mmq_err err = mmq_header_partial(&frame, &header);
@@ -163,6 +164,11 @@ mmq_err mmq_request_partial(mmq_request *request, const char *cursor, mmq_frame 
     mmq_frame_close(&frame);
     request->seq += err == MMQ_OK;
     return err;
+}
+
+void mmq_request_set_state(mmq_request *request, const char *state)
+{
+    request->state = state;
 }
 
 static bool send_final(mmq_request *request, const mmq_final *final, mmq_frame *payload)

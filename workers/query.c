@@ -3,7 +3,9 @@
  * needs is in its cursor; merges are kept between pages too, but only because they are dear. */
 #include "workers/workers.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -48,9 +50,17 @@ struct job {
 
 /* ---- pages ------------------------------------------------------------------------------ */
 
+/* Where a page's frames go. */
+struct way {
+    mmq_request *request;
+    const mmq_page *page;
+};
+
 static mmq_err send_partial(void *context, const char *cursor, mmq_frame *payload)
 {
-    return mmq_request_partial(context, cursor, payload);
+    const struct way *way = context;
+    mmq_request_set_state(way->request, way->page->state[0] != '\0' ? way->page->state : NULL);
+    return mmq_request_partial(way->request, cursor, payload);
 }
 
 /* A frame of the buffer, if it holds anything. */
@@ -84,14 +94,15 @@ static mmq_err send_page(struct job *job, mmq_page *page)
 static mmq_err answer_page(struct job *job, const mmq_page_query *query,
                            mmq_err (*fill)(mmq_page *page, mmq_why *why))
 {
-    const mmq_page_sink sink = {send_partial, job->request};
+    mmq_page page;
+    struct way way = {job->request, &page};
+    const mmq_page_sink sink = {send_partial, &way};
     const mmq_page_options options = {
         .frame_bytes = FRAME_BYTES,
         .time_ns = PAGE_MS * MMQ_NS_PER_MS,
         .deadline_ns = mmq_now_ns() + mmq_request_left_ns(job->request),
         .cache = job->cache,
     };
-    mmq_page page;
     mmq_err err = mmq_page_begin(&page, job->store, query, &options, &sink, &job->why);
     if (err == MMQ_OK) {
         err = fill(&page, &job->why);
@@ -126,64 +137,84 @@ static mmq_err answer_export(struct job *job)
 
 /* ---- single records --------------------------------------------------------------------- */
 
-/* Both read within the transaction that answer_packed began. */
-static mmq_err pack_model(struct job *job, const char *uid, mmq_buffer *out)
+/* An answer of one frame, read within one transaction. */
+struct single {
+    const char *uid; /* NULL: of no metric */
+    mmq_slice unless;
+    mmq_snapshot snapshot;
+    char state[MMQ_STATE_MAX]; /* "": it has none */
+    mmq_buffer payload;
+};
+
+static bool is_unchanged(const struct single *single)
+{
+    return single->state[0] != '\0' && mmq_slice_is(&single->unless, single->state);
+}
+
+static mmq_err pack_model(struct job *job, struct single *single)
 {
     mmq_metric metric;
-    mmq_err err = mmq_store_metric(job->store, uid, &metric, &job->why);
+    mmq_err err = mmq_store_metric(job->store, single->uid, &metric, &job->why);
     if (err == MMQ_ENOTFOUND) {
-        return mmq_fail(&job->why, err, "Metric not found: %s", uid);
+        return mmq_fail(&job->why, err, "Metric not found: %s", single->uid);
     }
     if (err == MMQ_OK) {
-        err = mmq_record_pack(out, &metric, &job->why);
+        snprintf(single->state, sizeof single->state, "%016" PRIx64 "-%" PRId64 "-%" PRId64,
+                 single->snapshot.store, metric.head.key, metric.head.changed);
+        err = is_unchanged(single) ? MMQ_OK : mmq_record_pack(&single->payload, &metric, &job->why);
         mmq_metric_clear(&metric);
     }
     return err;
 }
 
-static mmq_err pack_stats(struct job *job, const char *uid, mmq_buffer *out)
+static mmq_err pack_stats(struct job *job, struct single *single)
 {
-    (void)uid;
     int64_t rows;
     mmq_err err = mmq_store_unscored(job->store, &rows, &job->why);
     if (err == MMQ_OK) {
-        mmq_pack_map(out, 1);
-        mmq_pack_cstr(out, "processing_time_remaining");
-        mmq_pack_int(out, rows / ROWS_SCORED_PER_S + (rows % ROWS_SCORED_PER_S != 0));
+        mmq_pack_map(&single->payload, 1);
+        mmq_pack_cstr(&single->payload, "processing_time_remaining");
+        mmq_pack_int(&single->payload, rows / ROWS_SCORED_PER_S + (rows % ROWS_SCORED_PER_S != 0));
     }
     return err;
 }
 
-static mmq_err answer_packed(struct job *job, const char *uid,
-                             mmq_err (*pack)(struct job *job, const char *uid, mmq_buffer *out))
+static mmq_err answer_single(struct job *job, struct single *single,
+                             mmq_err (*pack)(struct job *job, struct single *single))
 {
-    mmq_snapshot snapshot;
-    mmq_err err = mmq_store_begin_read(job->store, &snapshot, &job->why);
+    mmq_err err = mmq_store_begin_read(job->store, &single->snapshot, &job->why);
     if (err != MMQ_OK) {
         return err;
     }
-    mmq_buffer payload;
-    mmq_buffer_init(&payload, MMQ_PAGE_MOST);
-    err = pack(job, uid, &payload);
+    mmq_buffer_init(&single->payload, MMQ_PAGE_MOST);
+    err = pack(job, single);
     mmq_store_end_read(job->store);
     if (err == MMQ_OK) {
-        err = send_final(job, &(mmq_final){.status = 200, .rows = 1}, &payload);
+        const bool unchanged = is_unchanged(single);
+        const mmq_final final = {
+            .status = unchanged ? 304 : 200,
+            .rows = !unchanged,
+            .state = single->state[0] != '\0' ? single->state : NULL,
+        };
+        err = send_final(job, &final, &single->payload);
     }
-    mmq_buffer_clear(&payload);
+    mmq_buffer_clear(&single->payload);
     return err;
 }
 
 static mmq_err answer_model(struct job *job)
 {
     char uid[MMQ_UID_MAX + 1];
-    mmq_err err = mmq_query_read_model(job->body, job->size, uid, &job->why);
-    return err != MMQ_OK ? err : answer_packed(job, uid, pack_model);
+    struct single single = {.uid = uid};
+    mmq_err err = mmq_query_read_model(job->body, job->size, uid, &single.unless, &job->why);
+    return err != MMQ_OK ? err : answer_single(job, &single, pack_model);
 }
 
 static mmq_err answer_stats(struct job *job)
 {
+    struct single single = {.uid = NULL};
     mmq_err err = mmq_query_read_none(job->body, job->size, &job->why);
-    return err != MMQ_OK ? err : answer_packed(job, NULL, pack_stats);
+    return err != MMQ_OK ? err : answer_single(job, &single, pack_stats);
 }
 
 /* ---- requests --------------------------------------------------------------------------- */

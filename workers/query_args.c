@@ -52,6 +52,7 @@ static const mmq_field_spec export_fields[] = {
 
 static const mmq_field_spec model_fields[] = {
     {"uid", MMQ_KIND_TEXT, true, FIELD(uid)},
+    {"unless", MMQ_KIND_TEXT, false, AT(unless), MMQ_NO_GIVEN},
 };
 
 #define COUNT(table_) (sizeof(table_) / sizeof *(table_))
@@ -218,10 +219,12 @@ mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out
     return read_paging(&raw, out, why);
 }
 
-mmq_err mmq_query_read_model(const void *body, size_t size, char uid[MMQ_UID_MAX + 1], mmq_why *why)
+mmq_err mmq_query_read_model(const void *body, size_t size, char uid[MMQ_UID_MAX + 1],
+                             mmq_slice *unless, mmq_why *why)
 {
     struct raw raw = {0};
     mmq_err err = mmq_fields_read(body, size, model_fields, COUNT(model_fields), &raw, why);
+    *unless = raw.unless;
     return err != MMQ_OK ? err : read_uid(&raw.uid, uid, why);
 }
 

@@ -49,8 +49,9 @@ mmq_err mmq_query_read_models(const void *body, size_t size, mmq_page_query *out
 /* Of its selection only the uid counts: "" for all metrics that are not unmonitored. */
 mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out,
                               mmq_why *why) MMQ_MUST_USE;
+/* unless: as that of a page. */
 mmq_err mmq_query_read_model(const void *body, size_t size, char uid[MMQ_UID_MAX + 1],
-                             mmq_why *why) MMQ_MUST_USE;
+                             mmq_slice *unless, mmq_why *why) MMQ_MUST_USE;
 /* For an op without arguments. */
 mmq_err mmq_query_read_none(const void *body, size_t size, mmq_why *why) MMQ_MUST_USE;
 

@@ -116,9 +116,12 @@ mmq_err mmq_stream_take(mmq_stream *stream, mmq_frame *payload, mmq_why *why) MM
 mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why) MMQ_MUST_USE;
 /* 0 until the first FINAL or PARTIAL came; then 200, 304 or the error's status. */
 int mmq_stream_status(const mmq_stream *stream);
+/* All has been taken, and there was no error: the next take says MMQ_EEND. */
+bool mmq_stream_whole(const mmq_stream *stream);
 /* Pages that have come whole. */
 uint64_t mmq_stream_pages(const mmq_stream *stream);
-/* The `state` of the first page; "" until its FINAL. Borrowed. */
+/* The `state` of the first page; "" until its FINAL, or its first PARTIAL from workers that tell it
+ * there. Borrowed. */
 const char *mmq_stream_state(const mmq_stream *stream);
 
 #endif

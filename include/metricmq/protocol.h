@@ -100,7 +100,8 @@ typedef struct mmq_header {
 mmq_err mmq_header_parse(const void *data, size_t size, mmq_header *out) MMQ_MUST_USE;
 
 /* Pack a header into a new frame. All keys are there, nil where a pointer is NULL or a number is
- * negative; trace is left out where it is NULL or over MMQ_TRACE_MAX. */
+ * negative; trace is left out where it is NULL or over MMQ_TRACE_MAX, and state of a PARTIAL where
+ * it is NULL. */
 mmq_err mmq_header_partial(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 mmq_err mmq_header_final(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 

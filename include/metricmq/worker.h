@@ -76,6 +76,10 @@ bool mmq_request_stopping(const mmq_request *request);
 mmq_err mmq_request_partial(mmq_request *request, const char *cursor,
                             mmq_frame *payload) MMQ_MUST_USE;
 
+/* PARTIALs bear this state from now on, so that a reader knows it before FINAL; NULL: none.
+ * Borrowed until the request's FINAL. */
+void mmq_request_set_state(mmq_request *request, const char *state);
+
 /* What goes into FINAL; NULL and negative mean nil. */
 typedef struct mmq_final {
     int status;

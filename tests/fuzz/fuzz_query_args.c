@@ -33,7 +33,7 @@ static void check_selection(const mmq_selection *selection)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     mmq_page_query query;
-    mmq_slice op;
+    mmq_slice op, unless;
     mmq_why why = {""};
     char uid[MMQ_UID_MAX + 1];
     mmq_err err = mmq_fields_op(data, size, &op, &why);
@@ -50,7 +50,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(query.selection.uid[0] == '\0' ||
               mmq_uid_valid(query.selection.uid, strlen(query.selection.uid)));
     }
-    if (mmq_query_read_model(data, size, uid, &why) == MMQ_OK) {
+    if (mmq_query_read_model(data, size, uid, &unless, &why) == MMQ_OK) {
         CHECK(mmq_uid_valid(uid, strlen(uid)));
     }
     err = mmq_query_read_none(data, size, &why);

@@ -34,6 +34,7 @@ struct reply {
     size_t partials;
     char cursor[MMQ_CURSOR_MAX]; /* of the last PARTIAL */
     char next[MMQ_CURSOR_MAX], error[256], state[128];
+    char early_state[128]; /* of the last PARTIAL */
 };
 
 /* The worker's next message that is no heartbeat; frame 0 is its address. */
@@ -101,6 +102,8 @@ static void read_reply(struct bus *bus, struct reply *reply)
         assert_int_equal(reply->header.seq, reply->partials++);
         copy_text(reply->cursor, sizeof reply->cursor, reply->header.cursor.data,
                   reply->header.cursor.size);
+        copy_text(reply->early_state, sizeof reply->early_state, reply->header.state.data,
+                  reply->header.state.size);
     }
     assert_int_equal(reply->header.seq, reply->partials);
     copy_text(reply->next, sizeof reply->next, reply->header.next.data, reply->header.next.size);
@@ -204,6 +207,8 @@ static void large_pages_go_out_in_parts(void **state)
     ask(bus, "data", &args, &first);
     assert_int_equal(first.header.status, 200);
     assert_int_equal(first.header.rows, count_rows(&first));
+    assert_true(first.partials > 0);
+    assert_string_equal(first.early_state, first.state);
     size_t rows = count_rows(&first);
     char cursor[MMQ_CURSOR_MAX];
     memcpy(cursor, first.next, sizeof cursor);
@@ -308,6 +313,14 @@ static void a_record_and_the_counts_are_single_maps(void **state)
     assert_true(read_record(&reader, uid));
     assert_string_equal(uid, "m4");
     assert_true(mmq_reader_done(&reader));
+    clear_reply(&reply);
+    mmq_args_cstr(&args, "uid", "m4");
+    mmq_args_cstr(&args, "unless", reply.state);
+    ask_status(bus, "model", &args, 304, "");
+    mmq_args_cstr(&args, "uid", "m4");
+    mmq_args_cstr(&args, "unless", "other");
+    ask(bus, "model", &args, &reply);
+    assert_int_equal(reply.header.status, 200);
     clear_reply(&reply);
 
     int64_t unscored = 0;
