@@ -38,11 +38,10 @@ static void begin_fast(mmq_deflate *engine)
     stream->gzip_flag = IGZIP_DEFLATE;
 }
 
-static void put_fast(mmq_deflate *engine, const void *data, size_t size)
+static void put_fast(mmq_deflate *engine, uint8_t *data, size_t size)
 {
     struct isal_zstream *stream = &engine->fast;
-    /* Their interface has no const; the engine only reads. */
-    stream->next_in = (uint8_t *)(uintptr_t)data;
+    stream->next_in = data;
     stream->avail_in = (uint32_t)size;
     stream->flush = engine->next == MMQ_DEFLATE_FLUSH ? FULL_FLUSH : NO_FLUSH;
     stream->end_of_stream = engine->next == MMQ_DEFLATE_END;
@@ -67,9 +66,9 @@ static bool run_fast(mmq_deflate *engine, uint8_t *out, size_t capacity, size_t 
 
 /* ---- zlib ------------------------------------------------------------------------------- */
 
-static void put_slow(mmq_deflate *engine, const void *data, size_t size)
+static void put_slow(mmq_deflate *engine, uint8_t *data, size_t size)
 {
-    engine->slow.next_in = (Bytef *)(uintptr_t)data;
+    engine->slow.next_in = data;
     engine->slow.avail_in = (uInt)size;
 }
 
@@ -132,7 +131,7 @@ void mmq_deflate_destroy(mmq_deflate **engine)
     *engine = NULL;
 }
 
-void mmq_deflate_put(mmq_deflate *engine, const void *data, size_t size, mmq_deflate_next next)
+void mmq_deflate_put(mmq_deflate *engine, uint8_t *data, size_t size, mmq_deflate_next next)
 {
     CHECK(size <= INT_MAX);
     engine->next = next;

@@ -25,8 +25,9 @@ typedef enum mmq_deflate_next {
 mmq_deflate *mmq_deflate_new(int level);
 void mmq_deflate_destroy(mmq_deflate **engine);
 
-/* Hands a piece to the engine, which borrows it until mmq_deflate_take has said that it is done. */
-void mmq_deflate_put(mmq_deflate *engine, const void *data, size_t size, mmq_deflate_next next);
+/* Hands a piece to the engine, which reads it until mmq_deflate_take has said that it is done. (Not
+ * const: ISA-L's interface knows none.) */
+void mmq_deflate_put(mmq_deflate *engine, uint8_t *data, size_t size, mmq_deflate_next next);
 /* Fills out as far as the piece goes; *done false: out is full, call again with more room. ISA-L's
  * bytes depend on where it finds out to be full: with the piece's size and MMQ_DEFLATE_ROOM, which
  * is what may still be in the engine, it never is. MMQ_EIO: the engine does not go on. */

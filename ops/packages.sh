@@ -1,9 +1,10 @@
 # Sourced by ops/up and ops/test: want PACKAGE... installs what is missing of Debian's packages.
 
 build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-dev libsqlite3-dev
-  libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libssl-dev
+  libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
   libxxhash-dev libcurl4-openssl-dev curl"
-test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonschema libarchive-tools procps openssl"
+test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonschema libarchive-tools procps openssl
+  slowhttptest"
 # promtool, which checks /metrics, comes with a daemon.
 watch_packages="prometheus"
 # The object stores that feedback is delivered to in tests: Ceph's radosgw and OpenStack Swift's s3api.

@@ -11,7 +11,7 @@
 #include "lib/unpack.h"
 #include "metricmq/protocol.h"
 #include "workers/archive/archive.h"
-#include "workers/archive/deflate.h"
+#include "lib/deflate.h"
 #include "workers/metric_csv.h"
 #include "workers/record.h"
 

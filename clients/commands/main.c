@@ -27,20 +27,21 @@ struct command {
 #define UPLOADING                                                                                  \
     "upload", "server-id", "spool-max", "spool-jobs", "uploads", "archive-level", "upload-stall",  \
         "s3-endpoint", "s3-region", "s3-path-style", "s3-ca-file", "s3-insecure"
+#define HTTP_NAMES                                                                                 \
+    "connections-max", "connections-per-address", "idle-timeout", "header-timeout",                \
+        "stall-timeout", "api-key", "tls-cert", "tls-key", "cors-origin"
 #define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
 
 static const struct command commands[] = {
     {"up", "", "everything in one process, on one data directory", mmq_command_up,
      NAMES("data", "http", "bind", "bind-workers", "store", UPLOADING, "import", "threads",
-           "queue-max", "queue-bytes", "stray-memory", "connections-max", "idle-timeout", "timeout",
-           "drain-timeout", "api-key")},
+           "queue-max", "queue-bytes", "stray-memory", "timeout", "drain-timeout", HTTP_NAMES)},
     {"broker", "", "the broker alone", mmq_command_broker,
      NAMES("bind", "bind-workers", "queue-max", "queue-bytes", "stray-memory", "drain-timeout")},
     {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
      NAMES("connect", "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
     {"http", "", "the HTTP adapter alone", mmq_command_http,
-     NAMES("http", "connect", "connections-max", "idle-timeout", "timeout", "drain-timeout",
-           "api-key")},
+     NAMES("http", "connect", "timeout", "drain-timeout", HTTP_NAMES)},
     {"import", "FILE...", "load CSV files", mmq_command_import,
      NAMES("connect", "timeout", METRIC_NAMES)},
     {"demo", "", "fill the store with generated metrics", mmq_command_demo,

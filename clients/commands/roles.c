@@ -90,13 +90,22 @@ static mmq_broker_settings broker_settings(const mmq_config *config, bool local)
 
 static mmq_http_settings http_settings(const mmq_config *config, const char *connect)
 {
+    const char *const *origins;
+    const size_t origin_count = mmq_config_list(config, "cors-origin", &origins);
     return (mmq_http_settings){
         .listen = mmq_config_text(config, "http"),
         .connect = connect,
         .api_key = mmq_config_text(config, "api-key"),
+        .tls_certificate = mmq_config_text(config, "tls-cert"),
+        .tls_key = mmq_config_text(config, "tls-key"),
+        .cors_origins = origins,
+        .cors_count = origin_count,
         .connections_max = (unsigned)mmq_config_int(config, "connections-max"),
+        .connections_per_address = (unsigned)mmq_config_int(config, "connections-per-address"),
         .timeout_ms = (unsigned)mmq_config_int(config, "timeout"),
         .idle_ms = (unsigned)mmq_config_int(config, "idle-timeout"),
+        .header_ms = (unsigned)mmq_config_int(config, "header-timeout"),
+        .stall_ms = (unsigned)mmq_config_int(config, "stall-timeout"),
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
     };
 }

@@ -1,9 +1,5 @@
-/* Answers: whole ones and streams.
- *
- * An exchange is answered once: what comes later is ignored. A stream is answered when its first
- * payload is there, so that an error before it has its own status; an error behind it resets the
- * connection. libmicrohttpd pulls: its reader is given text, or the connection is suspended until
- * the stream has more. The payload under the renderer is the only one held here. */
+/* Whole answers. An exchange is answered once: what comes later is ignored. */
+#include <gnutls/gnutls.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,14 +8,10 @@
 #include "clients/http/exchange.h"
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "lib/log.h"
 #include "lib/uid.h"
 #include "lib/unpack.h"
-#include "metricmq/version.h"
 
-enum { BLOCK = 32 * 1024, SENTENCE = 1024 };
-
-#define JSON_TYPE "application/json; charset=UTF-8"
+enum { SENTENCE = 1024 };
 
 void mmq_exchange_header(mmq_exchange *exchange, const char *name, const char *value)
 {
@@ -28,22 +20,40 @@ void mmq_exchange_header(mmq_exchange *exchange, const char *name, const char *v
     }
 }
 
-/* Takes over a response (NULL: there was no memory for it, the connection will be closed). */
-static void set_response(mmq_exchange *exchange, int status, const char *type,
-                         struct MHD_Response *response)
+/* What other request headers the answer would be another for. */
+static void add_vary(mmq_exchange *exchange)
 {
-    char server[64];
-    snprintf(server, sizeof server, "metricmq %s", mmq_version());
+    const bool cors = exchange->adapter->origin_count > 0;
+    if (exchange->tagged || cors) {
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_VARY,
+                            !exchange->tagged ? "Origin"
+                            : cors            ? "Accept, Accept-Encoding, Origin"
+                                              : "Accept, Accept-Encoding");
+    }
+}
+
+void mmq_exchange_respond(mmq_exchange *exchange, int status, const char *type, const char *cache,
+                          struct MHD_Response *response)
+{
     exchange->status = status;
     exchange->answered_ns = mmq_now_ns();
     exchange->response = response;
-    mmq_exchange_header(exchange, MHD_HTTP_HEADER_SERVER, server);
-    mmq_exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    mmq_exchange_header(exchange, MHD_HTTP_HEADER_SERVER, exchange->adapter->server);
+    if (type) {
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+    }
+    mmq_exchange_header(exchange, MHD_HTTP_HEADER_CACHE_CONTROL, cache);
+    mmq_exchange_header(exchange, "X-Request-Id", exchange->trace);
+    if (status == 503) {
+        mmq_exchange_header(exchange, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+    }
+    add_vary(exchange);
+    mmq_cors_add_headers(exchange);
     mmq_exchange_wake(exchange);
 }
 
-/* libmicrohttpd's functions want bytes that are not const, also where they copy. */
-static struct MHD_Response *response_of(const void *data, size_t size)
+/* libmicrohttpd's function wants bytes that are not const, also where it copies. */
+static struct MHD_Response *copy_response(const void *data, size_t size)
 {
     mmq_buffer copy;
     mmq_buffer_init(&copy, size + 1);
@@ -59,8 +69,8 @@ void mmq_exchange_answer(mmq_exchange *exchange, int status, const char *type, c
                          size_t size)
 {
     if (exchange->status == 0) {
-        exchange->bytes = size;
-        set_response(exchange, status, type, response_of(data, size));
+        exchange->bytes = exchange->head ? 0 : size;
+        mmq_exchange_respond(exchange, status, type, "no-store", copy_response(data, size));
     }
 }
 
@@ -84,14 +94,29 @@ void mmq_exchange_refuse(mmq_exchange *exchange, int status, const char *format,
     mmq_buffer text;
     mmq_buffer_init(&text, 8 * SENTENCE);
     add_refusal(&text, sentence);
-    mmq_exchange_answer(exchange, status, JSON_TYPE, text.data, text.size);
+    mmq_exchange_answer(exchange, status, MMQ_JSON_TYPE, text.data, text.size);
     mmq_buffer_clear(&text);
 }
 
 void mmq_exchange_refuse_body(mmq_exchange *exchange)
 {
     mmq_exchange_refuse(exchange, 503, "there are too many big requests already");
-    mmq_exchange_header(exchange, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+}
+
+/* As much as goes out at once; nobody waits for a client that is about to be left. */
+static void send_raw(mmq_exchange *exchange, const mmq_buffer *text)
+{
+    const union MHD_ConnectionInfo *tls =
+        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    const int fd = mmq_seat_descriptor(exchange->seat);
+    if (tls && tls->tls_session) {
+        gnutls_session_t session = (gnutls_session_t)tls->tls_session;
+        (void)gnutls_record_send(session, text->data, text->size);
+        (void)gnutls_bye(session, GNUTLS_SHUT_WR);
+    } else {
+        (void)send(fd, text->data, text->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    (void)shutdown(fd, SHUT_WR);
 }
 
 void mmq_exchange_answer_raw(mmq_exchange *exchange, int status, const char *reason,
@@ -102,14 +127,13 @@ void mmq_exchange_answer_raw(mmq_exchange *exchange, int status, const char *rea
     mmq_buffer_init(&text, 2 * SENTENCE);
     add_refusal(&body, sentence);
     mmq_buffer_format(&text,
-                      "HTTP/1.1 %d %s\r\nServer: metricmq %s\r\nContent-Type: " JSON_TYPE
-                      "\r\nContent-Length: %zu\r\nConnection: close\r\n\r\n",
-                      status, reason, mmq_version(), body.size);
+                      "HTTP/1.1 %d %s\r\nServer: %s\r\nContent-Type: " MMQ_JSON_TYPE
+                      "\r\nCache-Control: no-store\r\nX-Request-Id: %s\r\nContent-Length: %zu\r\n"
+                      "Connection: close\r\n\r\n",
+                      status, reason, exchange->adapter->server, exchange->trace, body.size);
     mmq_buffer_add(&text, body.data, body.size);
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(exchange->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    if (info && !text.failed) {
-        (void)send(info->connect_fd, text.data, text.size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!text.failed) {
+        send_raw(exchange, &text);
     }
     exchange->status = status;
     exchange->answered_ns = mmq_now_ns();
@@ -133,146 +157,6 @@ void mmq_exchange_no_metric(mmq_exchange *exchange, const char *uid, size_t size
 {
     mmq_exchange_refuse(exchange, 404, "ObjectNotFoundError Metric not found: Metric ID: %.*s",
                         (int)size, uid);
-}
-
-static mmq_err take_page(mmq_exchange *exchange, mmq_why *why)
-{
-    mmq_frame_close(&exchange->page);
-    mmq_frame_init(&exchange->page);
-    mmq_err err = mmq_stream_take(exchange->stream, &exchange->page, why);
-    if (err == MMQ_OK) {
-        mmq_render_feed(exchange->render, mmq_frame_data(&exchange->page),
-                        mmq_frame_size(&exchange->page));
-    } else if (err == MMQ_EEND) {
-        mmq_render_finish(exchange->render);
-        exchange->whole = true;
-    }
-    return err;
-}
-
-/* Text of the payload that the renderer has; 0: there is no more, or it makes no sense. */
-static size_t read_text(mmq_exchange *exchange, char *out, size_t room, bool *failed)
-{
-    *failed = false;
-    if (room >= MMQ_STAGED && exchange->staged_at == exchange->staged_size) {
-        return mmq_render_read(exchange->render, out, room, failed);
-    }
-    if (exchange->staged_at == exchange->staged_size) {
-        exchange->staged_at = 0;
-        exchange->staged_size =
-            mmq_render_read(exchange->render, exchange->staged, MMQ_STAGED, failed);
-    }
-    size_t left = exchange->staged_size - exchange->staged_at;
-    size_t size = left < room ? left : room;
-    memcpy(out, exchange->staged + exchange->staged_at, size);
-    exchange->staged_at += size;
-    return size;
-}
-
-static ssize_t break_off(mmq_exchange *exchange, const char *reason)
-{
-    mmq_log(MMQ_WARN, "answer broken off", MMQ_S("path", exchange->shown), MMQ_S("why", reason),
-            MMQ_S("trace", exchange->trace));
-    mmq_exchange_break(exchange);
-    return MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
-/* libmicrohttpd's content reader. */
-static ssize_t read_answer(void *context, uint64_t position, char *out, size_t room)
-{
-    mmq_exchange *exchange = context;
-    (void)position;
-    while (!exchange->broken) {
-        bool failed;
-        size_t size = read_text(exchange, out, room, &failed);
-        if (size > 0) {
-            exchange->bytes += size;
-            return (ssize_t)size;
-        }
-        if (failed) {
-            return break_off(exchange, "a payload of the bus makes no sense");
-        }
-        if (exchange->whole) {
-            return MHD_CONTENT_READER_END_OF_STREAM;
-        }
-        mmq_why why = {""};
-        mmq_err err = take_page(exchange, &why);
-        if (err == MMQ_EAGAIN) {
-            mmq_exchange_suspend(exchange);
-            return 0;
-        }
-        if (err != MMQ_OK && err != MMQ_EEND) {
-            return break_off(exchange, why.text);
-        }
-    }
-    return MHD_CONTENT_READER_END_WITH_ERROR;
-}
-
-static void refuse_stream(mmq_exchange *exchange, mmq_err err, const mmq_why *why)
-{
-    int status = mmq_stream_status(exchange->stream);
-    status = status >= 400 && status <= 599 ? status : mmq_err_status(err);
-    mmq_slice *uid = &exchange->url.segments[1];
-    if (status == 404 && exchange->url.depth > 1) {
-        mmq_exchange_no_metric(exchange, uid->data, uid->size);
-    } else {
-        mmq_exchange_refuse(exchange, status, "%s", why->text);
-    }
-}
-
-/* The stream has something to say. */
-static void stream_ready(void *context)
-{
-    mmq_exchange *exchange = context;
-    if (exchange->status != 0) {
-        mmq_exchange_wake(exchange);
-        return;
-    }
-    mmq_why why = {""};
-    mmq_err err = take_page(exchange, &why);
-    if (err == MMQ_EAGAIN) {
-        return;
-    }
-    if (err != MMQ_OK && err != MMQ_EEND) {
-        refuse_stream(exchange, err, &why);
-        return;
-    }
-    set_response(
-        exchange, exchange->stream_status ? exchange->stream_status : 200,
-        mmq_render_content_type(exchange->form),
-        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK, read_answer, exchange, NULL));
-    if (exchange->form == MMQ_FORM_MSGPACK) {
-        mmq_exchange_header(exchange, "X-Accel-Buffering", "no");
-    }
-}
-
-void mmq_exchange_stream(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool monitored)
-{
-    mmq_why why = {"no memory for the request"};
-    mmq_args_cstr(args, "trace", exchange->trace);
-    const mmq_stream_options options = {
-        .call = {.service = MMQ_SERVICE_QUERY,
-                 .args = args->pairs.data,
-                 .args_size = args->pairs.size,
-                 .args_count = args->count,
-                 .timeout_ms = exchange->adapter->timeout_ms,
-                 .retry = true,
-                 .party = exchange->party},
-        .ready = stream_ready,
-        .context = exchange,
-    };
-    exchange->form = form;
-    exchange->render = mmq_render_new(form);
-    if (exchange->render && !args->pairs.failed) {
-        if (monitored) {
-            mmq_render_monitored_only(exchange->render);
-        }
-        exchange->stream = mmq_stream_new(exchange->adapter->client, &options, &why);
-    }
-    if (exchange->stream == NULL) {
-        mmq_exchange_refuse(exchange, 503, "%s", why.text);
-    }
-    mmq_args_clear(args);
 }
 
 bool mmq_exchange_call_start(mmq_exchange *exchange, size_t index, mmq_call *call)

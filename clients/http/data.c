@@ -68,10 +68,22 @@ static bool add_query(mmq_exchange *exchange, mmq_args *args)
     return true;
 }
 
+/* JSON alone has another form, and order, for all metrics. */
+static mmq_form choose_form(const mmq_exchange *exchange, bool one)
+{
+    static const mmq_form forms[MMQ_MEDIA_COUNT] = {
+        [MMQ_MEDIA_CSV] = MMQ_FORM_CSV,
+        [MMQ_MEDIA_NDJSON] = MMQ_FORM_NDJSON,
+        [MMQ_MEDIA_OCTETS] = MMQ_FORM_MSGPACK,
+    };
+    const mmq_media media = mmq_accept_choose(&exchange->headers.accept);
+    const mmq_form json = one ? MMQ_FORM_JSON_METRIC : MMQ_FORM_JSON_METRICS;
+    return media == MMQ_MEDIA_JSON ? json : forms[media];
+}
+
 static void answer_data(mmq_exchange *exchange, const mmq_slice *uid)
 {
-    mmq_form json = uid ? MMQ_FORM_JSON_METRIC : MMQ_FORM_JSON_METRICS;
-    mmq_form form = exchange->headers.octets ? MMQ_FORM_MSGPACK : json;
+    const mmq_form form = choose_form(exchange, uid != NULL);
     mmq_args args;
     mmq_args_init(&args);
     mmq_args_cstr(&args, "op", "data");
@@ -80,7 +92,7 @@ static void answer_data(mmq_exchange *exchange, const mmq_slice *uid)
     }
     mmq_args_cstr(&args, "order", form == MMQ_FORM_JSON_METRICS ? "metric" : "time");
     if (add_query(exchange, &args)) {
-        mmq_exchange_stream(exchange, &args, form, false);
+        mmq_exchange_stream_tagged(exchange, &args, form, false, true);
     }
     mmq_args_clear(&args);
 }
@@ -103,7 +115,7 @@ void mmq_handle_models(mmq_exchange *exchange)
     mmq_args args;
     mmq_args_init(&args);
     mmq_args_cstr(&args, "op", "models");
-    mmq_exchange_stream(exchange, &args, MMQ_FORM_JSON_RECORDS, true);
+    mmq_exchange_stream_tagged(exchange, &args, MMQ_FORM_JSON_RECORDS, true, true);
 }
 
 void mmq_handle_model(mmq_exchange *exchange)
@@ -114,6 +126,6 @@ void mmq_handle_model(mmq_exchange *exchange)
         mmq_args_init(&args);
         mmq_args_cstr(&args, "op", "model");
         mmq_args_text(&args, "uid", uid.data, uid.size);
-        mmq_exchange_stream(exchange, &args, MMQ_FORM_JSON_RECORDS, false);
+        mmq_exchange_stream_tagged(exchange, &args, MMQ_FORM_JSON_RECORDS, false, false);
     }
 }

@@ -2,15 +2,14 @@
  *
  * libmicrohttpd takes an answer only before a body or behind it, never in its middle. So a refusal
  * waits until the body was read and thrown away, but for three cases: framing that cannot be
- * trusted, a client that waits for "100 Continue", and a body that is past MMQ_BODY_READ, whose
- * answer is written by us and its connection closed.
+ * trusted, a client that waits for "100 Continue", and what has taken too long or is too big to be
+ * read to its end: its answer is written by us and its connection closed.
  *
- * Suspended connections have no timeout in libmicrohttpd, and their descriptors are not watched:
- * each has a deadline of ours. All wait equally long, so the list of them is in order. */
+ * Everything that a connection can be waited for has a deadline (seats.h); it is set here. */
 #include "clients/http/exchange.h"
 
 #include <inttypes.h>
-#include <netinet/in.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,16 +21,11 @@
 #include "lib/fields.h"
 #include "lib/log.h"
 
-enum {
-    GRACE_MS = 2000,  /* beyond the bus timeout: the client library's own 504 comes first */
-    LINGER_MS = 2000, /* for a client to see our answer while it still sends */
-};
-
 static void drop_body(mmq_exchange *exchange)
 {
+    mmq_buffer_clear(&exchange->body);
     exchange->adapter->body_bytes -= exchange->body_held;
     exchange->body_held = 0;
-    mmq_buffer_clear(&exchange->body);
 }
 
 static void free_exchange(mmq_exchange *exchange)
@@ -41,10 +35,8 @@ static void free_exchange(mmq_exchange *exchange)
     }
     mmq_inquiry_leave(exchange);
     mmq_creation_destroy(&exchange->creation);
+    mmq_exchange_clear_stream(exchange);
     drop_body(exchange);
-    mmq_stream_destroy(&exchange->stream);
-    mmq_render_destroy(&exchange->render);
-    mmq_frame_close(&exchange->page);
     if (exchange->response) {
         MHD_destroy_response(exchange->response);
     }
@@ -52,22 +44,14 @@ static void free_exchange(mmq_exchange *exchange)
     free(exchange);
 }
 
-static void stop_reading(mmq_adapter *adapter, mmq_seat *seat)
+static void await(mmq_exchange *exchange, mmq_wait wait, uint64_t progress)
 {
-    if (seat->is_reading) {
-        TAILQ_REMOVE(&adapter->reading, seat, reading);
-        seat->is_reading = false;
-    }
+    mmq_seat_await(&exchange->adapter->seats, exchange->seat, wait, progress);
 }
 
-/* libmicrohttpd's timeout begins anew with each byte: a request that trickles in has a deadline of
- * ours. */
-static void start_reading(mmq_adapter *adapter, mmq_seat *seat)
+static void await_reader(mmq_exchange *exchange)
 {
-    stop_reading(adapter, seat);
-    seat->is_reading = true;
-    seat->since_ns = mmq_now_ns();
-    TAILQ_INSERT_TAIL(&adapter->reading, seat, reading);
+    await(exchange, MMQ_WAIT_READER, 0); /* asking for its progress is a system call: later */
 }
 
 static mmq_seat *find_seat(struct MHD_Connection *connection)
@@ -75,26 +59,6 @@ static mmq_seat *find_seat(struct MHD_Connection *connection)
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info != NULL ? info->socket_context : NULL;
-}
-
-/* The address that a connection comes from, as a number that is not 0. Hosts of one IPv6 network
- * (/64) are one party: each can have as many addresses there as it likes. */
-static uint64_t find_party(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *address = info ? info->client_addr : NULL;
-    uint64_t party = 0;
-    if (address && address->sa_family == AF_INET) {
-        const struct sockaddr_in *ip4 = (const struct sockaddr_in *)(const void *)address;
-        party = ntohl(ip4->sin_addr.s_addr);
-    } else if (address && address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *ip6 = (const struct sockaddr_in6 *)(const void *)address;
-        const uint8_t *bytes = ip6->sin6_addr.s6_addr;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&ip6->sin6_addr);
-        memcpy(&party, mapped ? bytes + 8 : bytes, sizeof party);
-    }
-    return party != 0 ? party : 1;
 }
 
 void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection *connection)
@@ -108,9 +72,9 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     exchange->adapter = adapter;
     exchange->seat = seat;
     exchange->connection = connection;
-    exchange->party = find_party(connection);
     exchange->started_ns = mmq_now_ns();
     mmq_frame_init(&exchange->page);
+    mmq_buffer_init(&exchange->body, 0);
     exchange->target_size = strlen(target);
     exchange->target = strdup(target);
     if (exchange->target == NULL) {
@@ -123,30 +87,23 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     TAILQ_INSERT_TAIL(&adapter->live, exchange, live);
     adapter->live_count++;
     seat->exchange = exchange;
+    await(exchange, MMQ_WAIT_HEADER, 0);
     return exchange;
-}
-
-static void start_waiting(mmq_exchange *exchange)
-{
-    int64_t wait_ms = (int64_t)exchange->adapter->timeout_ms + GRACE_MS;
-    exchange->deadline_ns = mmq_now_ns() + wait_ms * MMQ_NS_PER_MS;
-    TAILQ_INSERT_TAIL(&exchange->adapter->waiting, exchange, waiting);
-}
-
-void mmq_exchange_went_on(mmq_exchange *exchange)
-{
-    if (exchange->suspended) {
-        TAILQ_REMOVE(&exchange->adapter->waiting, exchange, waiting);
-        start_waiting(exchange);
-    }
 }
 
 void mmq_exchange_suspend(mmq_exchange *exchange)
 {
     CHECK(!exchange->suspended);
     exchange->suspended = true;
-    start_waiting(exchange);
+    await(exchange, MMQ_WAIT_BUS, 0);
     MHD_suspend_connection(exchange->connection);
+}
+
+void mmq_exchange_went_on(mmq_exchange *exchange)
+{
+    if (exchange->suspended) {
+        await(exchange, MMQ_WAIT_BUS, 0);
+    }
 }
 
 void mmq_exchange_wake(mmq_exchange *exchange)
@@ -154,30 +111,15 @@ void mmq_exchange_wake(mmq_exchange *exchange)
     if (exchange->suspended) {
         exchange->suspended = false;
         exchange->adapter->woken = true;
-        TAILQ_REMOVE(&exchange->adapter->waiting, exchange, waiting);
+        await_reader(exchange);
         MHD_resume_connection(exchange->connection);
     }
-}
-
-static int connection_fd(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info ? info->connect_fd : -1;
-}
-
-/* Sends RST at once. SO_LINGER would not do: libmicrohttpd shuts the connection down before it
- * closes it, and the FIN, which a reader of HTTP/1.0 takes for the end, would come first. */
-static void reset_connection(struct MHD_Connection *connection)
-{
-    const struct sockaddr nobody = {.sa_family = AF_UNSPEC};
-    (void)connect(connection_fd(connection), &nobody, sizeof nobody);
 }
 
 void mmq_exchange_break(mmq_exchange *exchange)
 {
     exchange->broken = true;
-    reset_connection(exchange->connection);
+    mmq_seat_reset(exchange->seat);
     mmq_stream_destroy(&exchange->stream);
     mmq_exchange_wake(exchange);
 }
@@ -190,31 +132,50 @@ static bool is_open(const mmq_exchange *exchange)
            (url->depth > 0 && mmq_slice_is(&url->segments[0], "health"));
 }
 
-/* The target and method, the key, the framing: refuses or sets the route. */
-static void check_request(mmq_exchange *exchange, const char *method, const char *version)
+/* Sizes and framing, and the target: refuses them or sets the url. */
+static void check_shape(mmq_exchange *exchange, const char *method, const char *version)
 {
     mmq_why why = {""};
+    const char *fault = mmq_headers_fault(&exchange->headers, version);
+    if (fault) {
+        exchange->close = true;
+        mmq_exchange_refuse(exchange, 400, "%s", fault);
+    } else if (exchange->target_size > MMQ_TARGET_MAX) {
+        mmq_exchange_refuse(exchange, 414, "the request target is over %d bytes", MMQ_TARGET_MAX);
+    } else if (exchange->headers.bytes > MMQ_HEADER_BYTES) {
+        mmq_exchange_refuse(exchange, 431, "the headers are over %d bytes", MMQ_HEADER_BYTES);
+    } else if (strcmp(method, "OPTIONS") == 0 && strcmp(exchange->target, "*") == 0) {
+        mmq_exchange_answer_options(exchange, UINT_MAX);
+    } else if (mmq_url_parse(exchange->target, exchange->target_size, &exchange->url, &why)) {
+        exchange->close = true;
+        mmq_exchange_refuse(exchange, 400, "%s", why.text);
+    }
+}
+
+static void refuse_method(mmq_exchange *exchange, unsigned allowed)
+{
+    char methods[64];
+    mmq_methods_print(allowed, methods);
+    mmq_exchange_refuse(exchange, 405, "this path takes %s", methods);
+    mmq_exchange_header(exchange, MHD_HTTP_HEADER_ALLOW, methods);
+}
+
+/* The key and the method: refuses or sets the route. */
+static void check_rights(mmq_exchange *exchange, const char *method)
+{
     unsigned allowed;
     const mmq_adapter *adapter = exchange->adapter;
-    const char *fault = mmq_headers_fault(&exchange->headers, version);
-    mmq_err target = mmq_url_parse(exchange->target, exchange->target_size, &exchange->url, &why);
-    if (fault || target) {
-        exchange->close = true;
-        mmq_exchange_refuse(exchange, 400, "%s", fault ? fault : why.text);
-        return;
-    }
     mmq_err err = mmq_route_find(&exchange->url, method, &exchange->route, &allowed);
-    if (adapter->keyed && !is_open(exchange) &&
+    if (adapter->keyed && !is_open(exchange) && !mmq_cors_preflight(exchange, method) &&
         !mmq_key_matches(&adapter->key, &exchange->headers)) {
         mmq_exchange_refuse(exchange, 401, "the key is missing or wrong");
         mmq_exchange_header(exchange, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"metricmq\"");
     } else if (err == MMQ_ENOTFOUND) {
         mmq_exchange_refuse(exchange, 404, "there is nothing at this path");
+    } else if (err && strcmp(method, "OPTIONS") == 0) {
+        mmq_exchange_answer_options(exchange, allowed);
     } else if (err) {
-        char methods[64];
-        mmq_methods_print(allowed, methods);
-        mmq_exchange_refuse(exchange, 405, "this path takes %s", methods);
-        mmq_exchange_header(exchange, MHD_HTTP_HEADER_ALLOW, methods);
+        refuse_method(exchange, allowed);
     } else if (adapter->draining) {
         mmq_exchange_refuse(exchange, 503, "the adapter is being stopped");
     }
@@ -228,6 +189,7 @@ static enum MHD_Result send_answer(mmq_exchange *exchange)
     struct MHD_Response *response = exchange->response;
     exchange->response = NULL;
     exchange->state = MMQ_EXCHANGE_ANSWERING;
+    await_reader(exchange);
     enum MHD_Result result =
         MHD_queue_response(exchange->connection, (unsigned)exchange->status, response);
     MHD_destroy_response(response);
@@ -247,25 +209,55 @@ static enum MHD_Result answer_or_wait(mmq_exchange *exchange)
     return MHD_YES;
 }
 
-static size_t body_most(const mmq_exchange *exchange)
+/* What of a body is kept; nothing of one that nobody asked for. */
+static size_t body_max(const mmq_exchange *exchange)
 {
-    return exchange->route && exchange->route->body_max > 0 ? exchange->route->body_max
-                                                            : MMQ_BODY_KEPT;
+    return exchange->route ? exchange->route->body_max : 0;
+}
+
+static void refuse_body(mmq_exchange *exchange)
+{
+    const size_t most = body_max(exchange) > 0 ? body_max(exchange) : MMQ_BODY_SPARE;
+    mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", most);
+}
+
+static bool is_too_big(const mmq_exchange *exchange, uint64_t size)
+{
+    return body_max(exchange) > 0 ? size > body_max(exchange) : size > MMQ_BODY_SPARE;
+}
+
+/* What the headers say of the request. */
+static void note_headers(mmq_exchange *exchange, const char *method, const char *version)
+{
+    mmq_headers *headers = &exchange->headers;
+    mmq_headers_read(exchange->connection, headers);
+    snprintf(exchange->method, sizeof exchange->method, "%s", method);
+    snprintf(exchange->agent, sizeof exchange->agent, "%s", headers->agent ? headers->agent : "");
+    exchange->head = strcmp(method, "HEAD") == 0;
+    exchange->old = strcmp(version, "HTTP/1.0") == 0;
+    if (headers->request_id) {
+        snprintf(exchange->trace, sizeof exchange->trace, "%s", headers->request_id);
+    }
+    if (headers->length > 0 || headers->codings > 0) {
+        await(exchange, MMQ_WAIT_BODY, 0);
+    }
 }
 
 static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method,
                                       const char *version)
 {
-    exchange->state = MMQ_EXCHANGE_READING;
-    snprintf(exchange->method, sizeof exchange->method, "%s", method);
-    mmq_headers_read(exchange->connection, &exchange->headers);
-    check_request(exchange, method, version);
     const mmq_headers *headers = &exchange->headers;
-    bool untrusted = mmq_headers_fault(headers, version) != NULL;
-    mmq_buffer_init(&exchange->body, exchange->route ? exchange->route->body_max : 0);
-    if (exchange->status == 0 && headers->expects && headers->length > body_most(exchange)) {
-        mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", body_most(exchange));
+    exchange->state = MMQ_EXCHANGE_READING;
+    note_headers(exchange, method, version);
+    check_shape(exchange, method, version);
+    if (exchange->status == 0) {
+        check_rights(exchange, method);
     }
+    bool untrusted = mmq_headers_fault(headers, version) != NULL;
+    if (exchange->status == 0 && headers->expects && is_too_big(exchange, headers->length)) {
+        refuse_body(exchange);
+    }
+    mmq_buffer_init(&exchange->body, body_max(exchange));
     if (exchange->status == 0 || !(untrusted || headers->expects)) {
         return MHD_YES;
     }
@@ -273,42 +265,41 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
     return answer_or_wait(exchange);
 }
 
+/* Keeps a piece of the body if it is wanted, and there is room among all bodies. */
 static void keep_body(mmq_exchange *exchange, const char *data, size_t size)
 {
     mmq_adapter *adapter = exchange->adapter;
-    if (exchange->route->body_max == 0) {
-        return;
-    }
-    if (size > MMQ_BODIES_MAX - adapter->body_bytes) {
+    if (exchange->status != 0 || exchange->body_size > body_max(exchange)) {
+        drop_body(exchange);
+    } else if (size > MMQ_BODIES_MAX - adapter->body_bytes) {
         drop_body(exchange);
         mmq_exchange_refuse_body(exchange);
-        return;
+    } else {
+        exchange->body_held += size;
+        adapter->body_bytes += size;
+        mmq_buffer_add(&exchange->body, data, size);
     }
-    adapter->body_bytes += size;
-    exchange->body_held += size;
-    mmq_buffer_add(&exchange->body, data, size);
+}
+
+/* Ends a request in its middle: what more comes of it is thrown away for a moment, so that the
+ * client gets to see the answer. */
+static void cut_short(mmq_exchange *exchange, int status, const char *reason, const char *sentence)
+{
+    exchange->state = MMQ_EXCHANGE_LINGERING;
+    mmq_exchange_answer_raw(exchange, status, reason, sentence);
+    await(exchange, MMQ_WAIT_LEAVE, 0);
 }
 
 static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_t *size)
 {
-    const size_t most = body_most(exchange);
     exchange->body_size += *size;
-    bool wanted = exchange->status == 0 && exchange->body_size <= most;
-    if (wanted) {
+    if (exchange->state != MMQ_EXCHANGE_LINGERING) {
         keep_body(exchange, data, *size);
-    } else {
-        drop_body(exchange);
+        if (exchange->body_size > body_max(exchange) + MMQ_BODY_SPARE) {
+            cut_short(exchange, 413, "Content Too Large", "the body is too big");
+        }
     }
     *size = 0;
-    if (exchange->state == MMQ_EXCHANGE_LINGERING) {
-        return mmq_now_ns() < exchange->deadline_ns ? MHD_YES : MHD_NO;
-    }
-    if (exchange->body_size > (most > MMQ_BODY_READ ? most : 0) + MMQ_BODY_READ) {
-        exchange->state = MMQ_EXCHANGE_LINGERING;
-        exchange->deadline_ns = mmq_now_ns() + LINGER_MS * MMQ_NS_PER_MS;
-        mmq_exchange_answer_raw(exchange, 413, "Content Too Large", "the body is too big");
-        shutdown(connection_fd(exchange->connection), SHUT_WR);
-    }
     return MHD_YES;
 }
 
@@ -316,13 +307,12 @@ static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_
 static enum MHD_Result work_on(mmq_exchange *exchange)
 {
     exchange->state = MMQ_EXCHANGE_WORKING;
-    stop_reading(exchange->adapter, exchange->seat);
     if (exchange->status != 0) {
         return answer_or_wait(exchange);
     }
-    if (exchange->body_size > body_most(exchange)) {
+    if (is_too_big(exchange, exchange->body_size)) {
         exchange->close = true;
-        mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", body_most(exchange));
+        refuse_body(exchange);
     } else if (exchange->body.failed) {
         mmq_exchange_refuse(exchange, 503, "no memory for the body");
     } else {
@@ -355,21 +345,32 @@ enum MHD_Result mmq_exchange_handle(void *adapter, struct MHD_Connection *connec
     return MHD_NO;
 }
 
+/* The one line that a request leaves in the log. */
+static void log_exchange(const mmq_exchange *exchange, bool done)
+{
+    const int64_t elapsed_ns = mmq_now_ns() - exchange->started_ns;
+    if (mmq_log_wants(MMQ_INFO)) {
+        char address[64];
+        mmq_seat_print(exchange->seat, address, sizeof address);
+        mmq_log(MMQ_INFO, "request", MMQ_S("method", exchange->method),
+                MMQ_S("path", exchange->shown), MMQ_I("status", exchange->status),
+                MMQ_I("bytes", exchange->bytes), MMQ_I("ms", elapsed_ns / MMQ_NS_PER_MS),
+                MMQ_S("address", address), MMQ_S("agent", exchange->agent),
+                MMQ_S("trace", exchange->trace), MMQ_S("end", done ? "whole" : "broken"));
+    }
+}
+
 /* Logs and frees. */
 static void end_exchange(mmq_exchange *exchange, bool done)
 {
     mmq_adapter *adapter = exchange->adapter;
-    int64_t elapsed_ns = mmq_now_ns() - exchange->started_ns;
-    mmq_log(MMQ_INFO, "request", MMQ_S("method", exchange->method), MMQ_S("path", exchange->shown),
-            MMQ_I("status", exchange->status), MMQ_I("bytes", exchange->bytes),
-            MMQ_I("ms", elapsed_ns / MMQ_NS_PER_MS), MMQ_S("trace", exchange->trace),
-            MMQ_S("end", done ? "whole" : "broken"));
+    log_exchange(exchange, done);
     CHECK(!exchange->suspended);
     mmq_meters_end(&adapter->meters, exchange, done);
     TAILQ_REMOVE(&adapter->live, exchange, live);
     adapter->live_count--;
     exchange->seat->exchange = NULL;
-    start_reading(adapter, exchange->seat);
+    await(exchange, MMQ_WAIT_IDLE, 0);
     free_exchange(exchange);
 }
 
@@ -383,9 +384,8 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     }
     *slot = NULL;
     bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
-    exchange->broken |= how == MHD_REQUEST_TERMINATED_TIMEOUT_REACHED;
     if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
-        reset_connection(exchange->connection);
+        mmq_seat_reset(exchange->seat);
     }
     end_exchange(exchange, done);
 }
@@ -394,64 +394,88 @@ void mmq_exchange_connection(void *context, struct MHD_Connection *connection, v
                              enum MHD_ConnectionNotificationCode what)
 {
     mmq_adapter *adapter = context;
-    bool starts = what == MHD_CONNECTION_NOTIFY_STARTED;
-    mmq_seat *seat = starts ? calloc(1, sizeof *seat) : *slot;
-    if (seat == NULL) { /* no memory: its requests are refused */
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        *slot = mmq_seat_new(&adapter->seats, connection);
+        adapter->meters.connections_made += *slot != NULL;
+        adapter->meters.connections += *slot != NULL;
         return;
     }
-    if (starts) {
-        seat->connection = connection;
-        adapter->meters.connections_made++;
-        adapter->meters.connections++;
-        start_reading(adapter, seat);
-        *slot = seat;
+    mmq_seat *seat = *slot;
+    if (seat == NULL) { /* there was no memory: its requests were refused */
         return;
     }
     if (seat->exchange != NULL) {
         end_exchange(seat->exchange, false);
     }
     adapter->meters.connections--;
-    stop_reading(adapter, seat);
-    free(seat);
+    mmq_seat_destroy(&adapter->seats, &seat);
     *slot = NULL;
 }
 
-static int64_t cut_readers(mmq_adapter *adapter)
+/* ---- deadlines -------------------------------------------------------------------------- */
+
+/* A request that does not come to its end. */
+static void cut_request(mmq_seat *seat)
 {
-    mmq_seat *seat;
-    while ((seat = TAILQ_FIRST(&adapter->reading))) {
-        int64_t left = seat->since_ns + adapter->read_ns - mmq_now_ns();
-        if (left > 0) {
-            return left;
-        }
-        stop_reading(adapter, seat);
-        reset_connection(seat->connection);
+    if (seat->exchange == NULL || seat->exchange->status != 0) {
+        mmq_seat_reset(seat);
+    } else {
+        cut_short(seat->exchange, 408, "Request Timeout", "the request did not come in time");
     }
-    return -1;
 }
 
-static int64_t end_waiting(mmq_adapter *adapter)
+/* An answer that the bus did not give in time. */
+static void end_waiting(mmq_exchange *exchange)
 {
-    mmq_exchange *exchange;
-    while ((exchange = TAILQ_FIRST(&adapter->waiting))) {
-        int64_t left = exchange->deadline_ns - mmq_now_ns();
-        if (left > 0) {
-            return left;
-        }
-        if (exchange->state == MMQ_EXCHANGE_ANSWERING) {
-            mmq_exchange_break(exchange);
-        } else {
-            mmq_exchange_refuse(exchange, 504, "the bus did not answer in time");
-        }
+    if (exchange->state == MMQ_EXCHANGE_ANSWERING) {
+        mmq_exchange_break(exchange);
+    } else {
+        mmq_exchange_refuse(exchange, 504, "the bus did not answer in time");
     }
-    return -1;
+}
+
+static void end_overdue(mmq_seats *seats, mmq_seat *seat)
+{
+    mmq_exchange *exchange = seat->exchange;
+    const mmq_wait wait = seat->wait;
+    const uint64_t progress = wait == MMQ_WAIT_BODY     ? exchange->body_size
+                              : wait == MMQ_WAIT_READER ? mmq_seat_taken(seat, exchange->bytes)
+                                                        : 0;
+    bool moves = (wait == MMQ_WAIT_BODY || wait == MMQ_WAIT_READER) &&
+                 mmq_seat_gets_ahead(seats, seat, progress);
+    mmq_seat_await(seats, seat, moves ? wait : MMQ_WAIT_LEAVE, progress);
+    if (moves) {
+        return;
+    }
+    if (wait == MMQ_WAIT_FIRST || wait == MMQ_WAIT_IDLE) {
+        mmq_seat_close(seats, seat);
+    } else if (wait == MMQ_WAIT_HEADER || wait == MMQ_WAIT_BODY) {
+        cut_request(seat);
+    } else if (wait == MMQ_WAIT_BUS) {
+        end_waiting(exchange);
+    } else {
+        if (exchange != NULL) {
+            exchange->broken = true;
+        }
+        mmq_seat_reset(seat);
+    }
+}
+
+static void end_vanished(mmq_seat *seat)
+{
+    seat->exchange->left = true;
+    mmq_exchange_break(seat->exchange);
 }
 
 int64_t mmq_exchange_tick(mmq_adapter *adapter)
 {
-    int64_t cut_ns = cut_readers(adapter);
-    int64_t end_ns = end_waiting(adapter);
-    return end_ns < 0 || (cut_ns >= 0 && cut_ns < end_ns) ? cut_ns : end_ns;
+    mmq_seat *seat;
+    int64_t left_ns;
+    int64_t look_ns = mmq_seats_look(&adapter->seats, end_vanished);
+    while ((seat = mmq_seats_overdue(&adapter->seats, &left_ns))) {
+        end_overdue(&adapter->seats, seat);
+    }
+    return left_ns < 0 || (look_ns >= 0 && look_ns < left_ns) ? look_ns : left_ns;
 }
 
 void mmq_exchange_break_all(mmq_adapter *adapter)

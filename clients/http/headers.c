@@ -12,34 +12,133 @@
 
 #include "lib/number.h"
 
-static uint64_t read_length(const char *value)
+/* May it stand in logs, on the bus and in our answer? */
+static bool is_safe_id(const char *value, size_t size)
 {
-    int64_t length;
-    return mmq_integer_parse(value, strlen(value), &length) && length >= 0 ? (uint64_t)length
-                                                                           : UINT64_MAX;
+    for (size_t i = 0; i < size; i++) {
+        const char byte = value[i];
+        bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+        if (!letter && (byte < '0' || byte > '9') && strchr("-_.:+/=", byte) == NULL) {
+            return false;
+        }
+    }
+    return size > 0 && size <= MMQ_REQUEST_ID_MAX;
 }
 
-static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const char *key,
-                                   const char *value)
+static void take_host(mmq_headers *out, const char *value, size_t size)
+{
+    (void)value, (void)size;
+    out->hosts++;
+}
+
+static void take_length(mmq_headers *out, const char *value, size_t size)
+{
+    int64_t length;
+    bool good = mmq_integer_parse(value, size, &length) && length >= 0;
+    out->lengths++;
+    out->length = good ? (uint64_t)length : UINT64_MAX;
+}
+
+static void take_coding(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    out->codings++;
+    out->chunked = strcasecmp(value, "chunked") == 0;
+}
+
+static void take_accept(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    mmq_accept_add(&out->accept, value);
+}
+
+static void take_accepted(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    mmq_codings_add(&out->accepted, value);
+}
+
+static void take_expect(mmq_headers *out, const char *value, size_t size)
+{
+    (void)value, (void)size;
+    out->expects = true;
+}
+
+static void take_authorization(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    out->authorizations++;
+    out->authorization = value;
+}
+
+static void take_none_match(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    if (out->none_matches < MMQ_NONE_MATCH_FIELDS) {
+        out->none_match[out->none_matches] = value;
+    }
+    out->none_matches++;
+}
+
+static void take_origin(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    out->origin = value;
+}
+
+static void take_wanted_method(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    out->wanted_method = value;
+}
+
+static void take_agent(mmq_headers *out, const char *value, size_t size)
+{
+    (void)size;
+    out->agent = value;
+}
+
+static void take_request_id(mmq_headers *out, const char *value, size_t size)
+{
+    out->request_id = is_safe_id(value, size) ? value : out->request_id;
+}
+
+static const struct {
+    const char *name;
+    size_t size;
+    void (*take)(mmq_headers *out, const char *value, size_t size);
+} takers[] = {
+#define TAKER(name_, take_)                                                                        \
+    {                                                                                              \
+        name_, sizeof(name_) - 1, take_                                                            \
+    }
+    TAKER(MHD_HTTP_HEADER_HOST, take_host),
+    TAKER(MHD_HTTP_HEADER_ACCEPT, take_accept),
+    TAKER(MHD_HTTP_HEADER_USER_AGENT, take_agent),
+    TAKER(MHD_HTTP_HEADER_ACCEPT_ENCODING, take_accepted),
+    TAKER(MHD_HTTP_HEADER_IF_NONE_MATCH, take_none_match),
+    TAKER(MHD_HTTP_HEADER_AUTHORIZATION, take_authorization),
+    TAKER(MHD_HTTP_HEADER_CONTENT_LENGTH, take_length),
+    TAKER(MHD_HTTP_HEADER_TRANSFER_ENCODING, take_coding),
+    TAKER(MHD_HTTP_HEADER_EXPECT, take_expect),
+    TAKER(MHD_HTTP_HEADER_ORIGIN, take_origin),
+    TAKER("X-Request-Id", take_request_id),
+    TAKER("Access-Control-Request-Method", take_wanted_method),
+#undef TAKER
+};
+
+static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const char *name,
+                                   size_t name_size, const char *value, size_t value_size)
 {
     mmq_headers *out = context;
     (void)kind;
     value = value ? value : "";
-    if (strcasecmp(key, MHD_HTTP_HEADER_HOST) == 0) {
-        out->hosts++;
-    } else if (strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0) {
-        out->lengths++;
-        out->length = read_length(value);
-    } else if (strcasecmp(key, MHD_HTTP_HEADER_TRANSFER_ENCODING) == 0) {
-        out->codings++;
-        out->chunked = strcasecmp(value, "chunked") == 0;
-    } else if (strcasecmp(key, MHD_HTTP_HEADER_ACCEPT) == 0) {
-        out->octets |= strcasestr(value, "application/octet-stream") != NULL;
-    } else if (strcasecmp(key, MHD_HTTP_HEADER_EXPECT) == 0) {
-        out->expects = true;
-    } else if (strcasecmp(key, MHD_HTTP_HEADER_AUTHORIZATION) == 0) {
-        out->authorizations++;
-        out->authorization = value;
+    out->bytes += name_size + value_size;
+    for (size_t i = 0; i < sizeof takers / sizeof *takers; i++) {
+        if (takers[i].size == name_size && strcasecmp(takers[i].name, name) == 0) {
+            takers[i].take(out, value, strlen(value));
+            break;
+        }
     }
     return MHD_YES;
 }
@@ -47,7 +146,9 @@ static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const
 void mmq_headers_read(struct MHD_Connection *connection, mmq_headers *out)
 {
     *out = (mmq_headers){0};
-    MHD_get_connection_values(connection, MHD_HEADER_KIND, read_header, out);
+    mmq_accept_init(&out->accept);
+    mmq_codings_init(&out->accepted);
+    MHD_get_connection_values_n(connection, MHD_HEADER_KIND, read_header, out);
 }
 
 const char *mmq_headers_fault(const mmq_headers *headers, const char *version)

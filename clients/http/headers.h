@@ -6,15 +6,30 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "clients/http/negotiate.h"
 #include "lib/digest.h"
 
+enum {
+    MMQ_HEADER_BYTES = 16 * 1024, /* of a request's names and values together */
+    MMQ_NONE_MATCH_FIELDS = 4,    /* If-None-Match fields that are looked at */
+    MMQ_REQUEST_ID_MAX = 64,      /* bytes of an X-Request-Id */
+};
+
+/* Texts are borrowed from libmicrohttpd, which keeps them until the request ends. */
 typedef struct mmq_headers {
     unsigned hosts, lengths, codings, authorizations; /* how often each was there */
     bool chunked;                                     /* Transfer-Encoding is exactly "chunked" */
-    bool octets;                                      /* Accept contains application/octet-stream */
     bool expects;                                     /* Expect was there */
-    uint64_t length;           /* of Content-Length; UINT64_MAX if it is no number */
-    const char *authorization; /* borrowed; may be NULL */
+    uint64_t length;                    /* of Content-Length; UINT64_MAX if it is no number */
+    const char *authorization;          /* NULL: not there; likewise below */
+    const char *origin, *wanted_method; /* of CORS: Access-Control-Request-Method */
+    const char *agent;
+    const char *request_id; /* of safe characters */
+    const char *none_match[MMQ_NONE_MATCH_FIELDS];
+    unsigned none_matches; /* fields; if there are more than we keep, none counts */
+    mmq_accept accept;
+    mmq_codings accepted; /* codings of the answer */
+    size_t bytes;         /* of all names and values */
 } mmq_headers;
 
 void mmq_headers_read(struct MHD_Connection *connection, mmq_headers *out);

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clients/http/exchange.h"
@@ -20,25 +21,30 @@
 #include "clients/http/listen.h"
 #include "clients/http/metrics.h"
 #include "clients/http/openapi.h"
+#include "clients/http/tls.h"
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/process.h"
+#include "metricmq/version.h"
 
 enum {
-    POOL = 32 * 1024, /* of a connection: its request's headers and the block under way */
+    POOL = 32 * 1024,        /* of a connection: its request's headers and the block under way */
+    DESCRIPTORS_SPARE = 256, /* for everything but connections */
     WAIT_MAX_MS = 1000,
+    BUS_GRACE_MS = 2000, /* beyond the bus timeout: the client library's own 504 comes first */
+    LEAVE_MS = 2000,     /* for a client to see our last word while it still sends */
     PAGES_MAX = 32, /* asked for at once: an address waits for so many pages of others at most */
 };
 
 struct mmq_http {
     mmq_adapter adapter;
     struct MHD_Daemon *daemon;
-    int listener; /* ours; -1 once it was closed */
-    int stop;     /* eventfd */
-    int mhd_fd;   /* libmicrohttpd's epoll */
+    mmq_listener listener;
+    mmq_tls tls;
+    int stop;   /* eventfd */
+    int mhd_fd; /* libmicrohttpd's epoll */
     unsigned drain_ms;
-    char url[MMQ_HTTP_URL_MAX];
     pthread_t thread;
     bool started;
 };
@@ -53,17 +59,33 @@ __attribute__((format(printf, 2, 0))) static void log_library(void *context, con
     mmq_log(MMQ_DEBUG, "libmicrohttpd", MMQ_S("says", line));
 }
 
+/* Suspended connections are resumed by our thread alone, between two runs of libmicrohttpd, so it
+ * need not wake itself. */
+static unsigned daemon_flags(const mmq_http *http)
+{
+    const unsigned suspend = MHD_ALLOW_SUSPEND_RESUME & ~(unsigned)MHD_USE_ITC;
+    return MHD_USE_EPOLL | MHD_USE_TURBO | MHD_USE_ERROR_LOG | suspend |
+           (http->tls.key ? MHD_USE_TLS : 0);
+}
+
 static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
     mmq_adapter *adapter = &http->adapter;
+    const struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls.key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)(uintptr_t)MMQ_TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
     http->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
-        mmq_exchange_handle, adapter, MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL,
-        MHD_OPTION_LISTEN_SOCKET, http->listener, MHD_OPTION_CONNECTION_LIMIT,
-        settings->connections_max, MHD_OPTION_CONNECTION_TIMEOUT, (settings->idle_ms + 999) / 1000,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)POOL, MHD_OPTION_URI_LOG_CALLBACK,
-        mmq_exchange_new, adapter, MHD_OPTION_NOTIFY_COMPLETED, mmq_exchange_completed, adapter,
-        MHD_OPTION_NOTIFY_CONNECTION, mmq_exchange_connection, adapter, MHD_OPTION_END);
+        daemon_flags(http), 0, mmq_seats_admit, &adapter->seats, mmq_exchange_handle, adapter,
+        MHD_OPTION_EXTERNAL_LOGGER, log_library, NULL, MHD_OPTION_LISTEN_SOCKET,
+        http->listener.descriptor, MHD_OPTION_CONNECTION_LIMIT,
+        settings->connections_max + MMQ_SEATS_SPARE, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)POOL, MHD_OPTION_URI_LOG_CALLBACK, mmq_exchange_new, adapter,
+        MHD_OPTION_NOTIFY_COMPLETED, mmq_exchange_completed, adapter, MHD_OPTION_NOTIFY_CONNECTION,
+        mmq_exchange_connection, adapter, MHD_OPTION_ARRAY, http->tls.key ? tls : tls + 3,
+        MHD_OPTION_END);
     if (http->daemon == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "cannot start the HTTP server on %s", settings->listen);
     }
@@ -106,13 +128,19 @@ static int64_t run_sides(mmq_http *http)
     return http->adapter.woken ? 0 : wait_ns;
 }
 
+static void stop_listening(mmq_http *http)
+{
+    if (http->daemon) {
+        (void)MHD_quiesce_daemon(http->daemon); /* the socket is ours again */
+    }
+    mmq_listener_close(&http->listener);
+}
+
 static void drain(mmq_http *http)
 {
     int64_t end_ns = mmq_now_ns() + (int64_t)http->drain_ms * MMQ_NS_PER_MS;
     http->adapter.draining = true;
-    (void)MHD_quiesce_daemon(http->daemon);
-    close(http->listener);
-    http->listener = -1;
+    stop_listening(http);
     uint64_t count;
     (void)!read(http->stop, &count, sizeof count);
     while (http->adapter.live_count > 0 && mmq_now_ns() < end_ns) {
@@ -129,11 +157,103 @@ static void *run_thread(void *context)
 {
     mmq_http *http = context;
     mmq_log_role("http");
-    mmq_log(MMQ_INFO, "listening", MMQ_S("url", http->url));
+    mmq_log(MMQ_INFO, "listening", MMQ_S("url", http->listener.url));
     while (!wait_for_input(http, run_sides(http))) {
     }
     drain(http);
     return NULL;
+}
+
+/* ---- settings --------------------------------------------------------------------------- */
+
+static void set_limits(mmq_adapter *adapter, const mmq_http_settings *settings)
+{
+    const int64_t waits_ms[MMQ_WAIT_COUNT] = {
+        [MMQ_WAIT_FIRST] = settings->header_ms,
+        [MMQ_WAIT_IDLE] = settings->idle_ms,
+        [MMQ_WAIT_HEADER] = settings->header_ms,
+        [MMQ_WAIT_BODY] = settings->stall_ms,
+        [MMQ_WAIT_BUS] = settings->timeout_ms + (int64_t)BUS_GRACE_MS,
+        [MMQ_WAIT_READER] = settings->stall_ms,
+        [MMQ_WAIT_LEAVE] = LEAVE_MS,
+    };
+    mmq_seats_init(&adapter->seats, settings->connections_max, settings->connections_per_address);
+    for (size_t i = 0; i < MMQ_WAIT_COUNT; i++) {
+        adapter->seats.limits_ns[i] = waits_ms[i] * MMQ_NS_PER_MS;
+    }
+}
+
+/* As a browser sends it: scheme and host, no path. */
+static bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    return strcmp(text, "*") == 0 ||
+           ((strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
+            host[3] != '\0' && strpbrk(host + 3, "/?#@ *") == NULL);
+}
+
+static mmq_err set_origins(mmq_adapter *adapter, const mmq_http_settings *settings, mmq_why *why)
+{
+    adapter->origins = settings->cors_origins;
+    adapter->origin_count = settings->cors_count;
+    for (size_t i = 0; i < settings->cors_count; i++) {
+        if (!is_origin(settings->cors_origins[i])) {
+            return mmq_fail(why, MMQ_EINVAL, "--cors-origin %s: want https://HOST[:PORT] or *",
+                            settings->cors_origins[i]);
+        }
+    }
+    return MMQ_OK;
+}
+
+static mmq_err set_tls(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    if (settings->tls_certificate == NULL && settings->tls_key == NULL) {
+        return MMQ_OK;
+    }
+    if (settings->tls_certificate == NULL || settings->tls_key == NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "--tls-cert and --tls-key go together");
+    }
+    if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
+        return mmq_fail(why, MMQ_EINVAL, "this libmicrohttpd was built without TLS");
+    }
+    return mmq_tls_load(&http->tls, settings->tls_certificate, settings->tls_key, why);
+}
+
+/* A connection is a descriptor, and shells give a process few. */
+static void raise_descriptors(const mmq_http_settings *settings)
+{
+    const rlim_t wanted = settings->connections_max + MMQ_SEATS_SPARE + DESCRIPTORS_SPARE;
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < wanted) {
+        mmq_log(MMQ_WARN, "descriptors may run out before connections-max is reached",
+                MMQ_I("descriptors", limit.rlim_cur), MMQ_I("wanted", wanted));
+    }
+}
+
+static mmq_err init_adapter(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_adapter *adapter = &http->adapter;
+    TAILQ_INIT(&adapter->live);
+    TAILQ_INIT(&adapter->creations);
+    adapter->process_started_ns = mmq_process_started_ns();
+    mmq_buffer_init(&adapter->openapi, MMQ_OPENAPI_MAX);
+    set_limits(adapter, settings);
+    adapter->gzips.most = MMQ_GZIPS_MAX;
+    adapter->timeout_ms = settings->timeout_ms;
+    mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
+    snprintf(adapter->server, sizeof adapter->server, "metricmq %s", mmq_version());
+    http->drain_ms = settings->drain_ms;
+    adapter->keyed = settings->api_key != NULL && *settings->api_key != '\0';
+    if (adapter->keyed && !mmq_key_digest_init(&adapter->key, settings->api_key)) {
+        return mmq_fail(why, MMQ_EINVAL, "api-key is too long");
+    }
+    mmq_err err = set_origins(adapter, settings, why);
+    return err ? err : set_tls(http, settings, why);
 }
 
 /* The bus client, and what is asked of it for no request in particular. */
@@ -155,33 +275,24 @@ static mmq_err init_client(mmq_adapter *adapter, const char *connect, mmq_why *w
 static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
     mmq_adapter *adapter = &http->adapter;
-    TAILQ_INIT(&adapter->live);
-    TAILQ_INIT(&adapter->waiting);
-    TAILQ_INIT(&adapter->reading);
-    TAILQ_INIT(&adapter->creations);
-    adapter->read_ns = 2 * (int64_t)settings->idle_ms * MMQ_NS_PER_MS;
-    adapter->timeout_ms = settings->timeout_ms;
-    adapter->process_started_ns = mmq_process_started_ns();
-    mmq_buffer_init(&adapter->openapi, MMQ_OPENAPI_MAX);
-    mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
-    http->drain_ms = settings->drain_ms;
-    adapter->keyed = settings->api_key != NULL && *settings->api_key != '\0';
-    if (adapter->keyed && !mmq_key_digest_init(&adapter->key, settings->api_key)) {
-        return mmq_fail(why, MMQ_EINVAL, "api-key is too long");
+    mmq_err err = init_adapter(http, settings, why);
+    if (err != MMQ_OK) {
+        return err;
     }
+    raise_descriptors(settings);
     http->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (http->stop < 0) {
         return mmq_fail(why, MMQ_EIO, "cannot make an eventfd: %s", strerror(errno));
     }
-    http->listener = mmq_listen(settings->listen, http->url, why);
-    if (http->listener < 0) {
-        return MMQ_EIO;
+    err = mmq_listen(&http->listener, settings->listen, http->tls.key != NULL, why);
+    if (err != MMQ_OK) {
+        return err;
     }
     adapter->helper = mmq_helper_new(why);
     if (adapter->helper == NULL) {
         return MMQ_ENOMEM;
     }
-    mmq_err err = init_client(adapter, settings->connect, why);
+    err = init_client(adapter, settings->connect, why);
     return err ? err : start_daemon(http, settings, why);
 }
 
@@ -192,7 +303,7 @@ mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
         return NULL;
     }
-    http->listener = http->stop = -1;
+    http->listener.descriptor = http->stop = -1;
     mmq_err err = init_http(http, settings, why);
     if (err == MMQ_OK) {
         http->started = pthread_create(&http->thread, NULL, run_thread, http) == 0;
@@ -208,7 +319,7 @@ mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
 
 const char *mmq_http_url(const mmq_http *http)
 {
-    return http->url;
+    return http->listener.url;
 }
 
 void mmq_http_destroy(mmq_http **http_p)
@@ -222,6 +333,7 @@ void mmq_http_destroy(mmq_http **http_p)
         CHECK(write(http->stop, &one, sizeof one) == sizeof one);
         pthread_join(http->thread, NULL);
     }
+    stop_listening(http);
     if (http->daemon) {
         MHD_stop_daemon(http->daemon);
     }
@@ -230,9 +342,8 @@ void mmq_http_destroy(mmq_http **http_p)
     mmq_helper_destroy(&http->adapter.helper);
     mmq_client_destroy(&http->adapter.client);
     mmq_buffer_clear(&http->adapter.openapi);
-    if (http->listener >= 0) {
-        close(http->listener);
-    }
+    mmq_gzip_pool_clear(&http->adapter.gzips);
+    mmq_tls_clear(&http->tls);
     if (http->stop >= 0) {
         close(http->stop);
     }

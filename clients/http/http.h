@@ -8,19 +8,26 @@
 
 typedef struct mmq_http mmq_http;
 
+/* Texts are borrowed, those of api_key and cors_origins as long as the adapter lives. */
 typedef struct mmq_http_settings {
-    const char *listen;  /* "127.0.0.1:8080", "[::1]:8080"; port 0 picks one */
+    const char *listen;  /* "127.0.0.1:8080", "[::1]:8080" (port 0 picks one), "unix:/path" */
     const char *connect; /* the broker's endpoint for clients, or a list of several brokers' */
     const char *api_key; /* NULL: no key is wanted */
+    const char *tls_certificate, *tls_key; /* files (PEM); both, or NULL: no TLS */
+    const char *const *cors_origins;       /* "https://host[:port]" or "*" */
+    size_t cors_count;
     unsigned connections_max;
-    unsigned timeout_ms; /* of a request on the bus */
-    unsigned idle_ms;    /* a connection without a request, or one that takes nothing */
+    unsigned connections_per_address; /* 0: no bound of its own */
+    unsigned timeout_ms;              /* of a request on the bus */
+    unsigned idle_ms;                 /* a connection between requests */
+    unsigned header_ms; /* from a request line (or a new connection) to the end of its headers */
+    unsigned stall_ms;  /* a body or a reader that does not get ahead */
     unsigned drain_ms;
 } mmq_http_settings;
 
 /* Listens and starts. NULL with a sentence in why. */
 mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why);
-/* "http://127.0.0.1:8080", the port resolved. Borrowed. */
+/* "http://127.0.0.1:8080", the port resolved; "https://..."; "unix:/path". Borrowed. */
 const char *mmq_http_url(const mmq_http *http);
 /* Stops listening, lets answers under way end within drain_ms, breaks off (RST) the rest. */
 void mmq_http_destroy(mmq_http **http);

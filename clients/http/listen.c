@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { HOST_MAX = 256, PORT_MAX = 6 };
@@ -60,7 +62,7 @@ static int bind_socket(const struct addrinfo *info)
     return fd;
 }
 
-static bool print_url(int fd, char url[MMQ_HTTP_URL_MAX])
+static bool print_url(int fd, bool tls, char url[MMQ_HTTP_URL_MAX])
 {
     struct sockaddr_storage bound = {0};
     socklen_t size = sizeof bound;
@@ -71,33 +73,108 @@ static bool print_url(int fd, char url[MMQ_HTTP_URL_MAX])
         return false;
     }
     bool v6 = bound.ss_family == AF_INET6;
-    return snprintf(url, MMQ_HTTP_URL_MAX, "http://%s%s%s:%s", v6 ? "[" : "", host, v6 ? "]" : "",
-                    port) < MMQ_HTTP_URL_MAX;
+    return snprintf(url, MMQ_HTTP_URL_MAX, "http%s://%s%s%s:%s", tls ? "s" : "", v6 ? "[" : "",
+                    host, v6 ? "]" : "", port) < MMQ_HTTP_URL_MAX;
 }
 
-int mmq_listen(const char *address, char url[MMQ_HTTP_URL_MAX], mmq_why *why)
+static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls, mmq_why *why)
 {
     char host[HOST_MAX], port[PORT_MAX];
     if (!split_address(address, host, port)) {
-        (void)mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: not HOST:PORT or [IPv6]:PORT",
-                       address);
-        return -1;
+        return mmq_fail(why, MMQ_EINVAL,
+                        "cannot listen on %s: not HOST:PORT, [IPv6]:PORT or unix:PATH", address);
     }
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     struct addrinfo *found = NULL;
     int error = getaddrinfo(host, port, &hints, &found);
     if (error) {
-        (void)mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: %s", address, gai_strerror(error));
-        return -1;
+        return mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: %s", address, gai_strerror(error));
     }
-    int fd = bind_socket(found);
-    if (fd < 0 || !print_url(fd, url)) {
-        (void)mmq_fail(why, MMQ_EIO, "cannot listen on %s: %s", address, strerror(errno));
-        if (fd >= 0) {
-            close(fd);
-            fd = -1;
-        }
-    }
+    listener->descriptor = bind_socket(found);
     freeaddrinfo(found);
-    return fd;
+    return listener->descriptor >= 0 && print_url(listener->descriptor, tls, listener->url)
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EIO, "cannot listen on %s: %s", address, strerror(errno));
+}
+
+/* ---- unix sockets ----------------------------------------------------------------------- */
+
+/* A socket file that refuses connections was left behind by who has ended. */
+static bool is_stale(const struct sockaddr_un *name)
+{
+    struct stat status;
+    if (lstat(name->sun_path, &status) != 0 || !S_ISSOCK(status.st_mode)) {
+        return false;
+    }
+    int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    bool stale = probe >= 0 &&
+                 connect(probe, (const struct sockaddr *)(const void *)name, sizeof *name) != 0 &&
+                 errno == ECONNREFUSED;
+    if (probe >= 0) {
+        close(probe);
+    }
+    return stale;
+}
+
+/* The file is made with no more rights than it is to have. */
+static bool bind_file(int fd, const struct sockaddr_un *name)
+{
+    const struct sockaddr *address = (const struct sockaddr *)(const void *)name;
+    const mode_t mode = S_IRUSR | S_IWUSR | S_IRGRP | S_IWGRP;
+    if (fchmod(fd, mode) != 0) {
+        return false;
+    }
+    int rc = bind(fd, address, sizeof *name);
+    if (rc != 0 && errno == EADDRINUSE && is_stale(name) && unlink(name->sun_path) == 0) {
+        rc = bind(fd, address, sizeof *name);
+    }
+    return rc == 0 && chmod(name->sun_path, mode) == 0 && listen(fd, SOMAXCONN) == 0;
+}
+
+static mmq_err listen_unix(mmq_listener *listener, const char *path, mmq_why *why)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    struct stat status;
+    if (*path == '\0' || strlen(path) >= sizeof name.sun_path) {
+        return mmq_fail(why, MMQ_EINVAL, "cannot listen on unix:%s: a path has 1 to %zu bytes",
+                        path, sizeof name.sun_path - 1);
+    }
+    memcpy(name.sun_path, path, strlen(path) + 1);
+    snprintf(listener->url, sizeof listener->url, "unix:%s", path);
+    listener->descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (listener->descriptor < 0 || !bind_file(listener->descriptor, &name) ||
+        stat(path, &status) != 0) {
+        return mmq_fail(why, MMQ_EIO, "cannot listen on unix:%s: %s", path, strerror(errno));
+    }
+    listener->device = status.st_dev;
+    listener->inode = status.st_ino;
+    return MMQ_OK;
+}
+
+mmq_err mmq_listen(mmq_listener *listener, const char *address, bool tls, mmq_why *why)
+{
+    static const char scheme[] = "unix:";
+    const size_t size = sizeof scheme - 1;
+    *listener = (mmq_listener){.descriptor = -1};
+    mmq_err err = strncmp(address, scheme, size) == 0 ? listen_unix(listener, address + size, why)
+                                                      : listen_tcp(listener, address, tls, why);
+    if (err != MMQ_OK) {
+        mmq_listener_close(listener);
+    }
+    return err;
+}
+
+void mmq_listener_close(mmq_listener *listener)
+{
+    struct stat status;
+    const char *path = strncmp(listener->url, "unix:", 5) == 0 ? listener->url + 5 : NULL;
+    if (listener->descriptor < 0) {
+        return;
+    }
+    if (listener->inode != 0 && path != NULL && lstat(path, &status) == 0 &&
+        status.st_dev == listener->device && status.st_ino == listener->inode) {
+        (void)unlink(path);
+    }
+    close(listener->descriptor);
+    listener->descriptor = -1;
 }

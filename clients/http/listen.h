@@ -1,14 +1,28 @@
-/* A listening TCP socket. */
+/* A listening socket. */
 #ifndef MMQ_LISTEN_H
 #define MMQ_LISTEN_H
 
+#include <stdbool.h>
+#include <sys/types.h>
+
 #include "metricmq/error.h"
 
-enum { MMQ_HTTP_URL_MAX = 96 };
+enum { MMQ_HTTP_URL_MAX = 128 };
 
-/* Binds "HOST:PORT" ("[V6]:PORT"; port 0 picks one) without blocking mode, and writes
- * "http://HOST:PORT" with the port resolved. The descriptor (the caller's to close) or -1 with a
- * sentence in why that names the address. May block on names; not on numbers. */
-int mmq_listen(const char *address, char url[MMQ_HTTP_URL_MAX], mmq_why *why);
+typedef struct mmq_listener {
+    int descriptor;             /* -1: closed */
+    char url[MMQ_HTTP_URL_MAX]; /* "http://HOST:PORT" with the port resolved; "unix:PATH" */
+    dev_t device;               /* of a unix socket's file, */
+    ino_t inode;                /* so that no other's is removed */
+} mmq_listener;
+
+/* Binds "HOST:PORT" ("[V6]:PORT"; port 0 picks one) or "unix:PATH" without blocking mode; tls: the
+ * url begins with https. A socket file that nobody listens on any more is replaced; the new one is
+ * for its owner and group. May block on names; not on numbers. On failure a sentence in why names
+ * the address. */
+mmq_err mmq_listen(mmq_listener *listener, const char *address, bool tls,
+                   mmq_why *why) MMQ_MUST_USE;
+/* Closes it, and removes its file. */
+void mmq_listener_close(mmq_listener *listener);
 
 #endif

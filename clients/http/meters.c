@@ -69,8 +69,9 @@ void mmq_meters_end(mmq_meters *meters, const mmq_exchange *exchange, bool done)
     int64_t now_ns = mmq_now_ns();
     meter->statuses[status_slot(exchange->status)]++;
     meter->bytes += body_bytes(exchange);
-    meter->broken_by_us += exchange->broken;
-    meter->left_by_peers += !done && !exchange->broken && exchange->state == MMQ_EXCHANGE_ANSWERING;
+    const bool by_us = exchange->broken && !exchange->left;
+    meter->broken_by_us += by_us;
+    meter->left_by_peers += !done && !by_us && exchange->state == MMQ_EXCHANGE_ANSWERING;
     if (exchange->status != 0) {
         note_time(&meter->wait, exchange->answered_ns - exchange->started_ns);
         note_time(&meter->whole, now_ns - exchange->started_ns);

@@ -35,7 +35,7 @@ static void call_op(mmq_exchange *exchange, const char *service, mmq_args *args,
                      .args_count = args->count,
                      .timeout_ms = exchange->adapter->timeout_ms,
                      .retry = true,
-                     .party = exchange->party,
+                     .party = exchange->seat->party,
                      .answer = answer};
     if (args->pairs.failed) {
         mmq_exchange_refuse(exchange, 503, "no memory for the request");
@@ -115,7 +115,7 @@ static void export(mmq_exchange *exchange, const mmq_slice *uid)
     if (uid != NULL) {
         mmq_args_text(&args, "uid", uid->data, uid->size);
     }
-    mmq_exchange_stream(exchange, &args, MMQ_FORM_JSON_EXPORT, false);
+    mmq_exchange_stream_tagged(exchange, &args, MMQ_FORM_JSON_EXPORT, false, true);
 }
 
 void mmq_handle_export(mmq_exchange *exchange)

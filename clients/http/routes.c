@@ -89,6 +89,7 @@ mmq_err mmq_route_find(const mmq_url *url, const char *method, const mmq_route *
             return MMQ_OK;
         }
     }
+    *allowed |= *route ? MMQ_METHOD_OPTIONS : 0;
     return *route ? MMQ_EDENIED : MMQ_ENOTFOUND;
 }
 

@@ -12,7 +12,7 @@ enum {
     MMQ_METHOD_POST = 4,
     MMQ_METHOD_PUT = 8,
     MMQ_METHOD_DELETE = 16,
-    MMQ_METHOD_OPTIONS = 32,
+    MMQ_METHOD_OPTIONS = 32, /* every path has it */
 };
 
 struct mmq_route {

@@ -35,7 +35,7 @@ typedef struct mmq_row_writer {
 /* Writes one row at writer->at. False if the row makes no sense as text (time out of range, value
  * not finite, a uid that is none). */
 typedef bool mmq_row_fn(mmq_row_writer *writer, const mmq_row *row);
-mmq_row_fn mmq_row_json_metric, mmq_row_json_metrics, mmq_row_csv, mmq_row_table;
+mmq_row_fn mmq_row_json_metric, mmq_row_json_metrics, mmq_row_csv, mmq_row_ndjson, mmq_row_table;
 
 /* Appends one packed record (a map). False if it is none. */
 typedef bool mmq_record_fn(mmq_buffer *text, const void *packed, size_t size);

@@ -38,6 +38,7 @@ static const form_spec forms[] = {
     [MMQ_FORM_JSON_RECORDS] = {"[", NULL, mmq_record_json, ", ", "]", JSON_TYPE},
     [MMQ_FORM_CSV] = {"uid,timestamp,value,anomaly_score,rowid\r\n", mmq_row_csv, NULL, "", "",
                       "text/csv; charset=UTF-8"},
+    [MMQ_FORM_NDJSON] = {"", mmq_row_ndjson, NULL, "", "", "application/x-ndjson"},
     [MMQ_FORM_TABLE] = {"UID                               TIMESTAMP                             "
                         "VALUE             ANOMALY SCORE       ROWID\n",
                         mmq_row_table, NULL, "", "", "text/plain; charset=UTF-8"},

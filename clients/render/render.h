@@ -14,6 +14,7 @@ typedef enum mmq_form {
     MMQ_FORM_JSON_METRICS, /* {"metrics": [...], "names": [...]}; wants order "metric" */
     MMQ_FORM_JSON_RECORDS, /* payload of `models`: [{...}, ...] */
     MMQ_FORM_CSV,          /* rows: uid,timestamp,value,anomaly_score,rowid with CRLF */
+    MMQ_FORM_NDJSON,       /* rows: an object a line, in the same columns */
     MMQ_FORM_TABLE,        /* rows for a terminal */
     MMQ_FORM_CSV_RECORDS,
     MMQ_FORM_TABLE_RECORDS,

@@ -70,6 +70,15 @@ static bool follow_uid(mmq_row_writer *writer, const mmq_row *row, bool *changed
     return true;
 }
 
+static void put_score(mmq_row_writer *writer, const mmq_row *row)
+{
+    if (isnan(row->anomaly_score)) {
+        PUT(writer, "null");
+    } else {
+        put_again(writer, &writer->score, row->anomaly_score);
+    }
+}
+
 static void put_json_row(mmq_row_writer *writer, const mmq_row *row)
 {
     PUT(writer, "[\"");
@@ -77,11 +86,7 @@ static void put_json_row(mmq_row_writer *writer, const mmq_row *row)
     PUT(writer, "\", ");
     put_again(writer, &writer->value, row->value);
     PUT(writer, ", ");
-    if (isnan(row->anomaly_score)) {
-        PUT(writer, "null");
-    } else {
-        put_again(writer, &writer->score, row->anomaly_score);
-    }
+    put_score(writer, row);
     PUT(writer, ", ");
     put_integer(writer, row->rowid);
     PUT(writer, "]");
@@ -172,6 +177,26 @@ bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
     PUT(writer, ",");
     put_integer(writer, row->rowid);
     PUT(writer, "\r\n");
+    return true;
+}
+
+bool mmq_row_ndjson(mmq_row_writer *writer, const mmq_row *row)
+{
+    bool changed;
+    if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
+        return false;
+    }
+    PUT(writer, "{\"uid\": \"");
+    put(writer, writer->uid, writer->uid_size);
+    PUT(writer, "\", \"timestamp\": \"");
+    put_time(writer, row->timestamp);
+    PUT(writer, "\", \"value\": ");
+    put_again(writer, &writer->value, row->value);
+    PUT(writer, ", \"anomaly_score\": ");
+    put_score(writer, row);
+    PUT(writer, ", \"rowid\": ");
+    put_integer(writer, row->rowid);
+    PUT(writer, "}\n");
     return true;
 }
 

@@ -62,7 +62,7 @@ class Paths(Requests):
                       "from=0001-01-01&to=9999-12-31T23:59:59Z", "anomaly=-1&other=%ZZ", "from=-12", "anomaly=.5",
                       "from=2013-08-15+21%3A34%3A00"):
             self.assertEqual(self.get(f"/_models/data?{query}")[0], 200, query)
-        self.assertIn(self.raw(b"GET /?" + b"a" * 65536 + b" HTTP/1.1\r\nHost: x\r\n\r\n")[9:12], (b"414", b"431"))
+        self.assertEqual(self.raw(b"GET /?" + b"a" * 65536 + b" HTTP/1.1\r\nHost: x\r\n\r\n")[9:12], b"414")
 
     def test_uids(self):
         """F39"""
@@ -82,10 +82,10 @@ class Paths(Requests):
 
     def test_methods(self):
         """F42"""
-        for method in ("PUT", "OPTIONS", "TRACE", "DELETE", "POST", "BREW", "get"):
+        for method in ("PUT", "TRACE", "DELETE", "POST", "BREW", "get"):
             headers = self.refused(405, "/_models/u/data", method=method)
-            self.assertEqual(headers["Allow"], "GET, HEAD")
-        self.assertEqual(self.refused(405, "/_logging/feedback")["Allow"], "POST")
+            self.assertEqual(headers["Allow"], "GET, HEAD, OPTIONS")
+        self.assertEqual(self.refused(405, "/_logging/feedback")["Allow"], "POST, OPTIONS")
         for path in ("/x", "/_models/a/b", "/_models/a/data/b", "/health", "/index.html", "//"):
             self.refused(404, path)
         for path in ("/", "/_models", "/_models/", "/_models/data", "/health/live", "/health/ready"):
@@ -136,7 +136,7 @@ class Paths(Requests):
 
 
 class Trickles(Requests):
-    args = ("--idle-timeout", "1s")
+    args = ("--idle-timeout", "1s", "--header-timeout", "1s", "--stall-timeout", "1s")
 
     def test_slow_requests_are_cut(self):
         """F32, F33: a byte now and then keeps no connection for ever; whole requests go on."""

@@ -19,7 +19,7 @@ enum {
 typedef struct mmq_archive mmq_archive;
 
 typedef struct mmq_archive_options {
-    int level;         /* MMQ_LEVEL_MIN to MMQ_LEVEL_MAX (workers/archive/deflate.h) */
+    int level;         /* MMQ_LEVEL_MIN to MMQ_LEVEL_MAX (lib/deflate.h) */
     int64_t created;   /* the entries' time, seconds since the epoch */
     int64_t bytes_max; /* MMQ_EBUSY if the archive gets longer */
 } mmq_archive_options;

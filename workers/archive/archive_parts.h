@@ -14,7 +14,7 @@
 #include <stdbool.h>
 
 #include "workers/archive/archive.h"
-#include "workers/archive/deflate.h"
+#include "lib/deflate.h"
 #include "workers/archive/queue.h"
 #include "workers/archive/tar.h"
 

@@ -151,6 +151,23 @@ static void test_csv(void **state)
                               "c,0001-01-01 00:00:00,5e-324,,1\r\n");
 }
 
+static void test_ndjson(void **state)
+{
+    (void)state;
+    add_sample();
+    assert_text(MMQ_FORM_NDJSON,
+                "{\"uid\": \"a-1\", \"timestamp\": \"2013-08-15 21:34:00\", \"value\": 222, "
+                "\"anomaly_score\": 0.025, \"rowid\": 125}\n"
+                "{\"uid\": \"a-1\", \"timestamp\": \"2013-08-15 21:34:01\", \"value\": -0.0, "
+                "\"anomaly_score\": null, \"rowid\": 126}\n"
+                "{\"uid\": \"b_2.x\", \"timestamp\": \"1969-12-31 23:59:59\", \"value\": 1e+16, "
+                "\"anomaly_score\": 1, \"rowid\": 1}\n"
+                "{\"uid\": \"b_2.x\", \"timestamp\": \"9999-12-31 23:59:59\", \"value\": 0.1, "
+                "\"anomaly_score\": 0, \"rowid\": 9223372036854775807}\n"
+                "{\"uid\": \"c\", \"timestamp\": \"0001-01-01 00:00:00\", \"value\": 5e-324, "
+                "\"anomaly_score\": null, \"rowid\": 1}\n");
+}
+
 static void test_table(void **state)
 {
     (void)state;
@@ -410,11 +427,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_json_metric), TEST(test_json_metrics), TEST(test_csv),
-        TEST(test_table),       TEST(test_msgpack),      TEST(test_empty),
-        TEST(test_records),     TEST(test_big_record),   TEST(test_record_lines),
-        TEST(test_export),      TEST(test_long_export),  TEST(test_hostile),
-        TEST(test_rooms),       TEST(test_repeats),
+        TEST(test_json_metric), TEST(test_json_metrics), TEST(test_csv),     TEST(test_ndjson),
+        TEST(test_table),       TEST(test_msgpack),      TEST(test_empty),   TEST(test_records),
+        TEST(test_big_record),  TEST(test_record_lines), TEST(test_export),  TEST(test_long_export),
+        TEST(test_hostile),     TEST(test_rooms),        TEST(test_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

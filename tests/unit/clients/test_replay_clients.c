@@ -15,6 +15,9 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_models_body
 #include "tests/fuzz/fuzz_models_body.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_negotiate
+#include "tests/fuzz/fuzz_negotiate.c"
 
 static void test_url(void **state)
 {
@@ -26,6 +29,12 @@ static void test_render(void **state)
 {
     (void)state;
     replay_corpus(fuzz_render, "render");
+}
+
+static void test_negotiate(void **state)
+{
+    (void)state;
+    replay_corpus(fuzz_negotiate, "negotiate");
 }
 
 static void test_models_body(void **state)
@@ -40,6 +49,7 @@ int main(void)
         cmocka_unit_test(test_url),
         cmocka_unit_test(test_render),
         cmocka_unit_test(test_models_body),
+        cmocka_unit_test(test_negotiate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

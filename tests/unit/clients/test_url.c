@@ -141,11 +141,11 @@ static void test_routes(void **state)
         assert_int_equal(find(there[i], "HEAD", &allowed), MMQ_OK);
         assert_int_equal(find(there[i], "TRACE", &allowed), MMQ_EDENIED);
         mmq_methods_print(allowed, text);
-        assert_string_equal(text, "GET, HEAD");
+        assert_string_equal(text, "GET, HEAD, OPTIONS");
     }
     assert_int_equal(find("/_logging/feedback", "POST", &allowed), MMQ_OK);
     assert_int_equal(find("/_logging/feedback", "GET", &allowed), MMQ_EDENIED);
-    assert_int_equal(allowed, MMQ_METHOD_POST);
+    assert_int_equal(allowed, MMQ_METHOD_POST | MMQ_METHOD_OPTIONS);
     assert_int_equal(find("/_models", "PUT", &allowed), MMQ_OK);
     assert_int_equal(find("/_models", "POST", &allowed), MMQ_OK);
     assert_int_equal(find("/_models/", "GET", &allowed), MMQ_OK);
@@ -153,10 +153,10 @@ static void test_routes(void **state)
     assert_int_equal(find("/_models/u", "DELETE", &allowed), MMQ_OK);
     assert_int_equal(find("/_models/u", "PUT", &allowed), MMQ_EDENIED);
     mmq_methods_print(allowed, text);
-    assert_string_equal(text, "GET, HEAD, DELETE");
+    assert_string_equal(text, "GET, HEAD, DELETE, OPTIONS");
     assert_int_equal(find("/_models", "get", &allowed), MMQ_EDENIED);
     mmq_methods_print(allowed, text);
-    assert_string_equal(text, "GET, HEAD, POST, PUT");
+    assert_string_equal(text, "GET, HEAD, POST, PUT, OPTIONS");
     const char *const gone[] = {"/x",           "/_model",           "/_modelss",
                                 "/_models/a/b", "/_models/a/data/x", "/_models/a/data/x/y/z",
                                 "/health",      "//_models",         "/_logging"};
