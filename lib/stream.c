@@ -180,9 +180,10 @@ static bool move_cursor(mmq_stream *stream, struct mmq_text cursor)
     return true;
 }
 
+/* One that does not fit is none: cut, it might be taken for another. */
 static void keep_state(mmq_stream *stream, const mmq_header *header)
 {
-    if (stream->state[0] == '\0') {
+    if (stream->state[0] == '\0' && header->state.size < sizeof stream->state) {
         mmq_text_copy(stream->state, sizeof stream->state, header->state.data, header->state.size);
     }
 }
@@ -240,8 +241,7 @@ static void take_final(mmq_stream *stream, const mmq_answer *answer)
     if (status == 200) {
         end_page(stream, answer);
     } else if (status == 304 && !stream->paged) {
-        mmq_text_copy(stream->state, sizeof stream->state, answer->header->state.data,
-                      answer->header->state.size);
+        keep_state(stream, answer->header);
         end_stream(stream, MMQ_EEND, status);
     } else if (status == 503 || status == 504) {
         try_later(stream, status, why.text);

@@ -29,7 +29,7 @@
 #include "metricmq/version.h"
 
 enum {
-    POOL = 32 * 1024,        /* of a connection: its request's headers and the block under way */
+    POOL = 24 * 1024,        /* of a connection: its request's headers and the block under way */
     DESCRIPTORS_SPARE = 256, /* for everything but connections */
     WAIT_MAX_MS = 1000,
     BUS_GRACE_MS = 2000, /* beyond the bus timeout: the client library's own 504 comes first */

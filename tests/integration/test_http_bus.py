@@ -3,8 +3,10 @@ import json
 import socket
 import struct
 import subprocess
+import zlib
 
 import harness
+from curl import curl, make_certificate
 from fake_bus import NAMES, FakeBus, pack, rows
 
 
@@ -15,9 +17,9 @@ class Scripted(harness.Case):
         self.addCleanup(self.bus.stop)
         self.start()
 
-    def start(self, *args):
-        self.program = harness.Program("http", "--connect", self.bus.endpoint, "--http", "127.0.0.1:0",
-                                       "--timeout", "3s", "--idle-timeout", "3s", "--drain-timeout", "1s", *args)
+    def start(self, *args, http="127.0.0.1:0"):
+        self.program = harness.Program("http", "--connect", self.bus.endpoint, "--http", http,
+                                       "--timeout", "3s", "--stall-timeout", "1s", "--drain-timeout", "1s", *args)
         self.addCleanup(self.program.stop)
 
     def address(self):
@@ -193,6 +195,55 @@ class Answers(Scripted):
         self.assertIn(status, (503, 504))
 
 
+    def test_head_asks_for_one_small_page(self):
+        def answer(bus, peer, service, request):
+            bus.final(peer, service, request, payload=pack(NAMES) + rows("a", 1, 10), next="c1", state="s-1")
+        self.bus.answer = answer
+        status, headers, body = self.get("/_models/a/data", method="HEAD")
+        self.assertEqual((status, headers["ETag"], headers["Transfer-Encoding"], body),
+                         (200, 'W/"s-1-j"', "chunked", b""))
+        self.assertEqual(self.asked(), 1)
+        self.assertEqual(self.bus.seen[0][1]["max_bytes"], 1024)
+
+    def test_state_of_the_first_part(self):
+        """A long answer has its ETag before its page has ended; a client that has it gets no more."""
+        def answer(bus, peer, service, request):
+            if "cursor" not in request:
+                header = {"id": request["id"], "seq": 0, "cursor": "c0", "state": "0f-7"}
+                bus.socket.send_multipart([peer, b"MDPC02", b"\x02", service, pack(header), pack(NAMES) + rows("a", 1, 9)])
+                bus.final(peer, service, request, next="c1", seq=1, state="0f-7")
+            else:
+                bus.final(peer, service, request, payload=rows("a", 10, 9), state="0f-8")
+        self.bus.answer = answer
+        status, headers, body = self.get("/_models/a/data", headers={"Accept": "text/csv"})
+        self.assertEqual((status, headers["ETag"], body.count(b"\r\n")), (200, 'W/"0f-7-c"', 19))
+        for field, unless in (('W/"0f-7-c"', "0f-7"), ('"x", "0f-7-c"', "0f-7"), ('"old-c","0f-7-c"', "old"),
+                              ("*", None), ('"a b-c", W/"0f-7-c"', None)):
+            self.bus.seen.clear()
+            status, headers, body = self.get("/_models/a/data", headers={"Accept": "text/csv", "If-None-Match": field})
+            self.assertEqual((status, headers["ETag"], body), (304, 'W/"0f-7-c"', b""), field)
+            self.assertEqual(self.bus.seen[0][1].get("unless"), unless)
+        self.bus.answer = lambda bus, peer, service, request: bus.final(peer, service, request, status=304, state="0f-7")
+        status, headers, body = self.get("/_models/a/data", headers={"If-None-Match": '"0f-7-j"'})
+        self.assertEqual((status, headers["ETag"], body), (304, 'W/"0f-7-j"', b""))
+
+    def test_states_that_are_no_tags(self):
+        for state in (None, "", 'a"b', "a\r\nX: y", "\u00e9", "x" * 200):
+            self.bus.answer = lambda bus, peer, service, request: bus.final(peer, service, request, state=state,
+                                                                           payload=pack(NAMES))
+            status, headers, body = self.get("/_models/a/data")
+            self.assertEqual((status, headers.get("ETag")), (200, None), state)
+            self.assertNotIn("X", headers)
+
+    def test_unavailable_says_when_to_come_again(self):
+        self.bus.answer = lambda bus, peer, service, request: bus.final(peer, service, request, status=503, error="full")
+        status, headers, body = self.get("/_models/a/data")
+        self.assertEqual((status, headers["Retry-After"], json.loads(body)), (503, "1", {"result": "full"}))
+
+
+FORMS = ("application/json", "application/octet-stream", "text/csv", "application/x-ndjson")
+
+
 class Broken(Scripted):
     """F43, F44: answers that end in their middle."""
 
@@ -205,7 +256,7 @@ class Broken(Scripted):
             elif how == "error":
                 bus.final(peer, service, request, status=400, error="the cursor is bad")
             elif how == "garbage":
-                bus.final(peer, service, request, payload=b"\xc1\xc1")
+                bus.final(peer, service, request, payload=b"\xc1\xc1\xc1")
         self.bus.answer = answer
 
     def test_curl_fails(self):
@@ -216,14 +267,83 @@ class Broken(Scripted):
                                        self.program.ready["http"] + "/_models/a/data"], timeout=60)
                 self.assertIn(done.returncode, (18, 56), (how, version))
 
+    def assert_curl_fails(self, program, codes, *options):
+        """In no form, coding or version does a broken answer look whole."""
+        self.break_off("error")
+        for form in FORMS:
+            for coding in ("identity", "gzip"):
+                for version in ("--http1.1", "--http1.0"):
+                    answer = curl(program, "/_models/a/data", version, *options,
+                                  headers={"Accept": form, "Accept-Encoding": coding})
+                    self.assertIn(answer.exit, codes, (form, coding, version, answer.errors))
+                    self.assertEqual(answer.status, 200)
+                    if coding == "gzip" and "octet" not in form:
+                        reader = zlib.decompressobj(31)
+                        reader.decompress(answer.body)
+                        self.assertFalse(reader.eof, form)
+
+    def test_every_form(self):
+        self.assert_curl_fails(self.program, (18, 56))
+
+    def test_tls(self):
+        certificate = make_certificate(self.folder)
+        self.start("--tls-cert", certificate, "--tls-key", self.folder / "key.pem")
+        self.assert_curl_fails(self.program, (18, 56), "--cacert", certificate)
+
+    def test_unix_socket(self):
+        """Over a unix socket there is no reset: HTTP/1.1 shows a break by its chunks, HTTP/1.0 gets no such answer."""
+        self.start(http=f"unix:{self.folder}/http")
+        self.break_off("error")
+        for form in FORMS:
+            for coding in ("identity", "gzip"):
+                headers = {"Accept": form, "Accept-Encoding": coding}
+                answer = curl(self.program, "/_models/a/data", headers=headers)
+                self.assertIn(answer.exit, (18, 56), form)
+                answer = curl(self.program, "/_models/a/data", "--http1.0", headers=headers)
+                self.assertEqual((answer.exit, answer.status), (0, 505))
+                self.assertIn("HTTP/1.1", json.loads(answer.body)["result"])
+        self.bus.answer = lambda bus, peer, service, request: bus.final(peer, service, request,
+                                                                       payload=pack(NAMES) + rows("a", 1, 9))
+        answer = curl(self.program, "/_models/a/data", "--http1.0")
+        self.assertEqual((answer.exit, answer.status, int(answer["Content-Length"])), (0, 200, len(answer.body)))
+
     def test_raw_reader_sees_a_reset(self):
         for how in ("error", "garbage", "silence"):
             self.break_off(how)
+            for form in FORMS:
+                if (how, form) == ("garbage", "application/octet-stream"):
+                    continue  # the bus's bytes are not looked at
+                peer = self.connect()
+                peer.sendall(b"GET /_models/a/data HTTP/1.0\r\nAccept: " + form.encode() + b"\r\n\r\n")
+                with self.assertRaises(ConnectionResetError, msg=(how, form)):
+                    while peer.recv(65536):
+                        pass
+
+    def test_garbage_at_first_is_500(self):
+        for payload in (b"\xc1\xc1", pack(NAMES) + b"\xc1"):
+            self.bus.answer = lambda bus, peer, service, request: bus.final(peer, service, request, payload=payload)
+            for form in ("application/json", "text/csv", "application/x-ndjson"):
+                status, _, body = self.get("/_models/a/data", headers={"Accept": form})
+                self.assertEqual((status, list(json.loads(body))), (500, ["result"]))
+
+    def test_client_that_leaves_while_it_waits(self):
+        """Nobody hears of a closed connection that libmicrohttpd does not watch; we look once a second."""
+        self.program.stop()
+        self.start("--timeout", "60s")
+        self.bus.answer = None
+        for leave in (lambda peer: peer.close(), lambda peer: peer.shutdown(socket.SHUT_WR)):
+            asked = len(self.bus.seen)
+            ended = self.program.errors().count("end=broken")
             peer = self.connect()
-            peer.sendall(b"GET /_models/a/data HTTP/1.0\r\n\r\n")
-            with self.assertRaises(ConnectionResetError, msg=how):
-                while peer.recv(65536):
-                    pass
+            peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+            harness.wait_until(lambda: len(self.bus.seen) > asked, what="the request")
+            leave(peer)
+            harness.wait_until(lambda: self.program.errors().count("end=broken") > ended, 10, "the end")
+        peer = self.connect()
+        peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+        with self.assertRaises(TimeoutError):  # who stays is waited for
+            peer.settimeout(4)
+            peer.recv(1)
 
     def test_stalled_reader_is_cut(self):
         def answer(bus, peer, service, request):
