@@ -48,6 +48,7 @@ struct mmq_adapter {
     struct mmq_exchange_list live; /* all exchanges */
     size_t live_count;
     size_t body_bytes;   /* bounded by MMQ_BODIES_MAX */
+    size_t stream_count; /* exchanges that have a stream */
     bool woken;          /* a connection was resumed: libmicrohttpd must run, its timer won't say */
     unsigned timeout_ms; /* of a request on the bus */
     bool draining;       /* no new work; connections are closed behind their answers */
@@ -120,6 +121,7 @@ struct mmq_exchange {
     TAILQ_ENTRY(mmq_exchange) asking;
     mmq_stream *stream;
     int stream_status; /* of its answer, if it begins well; 0: 200 */
+    bool counted; /* in adapter->stream_count */
     mmq_form form;
     bool tagged; /* the stream has a state: its answer has an ETag and may be 304 */
     mmq_render *render;

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -14,7 +16,13 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { HOST_MAX = 256, PORT_MAX = 6 };
+enum {
+    HOST_MAX = 256,
+    PORT_MAX = 6,
+    /* Bytes of an answer that the kernel takes before the network wants them. It would take 4 MiB
+     * for each reader that does not read. */
+    UNSENT_MAX = 256 * 1024,
+};
 
 static bool split_address(const char *address, char host[HOST_MAX], char port[PORT_MAX])
 {
@@ -45,7 +53,7 @@ static bool split_address(const char *address, char host[HOST_MAX], char port[PO
 
 static int bind_socket(const struct addrinfo *info)
 {
-    const int on = 1;
+    const int on = 1, unsent = UNSENT_MAX; /* what is accepted inherits it */
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -1;
@@ -53,6 +61,7 @@ static int bind_socket(const struct addrinfo *info)
     bool v6 = info->ai_family == AF_INET6;
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
         (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent) ||
         bind(fd, info->ai_addr, info->ai_addrlen) || listen(fd, SOMAXCONN)) {
         int error = errno;
         close(fd);

@@ -21,11 +21,16 @@ enum {
     TEXT_PAYLOAD = 64 * 1024,   /* bytes of a payload that is made text of at once */
     TEXT_MAX = 8 * 1024 * 1024, /* of that text */
     HEAD_BYTES = 1024,          /* of a page that only its header is wanted of */
+    PAGE_LEAST = 32 * 1024,     /* bytes of a page */
+    PAGE_MOST = 1024 * 1024,
+    PAGES_BYTES = 64 * 1024 * 1024, /* of all pages that are held, about: each stream has two */
     ETAG_MAX = 160,
 };
 
 void mmq_exchange_clear_stream(mmq_exchange *exchange)
 {
+    exchange->adapter->stream_count -= exchange->counted;
+    exchange->counted = false;
     mmq_stream_destroy(&exchange->stream);
     mmq_render_destroy(&exchange->render);
     mmq_gzip_give(&exchange->adapter->gzips, &exchange->gzip);
@@ -472,7 +477,18 @@ static void start_stream(mmq_exchange *exchange, mmq_args *args, size_t page_byt
     }
     if (exchange->stream == NULL) {
         mmq_exchange_refuse(exchange, 503, "%s", why.text);
+        return;
     }
+    exchange->counted = true;
+    exchange->adapter->stream_count++;
+}
+
+/* Readers that are slow keep their pages: the more of them, the smaller those of new ones. */
+static size_t page_bytes(const mmq_adapter *adapter)
+{
+    const size_t share = PAGES_BYTES / 2 / (adapter->stream_count + 1);
+    const size_t least = share > PAGE_LEAST ? share : PAGE_LEAST;
+    return least < PAGE_MOST ? least : 0; /* the default */
 }
 
 static void ask(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool monitored,
@@ -498,6 +514,7 @@ void mmq_exchange_stream(mmq_exchange *exchange, mmq_args *args, mmq_form form, 
 void mmq_exchange_stream_tagged(mmq_exchange *exchange, mmq_args *args, mmq_form form,
                                 bool monitored, bool paged)
 {
+    size_t bytes = paged ? page_bytes(exchange->adapter) : 0;
     exchange->tagged = true;
-    ask(exchange, args, form, monitored, exchange->head && paged ? HEAD_BYTES : 0);
+    ask(exchange, args, form, monitored, exchange->head && paged ? HEAD_BYTES : bytes);
 }
