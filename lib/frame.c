@@ -340,11 +340,11 @@ mmq_err mmq_message_send_wait(mmq_message *message, void *zmq_socket)
     return send_message(message, zmq_socket, 0);
 }
 
-static int receive_frame(mmq_frame *frame, void *zmq_socket)
+static int receive_frame(mmq_frame *frame, void *zmq_socket, int flags)
 {
     int rc;
     do {
-        rc = zmq_msg_recv(&frame->msg, zmq_socket, ZMQ_DONTWAIT);
+        rc = zmq_msg_recv(&frame->msg, zmq_socket, flags);
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
         return errno;
@@ -358,7 +358,8 @@ static void drop_rest(mmq_message *message, void *zmq_socket, bool more)
 {
     mmq_frame frame;
     mmq_frame_init(&frame);
-    while (more && receive_frame(&frame, zmq_socket) == 0) { /* else the context ended */
+    while (more &&
+           receive_frame(&frame, zmq_socket, ZMQ_DONTWAIT) == 0) { /* else the context ended */
         more = zmq_msg_more(&frame.msg) != 0;
     }
     mmq_frame_close(&frame);
@@ -367,7 +368,7 @@ static void drop_rest(mmq_message *message, void *zmq_socket, bool more)
     }
 }
 
-mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_max)
+static mmq_err receive_message(mmq_message *message, void *zmq_socket, size_t size_max, int flags)
 {
     mmq_message_clear(message);
     mmq_frame *slot;
@@ -380,7 +381,7 @@ mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_
             break;
         }
         mmq_frame_init(slot);
-        int code = receive_frame(slot, zmq_socket);
+        int code = receive_frame(slot, zmq_socket, flags);
         if (code != 0) {
             CHECK(code == ETERM || (code == EAGAIN && message->count == 0));
             return code == EAGAIN ? MMQ_EAGAIN : MMQ_ECLOSED;
@@ -395,4 +396,14 @@ mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_
         drop_rest(message, zmq_socket, more);
     }
     return err;
+}
+
+mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_max)
+{
+    return receive_message(message, zmq_socket, size_max, ZMQ_DONTWAIT);
+}
+
+mmq_err mmq_message_receive_wait(mmq_message *message, void *zmq_socket, size_t size_max)
+{
+    return receive_message(message, zmq_socket, size_max, 0);
 }

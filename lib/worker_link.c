@@ -5,13 +5,19 @@
  * held counts the requests of the connection, from REQUEST to FINAL: the broker keeps it within the
  * capacity that READY named.
  *
+ * libzmq's descriptors tell of what is new only to who has found the socket empty, and any call of
+ * libzmq may take note of it. So the link is awake, and is read, from an event or a message sent
+ * until it was read to its end.
+ *
  * A connection is left when the broker has been silent for liveness_ns, or lets an answer wait for
  * BLOCKED_NS. After a loss the next one is tried within a second, and libzmq tries every 100 ms or
  * when CONNECT_TIMEOUT_MS of dealer.c are over: so READY is out within 2 s of a broker's return. */
 #include "lib/worker_link.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #include "lib/backoff.h"
 #include "lib/clock.h"
@@ -35,6 +41,8 @@ struct mmq_worker_link {
     size_t index; /* of the endpoint */
     const char *endpoint;
     mmq_dealer *dealer; /* NULL between two connections */
+    int input;          /* epoll; the loop's */
+    bool awake, monitor_awake;
     size_t held;
     bool ready_sent;
     bool complained;
@@ -47,7 +55,7 @@ struct mmq_worker_link {
     unsigned failures;    /* connections in a row over which the broker said nothing */
 };
 
-mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index)
+mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index, int input)
 {
     mmq_worker_link *link = calloc(1, sizeof *link);
     if (link == NULL) {
@@ -56,10 +64,40 @@ mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index)
     const bool plain = worker->options.capacity == 1;
     link->worker = worker;
     link->index = index;
+    link->input = input;
     link->endpoint = worker->endpoints.items[index];
     link->interval_ns = (plain ? 2500 : 1000) * MMQ_NS_PER_MS;
     link->liveness_ns = (plain ? 10000 : 3000) * MMQ_NS_PER_MS;
     return link;
+}
+
+static mmq_err watch_dealer(mmq_worker_link *link, mmq_why *why)
+{
+    int descriptors[MMQ_DEALER_DESCRIPTORS];
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = link};
+    mmq_dealer_descriptors(link->dealer, descriptors);
+    for (size_t i = 0; i < MMQ_DEALER_DESCRIPTORS; i++) {
+        if (epoll_ctl(link->input, EPOLL_CTL_ADD, descriptors[i], &event) != 0) {
+            return mmq_fail(why, MMQ_EUNAVAILABLE, "a worker cannot wait for its socket: %s",
+                            strerror(errno));
+        }
+    }
+    link->awake = link->monitor_awake = true;
+    return MMQ_OK;
+}
+
+/* libzmq closes the descriptors some time after the sockets were destroyed. */
+static void end_dealer(mmq_worker_link *link)
+{
+    if (link->dealer != NULL) {
+        int descriptors[MMQ_DEALER_DESCRIPTORS];
+        mmq_dealer_descriptors(link->dealer, descriptors);
+        for (size_t i = 0; i < MMQ_DEALER_DESCRIPTORS; i++) {
+            (void)epoll_ctl(link->input, EPOLL_CTL_DEL, descriptors[i], NULL);
+        }
+    }
+    link->awake = link->monitor_awake = false;
+    mmq_dealer_destroy(&link->dealer, LINGER_MS);
 }
 
 void mmq_worker_link_destroy(mmq_worker_link **link_p)
@@ -68,7 +106,7 @@ void mmq_worker_link_destroy(mmq_worker_link **link_p)
     if (link == NULL) {
         return;
     }
-    mmq_dealer_destroy(&link->dealer, LINGER_MS);
+    end_dealer(link);
     free(link);
     *link_p = NULL;
 }
@@ -83,7 +121,7 @@ static void close_connection(mmq_worker_link *link, const char *reason)
     mmq_log(is_news ? MMQ_WARN : MMQ_DEBUG, "the connection to the broker ends",
             MMQ_S("reason", reason), MMQ_S("broker", link->endpoint),
             MMQ_S("service", link->worker->options.service));
-    mmq_dealer_destroy(&link->dealer, LINGER_MS);
+    end_dealer(link);
     atomic_fetch_add(&link->worker->generations[link->index], 1);
     link->held = 0;
     link->open_ns =
@@ -95,6 +133,9 @@ static void open_connection(mmq_worker_link *link, int64_t now_ns)
     static const mmq_dealer_options options = {.frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM};
     mmq_why why;
     link->dealer = mmq_dealer_new(link->endpoint, &options, &why);
+    if (link->dealer != NULL && watch_dealer(link, &why) != MMQ_OK) {
+        end_dealer(link);
+    }
     if (link->dealer == NULL) {
         mmq_log(MMQ_ERROR, "cannot connect to the broker", MMQ_S("reason", why.text));
         link->open_ns = now_ns + BACKOFF_MOST_MS * MMQ_NS_PER_MS;
@@ -118,6 +159,7 @@ static bool say(mmq_worker_link *link, mmq_worker_command command)
                       : mmq_envelope_begin_worker(&message, command, NULL, 0);
     if (err == MMQ_OK) {
         err = mmq_message_send(&message, mmq_dealer_socket(link->dealer));
+        link->awake = true;
     }
     mmq_message_clear(&message);
     return err == MMQ_OK;
@@ -135,7 +177,9 @@ void mmq_worker_link_leave(mmq_worker_link *link, const char *reason)
 
 static void check_connection(mmq_worker_link *link, int64_t now_ns)
 {
-    if (mmq_dealer_check(link->dealer)) {
+    bool lost = link->monitor_awake && mmq_dealer_check(link->dealer);
+    link->monitor_awake = false;
+    if (lost) {
         close_connection(link, "connection lost");
     } else if (now_ns - link->heard_ns > link->liveness_ns) {
         close_connection(link, "the broker is silent");
@@ -240,12 +284,13 @@ void mmq_worker_link_read(mmq_worker_link *link, mmq_request_queue *queue)
 {
     mmq_message message;
     mmq_message_init(&message);
-    for (size_t i = 0; i < MESSAGES_MAX && link->dealer != NULL; i++) {
+    for (size_t i = 0; i < MESSAGES_MAX && link->awake; i++) {
         mmq_err err =
             mmq_message_receive(&message, mmq_dealer_socket(link->dealer), MMQ_MESSAGE_MAX);
         if (err == MMQ_OK) {
             take_command(link, &message, queue);
         } else if (err != MMQ_ETOOBIG) {
+            link->awake = false;
             break;
         }
     }
@@ -258,6 +303,7 @@ mmq_err mmq_worker_link_send(mmq_worker_link *link, mmq_message *message)
 {
     mmq_err err = link->dealer != NULL ? mmq_message_send(message, mmq_dealer_socket(link->dealer))
                                        : MMQ_ECLOSED;
+    link->awake = link->dealer != NULL;
     if (err != MMQ_EAGAIN) {
         link->blocked_ns = 0;
         mmq_message_clear(message);
@@ -272,14 +318,12 @@ void mmq_worker_link_end_request(mmq_worker_link *link)
     link->held--;
 }
 
-void mmq_worker_link_poll(const mmq_worker_link *link, zmq_pollitem_t items[MMQ_WORKER_LINK_ITEMS])
+void mmq_worker_link_wake(mmq_worker_link *link)
 {
-    items[0] = items[1] = (zmq_pollitem_t){.fd = -1}; /* which poll passes over */
-    if (link->dealer == NULL) {
-        return;
-    }
-    items[0].socket = mmq_dealer_socket(link->dealer);
-    items[0].events = (short)(ZMQ_POLLIN | (link->blocked_ns > 0 ? ZMQ_POLLOUT : 0));
-    items[1].socket = mmq_dealer_monitor(link->dealer);
-    items[1].events = ZMQ_POLLIN;
+    link->awake = link->monitor_awake = link->dealer != NULL;
+}
+
+bool mmq_worker_link_is_awake(const mmq_worker_link *link)
+{
+    return link->awake;
 }

@@ -10,10 +10,9 @@
 
 typedef struct mmq_worker_link mmq_worker_link;
 
-enum { MMQ_WORKER_LINK_ITEMS = 2 };
-
-/* The link to endpoint `index` of the worker's list, not yet connected. NULL: no memory. */
-mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index);
+/* The link to endpoint `index` of the worker's list, not yet connected. NULL: no memory. Its
+ * sockets are watched by the epoll descriptor `input`: an event bears the link's address. */
+mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index, int input);
 void mmq_worker_link_destroy(mmq_worker_link **link);
 
 /* Connects if it is time (unless the worker is stopping), says READY and heartbeats, and notices a
@@ -31,7 +30,9 @@ void mmq_worker_link_end_request(mmq_worker_link *link);
 /* Says DISCONNECT, so that the broker ends or re-dispatches all that we hold, and ends the
  * connection. It is made anew later unless the worker is stopping. */
 void mmq_worker_link_leave(mmq_worker_link *link, const char *reason);
-/* What to poll; afterwards there may be something to read, tend or send. */
-void mmq_worker_link_poll(const mmq_worker_link *link, zmq_pollitem_t items[MMQ_WORKER_LINK_ITEMS]);
+/* `input` told of it: there may be something to read, tend or send. */
+void mmq_worker_link_wake(mmq_worker_link *link);
+/* There may be, whether `input` tells of it or not. */
+bool mmq_worker_link_is_awake(const mmq_worker_link *link);
 
 #endif

@@ -15,6 +15,11 @@
  * was heard for its liveness (3 s), or nothing could be sent for 30 s, and then its answers are
  * dropped.
  *
+ * It waits for libzmq's descriptors, not with zmq_poll, which asks each socket anew, by a system
+ * call, each time. They tell of what is new only to who has found the socket empty, and any call of
+ * libzmq may take note of it: so what was told of, or sent to, is "awake", and is read to its end
+ * before the loop waits again.
+ *
  * MDP has no word for "no more, please": after DISCONNECT the broker drops our answers. So while
  * draining we begin nothing new but stay, and say DISCONNECT when what was begun is answered: the
  * broker then gives what we hold to another worker. Holding it, rather than refusing it, keeps the
@@ -23,17 +28,20 @@
 #include <czmq.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
 
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
+#include "lib/monitor.h"
 #include "lib/worker_link.h"
 #include "lib/worker_parts.h"
 
 enum {
     PIPE_HWM = 8,      /* notes that wait for the loop, at each end */
     MESSAGES_MAX = 64, /* read from one thread in a pass */
-    ITEMS_MAX = 1 + MMQ_ENDPOINTS_MAX * MMQ_WORKER_LINK_ITEMS + MMQ_WORK_THREADS_MAX,
+    EVENTS_MAX = 1 + 2 * MMQ_ENDPOINTS_MAX + MMQ_WORK_THREADS_MAX,
 };
 
 typedef enum loop_state { STARTING, SERVING, DRAINING, STOPPING } loop_state;
@@ -50,9 +58,8 @@ struct loop {
     uint64_t generations[MMQ_ENDPOINTS_MAX]; /* of the links, when last looked at */
     mmq_request_queue queue;
     int64_t drain_end_ns;
-    /* control, links, threads */
-    zmq_pollitem_t items[ITEMS_MAX];
-    size_t thread_items; /* index of the first thread's */
+    int input; /* epoll: an event bears the address of the worker (control), a link or a thread */
+    bool control_awake;
 };
 
 /* ---- links -------------------------------------------------------------------------------- */
@@ -117,6 +124,7 @@ static void hand_over(struct loop *loop, mmq_work_thread *thread)
     mmq_err err = mmq_message_append_copy(&message, batch, count * sizeof *batch);
     if (err == MMQ_OK) { /* the pipe is unbounded this way and takes it */
         err = mmq_message_send(&message, zsock_resolve(thread->loop_pipe));
+        thread->awake = true;
     }
     mmq_message_clear(&message);
     if (err == MMQ_OK) {
@@ -146,7 +154,14 @@ static void end_threads(struct loop *loop)
     loop->state = STOPPING;
     for (size_t i = 0; i < loop->thread_count; i++) {
         mmq_pipe_signal(loop->threads[i].loop_pipe);
+        loop->threads[i].awake = true;
     }
+}
+
+static void signal_owner(struct loop *loop)
+{
+    mmq_pipe_signal(loop->worker->loop_control);
+    loop->control_awake = true;
 }
 
 static void fail(struct loop *loop, const char *reason, size_t size)
@@ -157,7 +172,7 @@ static void fail(struct loop *loop, const char *reason, size_t size)
     (void)mmq_fail(&loop->worker->why, MMQ_EUNAVAILABLE, "%.*s", (int)size, reason);
     atomic_store(&loop->worker->failed, true);
     end_threads(loop);
-    mmq_pipe_signal(loop->worker->loop_control); /* the owner may wait for it */
+    signal_owner(loop); /* who may wait for it */
 }
 
 /* Sends what waits for its broker; false if it still waits. */
@@ -214,7 +229,7 @@ static void start_serving(struct loop *loop)
 {
     if (++loop->ready_count == loop->worker->options.threads && loop->state == STARTING) {
         loop->state = SERVING;
-        mmq_pipe_signal(loop->worker->loop_control); /* the owner may wait for it */
+        signal_owner(loop); /* who may wait for it */
     }
 }
 
@@ -251,6 +266,7 @@ static void read_thread(struct loop *loop, mmq_work_thread *thread)
     mmq_message_init(&message);
     for (size_t i = 0; i < MESSAGES_MAX && flush_stuck(loop, thread); i++) {
         if (mmq_message_receive(&message, zsock_resolve(thread->loop_pipe), SIZE_MAX) != MMQ_OK) {
+            thread->awake = false;
             break;
         }
         take_note(loop, thread, &message);
@@ -263,7 +279,7 @@ static void read_thread(struct loop *loop, mmq_work_thread *thread)
 static bool make_links(struct loop *loop)
 {
     while (loop->link_count < loop->worker->endpoints.count) {
-        mmq_worker_link *link = mmq_worker_link_new(loop->worker, loop->link_count);
+        mmq_worker_link *link = mmq_worker_link_new(loop->worker, loop->link_count, loop->input);
         if (link == NULL) {
             static const char reason[] = "no memory for a worker";
             fail(loop, reason, sizeof reason - 1);
@@ -301,12 +317,20 @@ static void free_thread(mmq_work_thread *thread)
     free(thread->batch);
 }
 
+/* Events of the pipe bear `whose`. */
+static bool watch_pipe(const struct loop *loop, zsock_t *pipe, void *whose)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.ptr = whose};
+    return epoll_ctl(loop->input, EPOLL_CTL_ADD, mmq_socket_descriptor(pipe), &event) == 0;
+}
+
 static bool start_thread(struct loop *loop, mmq_work_thread *thread)
 {
     thread->worker = loop->worker;
+    thread->awake = true;
     mmq_message_init(&thread->stuck);
     thread->batch = calloc(loop->worker->options.batch_max, sizeof *thread->batch);
-    if (thread->batch != NULL && open_pipe(thread) &&
+    if (thread->batch != NULL && open_pipe(thread) && watch_pipe(loop, thread->loop_pipe, thread) &&
         pthread_create(&thread->pthread, NULL, mmq_worker_run_thread, thread) == 0) {
         loop->thread_count++;
         return true;
@@ -332,7 +356,9 @@ static void read_control(struct loop *loop)
 {
     mmq_message message;
     mmq_message_init(&message);
-    while (mmq_message_receive(&message, zsock_resolve(loop->worker->loop_control), 64) == MMQ_OK) {
+    while (loop->control_awake) {
+        loop->control_awake =
+            mmq_message_receive(&message, zsock_resolve(loop->worker->loop_control), 64) == MMQ_OK;
     }
     mmq_message_clear(&message);
     if (!atomic_load(&loop->worker->stopping)) {
@@ -380,37 +406,68 @@ static long wait_ms(const struct loop *loop)
     return left_ns <= 0 ? 0 : (long)(left_ns / MMQ_NS_PER_MS + 1);
 }
 
-/* Waits; afterwards items[thread_items + i] tells of thread i. */
+/* Something is awake that can be read now. */
+static bool is_awake(const struct loop *loop)
+{
+    bool awake = loop->control_awake;
+    for (size_t i = 0; i < loop->link_count; i++) {
+        awake |= mmq_worker_link_is_awake(loop->links[i]);
+    }
+    for (size_t i = 0; i < loop->thread_count; i++) {
+        awake |= loop->threads[i].awake && loop->threads[i].stuck.count == 0;
+    }
+    return awake;
+}
+
+static void wake(struct loop *loop, void *whose)
+{
+    for (size_t i = 0; i < loop->link_count; i++) {
+        if (whose == loop->links[i]) {
+            mmq_worker_link_wake(loop->links[i]);
+            return;
+        }
+    }
+    if (whose == loop->worker) {
+        loop->control_awake = true;
+    } else {
+        ((mmq_work_thread *)whose)->awake = true;
+    }
+}
+
 static void wait_input(struct loop *loop)
 {
-    zmq_pollitem_t *item = loop->items;
-    *item++ =
-        (zmq_pollitem_t){.socket = zsock_resolve(loop->worker->loop_control), .events = ZMQ_POLLIN};
-    for (size_t i = 0; i < loop->link_count; i++) {
-        mmq_worker_link_poll(loop->links[i], item);
-        item += MMQ_WORKER_LINK_ITEMS;
+    struct epoll_event events[EVENTS_MAX];
+    const int count =
+        epoll_wait(loop->input, events, EVENTS_MAX, is_awake(loop) ? 0 : (int)wait_ms(loop));
+    for (int i = 0; i < count; i++) {
+        wake(loop, events[i].data.ptr);
     }
-    loop->thread_items = (size_t)(item - loop->items);
-    for (size_t i = 0; i < loop->thread_count; i++) {
-        const mmq_work_thread *thread = &loop->threads[i];
-        *item++ = (zmq_pollitem_t){.socket = zsock_resolve(thread->loop_pipe),
-                                   .events = thread->stuck.count > 0 ? 0 : ZMQ_POLLIN};
-    }
-    (void)zmq_poll(loop->items, (int)(item - loop->items), wait_ms(loop));
 }
 
 static void read_threads(struct loop *loop)
 {
     for (size_t i = 0; i < loop->thread_count; i++) {
-        if (loop->items[loop->thread_items + i].revents != 0 || loop->threads[i].stuck.count > 0) {
+        if (loop->threads[i].awake || loop->threads[i].stuck.count > 0) {
             read_thread(loop, &loop->threads[i]);
         }
     }
 }
 
+static bool open_input(struct loop *loop)
+{
+    loop->input = epoll_create1(EPOLL_CLOEXEC);
+    loop->control_awake = true;
+    if (loop->input < 0 || !watch_pipe(loop, loop->worker->loop_control, loop->worker)) {
+        static const char reason[] = "no descriptors left for a worker";
+        fail(loop, reason, sizeof reason - 1);
+        return false;
+    }
+    return make_links(loop);
+}
+
 static void run(struct loop *loop)
 {
-    if (make_links(loop)) {
+    if (open_input(loop)) {
         start_threads(loop);
     }
     while (loop->state != STOPPING || loop->ended_count < loop->thread_count) {
@@ -438,6 +495,9 @@ static void clear_loop(struct loop *loop)
         mmq_worker_link_destroy(&loop->links[i]);
     }
     free(loop->threads);
+    if (loop->input >= 0) {
+        close(loop->input);
+    }
 }
 
 void *mmq_worker_run_loop(void *worker)

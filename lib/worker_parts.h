@@ -59,6 +59,7 @@ typedef struct mmq_work_thread {
     pthread_t pthread;
     zsock_t *loop_pipe;
     size_t outstanding; /* requests handed over and not ended */
+    bool awake;         /* there may be notes in the pipe */
     mmq_message stuck;  /* waits until the broker takes it; the pipe is not read meanwhile */
     mmq_origin stuck_origin;
     /* the work thread's */

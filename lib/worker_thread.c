@@ -50,17 +50,11 @@ static void work(mmq_work_thread *thread, void *context, const mmq_frame *batch)
     CHECK(thread->open == 0); /* the handler forgot a request */
 }
 
-/* True if something came within wait_ms. */
-static bool wait_pipe(const mmq_work_thread *thread, int wait_ms)
+/* Waits for a batch and works on it; *came: there was one. False when the thread is to end. */
+static bool take_batch(mmq_work_thread *thread, void *context, mmq_message *message, bool *came)
 {
-    zmq_pollitem_t item = {.socket = zsock_resolve(thread->pipe), .events = ZMQ_POLLIN};
-    return zmq_poll(&item, 1, wait_ms) > 0;
-}
-
-/* Receives and works. False when the thread is to end. */
-static bool take_batch(mmq_work_thread *thread, void *context, mmq_message *message)
-{
-    mmq_err err = mmq_message_receive(message, zsock_resolve(thread->pipe), BATCH_BYTES_MAX);
+    mmq_err err = mmq_message_receive_wait(message, zsock_resolve(thread->pipe), BATCH_BYTES_MAX);
+    *came = err == MMQ_OK;
     if (err != MMQ_OK) {
         return err == MMQ_EAGAIN;
     }
@@ -71,19 +65,28 @@ static bool take_batch(mmq_work_thread *thread, void *context, mmq_message *mess
     return true;
 }
 
+static void set_wait(mmq_work_thread *thread, int *wait_ms, int to_ms)
+{
+    if (*wait_ms != to_ms) {
+        zsock_set_rcvtimeo(thread->pipe, to_ms);
+        *wait_ms = to_ms;
+    }
+}
+
 static void serve(mmq_work_thread *thread, void *context)
 {
     bool (*idle)(void *) = thread->worker->options.idle;
     bool idle_wants_more = true;
-    bool more = true;
+    bool more = true, came;
+    int wait_ms = -1; /* libzmq's default */
     mmq_message message;
     mmq_message_init(&message);
     while (more) {
-        int wait_ms = idle == NULL ? -1 : idle_wants_more ? 0 : IDLE_MS;
-        if (wait_pipe(thread, wait_ms)) {
-            more = take_batch(thread, context, &message);
+        set_wait(thread, &wait_ms, idle == NULL ? -1 : idle_wants_more ? 0 : IDLE_MS);
+        more = take_batch(thread, context, &message, &came);
+        if (came) {
             idle_wants_more = true;
-        } else if (idle != NULL) {
+        } else if (more && idle != NULL) {
             idle_wants_more = idle(context);
         }
     }

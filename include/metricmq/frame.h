@@ -75,5 +75,8 @@ mmq_err mmq_message_send_wait(mmq_message *message, void *zmq_socket) MMQ_MUST_U
  * thrown away (the message then holds its first frame only, so that a ROUTER's user knows the
  * peer). */
 mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_max) MMQ_MUST_USE;
+/* As mmq_message_receive, but waits as long as the socket's ZMQ_RCVTIMEO says. */
+mmq_err mmq_message_receive_wait(mmq_message *message, void *zmq_socket,
+                                 size_t size_max) MMQ_MUST_USE;
 
 #endif

@@ -9,6 +9,7 @@ THEMES = {
     "store": "Store: columns and frames of one process",
     "bulk": "Bulk: all rows through `up`",
     "small": "Small: one request at a time",
+    "adapter": "HTTP adapter: many connections",
     "many": "Many: the last row of each metric",
     "encoders": "Encoders",
     "ingest": "Ingest",

@@ -25,13 +25,14 @@ class Runs(harness.Case):
                                    "METRICMQ_BENCH_DATA": str(self.folder / "data")})
 
     def test_figures_goals_and_charts(self):
-        done = self.bench("store", "bulk", "small", "--json", self.folder / "json", "--svg", self.folder / "svg")
+        done = self.bench("store", "bulk", "small", "adapter", "--json", self.folder / "json", "--svg", self.folder / "svg")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         figures = {figure["name"]: figure for figure in json.loads((self.folder / "json").read_text())}
         for figure in figures.values():
             self.assertEqual(set(figure), KEYS)
             self.assertGreater(figure["value"], 0, figure)
-        for name in ("store_scan", "store_day", "anomaly", "bus_one", "bus_one_wall", "http_one", "day_bus"):
+        for name in ("store_scan", "store_day", "anomaly", "bus_one", "bus_one_wall", "http_one", "day_bus",
+                     "adapter_small", "adapter_idle", "adapter_beside_p99"):
             self.assertIsNotNone(figures[name]["goal"], name)
         for path in (self.folder / "svg").iterdir():
             xml.etree.ElementTree.parse(path)
