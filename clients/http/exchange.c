@@ -21,6 +21,14 @@
 #include "lib/fields.h"
 #include "lib/log.h"
 
+/* As much of the text as fits. */
+static void copy_text(char *out, size_t room, const char *text, size_t size)
+{
+    size = size < room ? size : room - 1;
+    memcpy(out, text, size);
+    out[size] = '\0';
+}
+
 static void drop_body(mmq_exchange *exchange)
 {
     mmq_buffer_clear(&exchange->body);
@@ -81,7 +89,7 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
         free_exchange(exchange);
         return NULL;
     }
-    snprintf(exchange->shown, sizeof exchange->shown, "%.*s", (int)strcspn(target, "?"), target);
+    copy_text(exchange->shown, sizeof exchange->shown, target, strcspn(target, "?"));
     snprintf(exchange->trace, sizeof exchange->trace, "%08" PRIx32 "-%" PRIu64, adapter->trace_run,
              ++adapter->trace_count);
     TAILQ_INSERT_TAIL(&adapter->live, exchange, live);
@@ -231,12 +239,14 @@ static void note_headers(mmq_exchange *exchange, const char *method, const char 
 {
     mmq_headers *headers = &exchange->headers;
     mmq_headers_read(exchange->connection, headers);
-    snprintf(exchange->method, sizeof exchange->method, "%s", method);
-    snprintf(exchange->agent, sizeof exchange->agent, "%s", headers->agent ? headers->agent : "");
+    const char *agent = headers->agent ? headers->agent : "";
+    copy_text(exchange->method, sizeof exchange->method, method, strlen(method));
+    copy_text(exchange->agent, sizeof exchange->agent, agent, strlen(agent));
     exchange->head = strcmp(method, "HEAD") == 0;
     exchange->old = strcmp(version, "HTTP/1.0") == 0;
     if (headers->request_id) {
-        snprintf(exchange->trace, sizeof exchange->trace, "%s", headers->request_id);
+        copy_text(exchange->trace, sizeof exchange->trace, headers->request_id,
+                  strlen(headers->request_id));
     }
     if (headers->length > 0 || headers->codings > 0) {
         await(exchange, MMQ_WAIT_BODY, 0);
