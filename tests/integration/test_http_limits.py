@@ -296,6 +296,8 @@ class Bodies(Limits):
         peers = [self.connect() for _ in range(80)]
         for peer in peers:
             peer.sendall(head + b" " * (size - 1))
+        harness.wait_until(lambda: curl(self.program, "/_logging/feedback", data=b" " * 100000).status == 503,
+                           what="the room to be full")
         for peer in peers:
             peer.sendall(b" ")
         statuses = [self.status(peer) for peer in peers]
