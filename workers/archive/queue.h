@@ -1,7 +1,7 @@
 /* Pieces of bytes, and the queues in which the stages of an archive hand them to each other. There
  * are PIECES of a kind: they go from one stage to the next full and come back empty, so that a
- * queue always has room, and who takes from it waits for the other stage at most. With fewer of them a
- * stage runs dry while the scheduler lets the others of its CPU run (4: a third slower). */
+ * queue always has room, and who takes from it waits for the other stage at most. With fewer of
+ * them a stage runs dry while the scheduler lets the others of its CPU run (4: a third slower). */
 #ifndef MMQ_QUEUE_H
 #define MMQ_QUEUE_H
 
