@@ -218,20 +218,19 @@ static enum MHD_Result answer_or_wait(mmq_exchange *exchange)
 }
 
 /* What of a body is kept; nothing of one that nobody asked for. */
-static size_t body_max(const mmq_exchange *exchange)
+static size_t body_kept(const mmq_exchange *exchange)
 {
     return exchange->route ? exchange->route->body_max : 0;
 }
 
-static void refuse_body(mmq_exchange *exchange)
+static size_t body_most(const mmq_exchange *exchange)
 {
-    const size_t most = body_max(exchange) > 0 ? body_max(exchange) : MMQ_BODY_SPARE;
-    mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", most);
+    return body_kept(exchange) > 0 ? body_kept(exchange) : MMQ_BODY_KEPT;
 }
 
-static bool is_too_big(const mmq_exchange *exchange, uint64_t size)
+static void refuse_size(mmq_exchange *exchange)
 {
-    return body_max(exchange) > 0 ? size > body_max(exchange) : size > MMQ_BODY_SPARE;
+    mmq_exchange_refuse(exchange, 413, "the body is over %zu bytes", body_most(exchange));
 }
 
 /* What the headers say of the request. */
@@ -264,10 +263,10 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
         check_rights(exchange, method);
     }
     bool untrusted = mmq_headers_fault(headers, version) != NULL;
-    if (exchange->status == 0 && headers->expects && is_too_big(exchange, headers->length)) {
-        refuse_body(exchange);
+    if (exchange->status == 0 && headers->expects && headers->length > body_most(exchange)) {
+        refuse_size(exchange);
     }
-    mmq_buffer_init(&exchange->body, body_max(exchange));
+    mmq_buffer_init(&exchange->body, body_kept(exchange));
     if (exchange->status == 0 || !(untrusted || headers->expects)) {
         return MHD_YES;
     }
@@ -279,7 +278,7 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
 static void keep_body(mmq_exchange *exchange, const char *data, size_t size)
 {
     mmq_adapter *adapter = exchange->adapter;
-    if (exchange->status != 0 || exchange->body_size > body_max(exchange)) {
+    if (exchange->status != 0 || exchange->body_size > body_kept(exchange)) {
         drop_body(exchange);
     } else if (size > MMQ_BODIES_MAX - adapter->body_bytes) {
         drop_body(exchange);
@@ -305,7 +304,7 @@ static enum MHD_Result take_body(mmq_exchange *exchange, const char *data, size_
     exchange->body_size += *size;
     if (exchange->state != MMQ_EXCHANGE_LINGERING) {
         keep_body(exchange, data, *size);
-        if (exchange->body_size > body_max(exchange) + MMQ_BODY_SPARE) {
+        if (exchange->body_size > body_most(exchange) + MMQ_BODY_SPARE) {
             cut_short(exchange, 413, "Content Too Large", "the body is too big");
         }
     }
@@ -320,9 +319,9 @@ static enum MHD_Result work_on(mmq_exchange *exchange)
     if (exchange->status != 0) {
         return answer_or_wait(exchange);
     }
-    if (is_too_big(exchange, exchange->body_size)) {
+    if (exchange->body_size > body_most(exchange)) {
         exchange->close = true;
-        refuse_body(exchange);
+        refuse_size(exchange);
     } else if (exchange->body.failed) {
         mmq_exchange_refuse(exchange, 503, "no memory for the body");
     } else {

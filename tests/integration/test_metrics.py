@@ -162,7 +162,7 @@ class Scripted(Scraped):
         self.bus = FakeBus()
         self.addCleanup(self.bus.stop)
         self.program = harness.Program("http", "--connect", self.bus.endpoint, "--http", "127.0.0.1:0",
-                                       "--timeout", "3s", "--idle-timeout", "3s", "--drain-timeout", "1s")
+                                       "--timeout", "3s", "--stall-timeout", "3s", "--drain-timeout", "1s")
         self.addCleanup(self.program.stop)
 
     def endless(self, bus, peer, service, request):

@@ -48,6 +48,7 @@ class Ask:
 # How a status comes about where ASKS does not say more.
 GENERAL = {
     "200": [Ask()],
+    "304": [Ask(headers={"If-None-Match": "*"}), Ask(headers={"If-None-Match": '"x", *'})],
     "400": [Ask(host=False)],
     "401": [Ask(on="keyed"), Ask(on="keyed", headers={"Authorization": "Basic d3Jvbmc6"})],
     "413": [Ask(body=b" " * (MIB + 1))],
@@ -254,6 +255,9 @@ class OpenApi(harness.Case):
             self.assertTrue(body)
         elif type == "application/octet-stream":
             rows_of(body)
+        elif type == "application/x-ndjson":
+            for line in body.splitlines():
+                self.assertEqual(list(json.loads(line)), ["uid", "timestamp", "value", "anomaly_score", "rowid"])
         else:
             self.fail(f"nothing here reads {type}")
         return type
@@ -325,7 +329,9 @@ class OpenApi(harness.Case):
             status, headers, _ = self.programs.send(Ask(), path, "brew")
             self.assertEqual(status, 405)
             methods = {method.upper() for at, method, _, _ in rules.operations(self.document) if at == path}
-            self.assertEqual(set(headers["Allow"].split(", ")), methods, path)
+            self.assertEqual(set(headers["Allow"].split(", ")), methods | {"OPTIONS"}, path)
+            status, headers, _ = self.programs.send(Ask(), path, "options")
+            self.assertEqual((status, set(headers["Allow"].split(", "))), (204, methods | {"OPTIONS"}), path)
 
     def test_what_wants_no_key_says_so(self):
         for path, method, operation, _ in rules.operations(self.document):
