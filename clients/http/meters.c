@@ -13,8 +13,8 @@
 enum { NONE, OTHER, FIRST_KNOWN };
 
 /* What we answer, and what the bus's answers bring. */
-static const int known[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409,
-                            410, 411, 413, 414, 415, 417, 429, 431, 500, 501, 502, 503, 504};
+static const int known[] = {200, 201, 202, 204, 304, 400, 401, 403, 404, 405, 406, 408, 409, 410,
+                            411, 413, 414, 415, 417, 429, 431, 500, 501, 502, 503, 504, 505};
 
 enum { STATUSES = FIRST_KNOWN + sizeof known / sizeof *known };
 
@@ -194,6 +194,14 @@ static void expose_now(const mmq_adapter *adapter, mmq_buffer *out)
                       "Connections so far.");
     mmq_expose_count(out, "metricmq_http_connections_accepted_total", NULL, 0,
                      (int64_t)adapter->meters.connections_made);
+    mmq_expose_family(out, "metricmq_http_connections_refused_total", "counter",
+                      "Connections closed at once: too many, in all or of one address.");
+    mmq_expose_count(out, "metricmq_http_connections_refused_total", NULL, 0,
+                     (int64_t)adapter->seats.refused);
+    mmq_expose_family(out, "metricmq_http_connections_evicted_total", "counter",
+                      "Idle connections closed to make room for new ones.");
+    mmq_expose_count(out, "metricmq_http_connections_evicted_total", NULL, 0,
+                     (int64_t)adapter->seats.evicted);
     expose_gauge(out, "metricmq_http_connections", "Connections that are open, idle ones too.",
                  adapter->meters.connections);
     expose_gauge(out, "metricmq_http_requests_under_way",

@@ -69,6 +69,9 @@ class Caps(Limits):
         for peer in old[:5] + old[13:] + new:
             peer.settimeout(30)
             self.assertTrue(self.ask(peer))
+        metrics = harness.http_get(self.program, "/metrics")[2]  # one more that makes room
+        self.assertIn(b"metricmq_http_connections_evicted_total 9\n", metrics)
+        self.assertIn(b"metricmq_http_connections_refused_total 0\n", metrics)
 
     def test_busy_ones_are_not_idle(self):
         """F35: where nobody is idle, who comes is refused."""
