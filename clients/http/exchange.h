@@ -121,7 +121,7 @@ struct mmq_exchange {
     TAILQ_ENTRY(mmq_exchange) asking;
     mmq_stream *stream;
     int stream_status; /* of its answer, if it begins well; 0: 200 */
-    bool counted; /* in adapter->stream_count */
+    bool counted;      /* in adapter->stream_count */
     mmq_form form;
     bool tagged; /* the stream has a state: its answer has an ETag and may be 304 */
     mmq_render *render;
