@@ -31,7 +31,8 @@ disable_fallocate = true
 pipeline = {name}-server
 [app:{name}-server]
 use = egg:swift#{name}
-"""
+replication_concurrency = 0
+"""  # 0: else it wants a semaphore, and /dev/shm is not everybody's in every chroot
 
 PROXY = COMMON + """\
 [pipeline:main]
