@@ -342,6 +342,7 @@ static bool start_thread(struct loop *loop, mmq_work_thread *thread)
 static void start_threads(struct loop *loop)
 {
     size_t count = loop->worker->options.threads;
+    CHECK(loop->thread_count == 0);
     loop->threads = calloc(count, sizeof *loop->threads);
     while (loop->threads != NULL && loop->thread_count < count &&
            start_thread(loop, &loop->threads[loop->thread_count])) {

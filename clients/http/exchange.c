@@ -443,30 +443,46 @@ static void end_waiting(mmq_exchange *exchange)
     }
 }
 
+/* It stays in its place if it gets ahead as fast as it must. */
+static bool gets_ahead(mmq_seats *seats, mmq_seat *seat)
+{
+    const mmq_wait wait = seat->wait;
+    if (wait != MMQ_WAIT_BODY && wait != MMQ_WAIT_READER) {
+        return false;
+    }
+    const mmq_exchange *exchange = seat->exchange;
+    const uint64_t progress =
+        wait == MMQ_WAIT_BODY ? exchange->body_size : mmq_seat_taken(seat, exchange->bytes);
+    const bool ahead = mmq_seat_gets_ahead(seats, seat, progress);
+    if (ahead) {
+        mmq_seat_await(seats, seat, wait, progress);
+    }
+    return ahead;
+}
+
+static void end_stalled(mmq_seat *seat)
+{
+    if (seat->exchange != NULL) {
+        seat->exchange->broken = true;
+    }
+    mmq_seat_reset(seat);
+}
+
 static void end_overdue(mmq_seats *seats, mmq_seat *seat)
 {
-    mmq_exchange *exchange = seat->exchange;
     const mmq_wait wait = seat->wait;
-    const uint64_t progress = wait == MMQ_WAIT_BODY     ? exchange->body_size
-                              : wait == MMQ_WAIT_READER ? mmq_seat_taken(seat, exchange->bytes)
-                                                        : 0;
-    bool moves = (wait == MMQ_WAIT_BODY || wait == MMQ_WAIT_READER) &&
-                 mmq_seat_gets_ahead(seats, seat, progress);
-    mmq_seat_await(seats, seat, moves ? wait : MMQ_WAIT_LEAVE, progress);
-    if (moves) {
+    if (gets_ahead(seats, seat)) {
         return;
     }
+    mmq_seat_await(seats, seat, MMQ_WAIT_LEAVE, 0);
     if (wait == MMQ_WAIT_FIRST || wait == MMQ_WAIT_IDLE) {
         mmq_seat_close(seats, seat);
     } else if (wait == MMQ_WAIT_HEADER || wait == MMQ_WAIT_BODY) {
         cut_request(seat);
     } else if (wait == MMQ_WAIT_BUS) {
-        end_waiting(exchange);
+        end_waiting(seat->exchange);
     } else {
-        if (exchange != NULL) {
-            exchange->broken = true;
-        }
-        mmq_seat_reset(seat);
+        end_stalled(seat);
     }
 }
 

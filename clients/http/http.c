@@ -70,11 +70,12 @@ static unsigned daemon_flags(const mmq_http *http)
 
 static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
+    static char priorities[] = MMQ_TLS_PRIORITIES;
     mmq_adapter *adapter = &http->adapter;
     const struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, http->tls.certificate},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, http->tls.key},
-        {MHD_OPTION_HTTPS_PRIORITIES, 0, (char *)(uintptr_t)MMQ_TLS_PRIORITIES},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, priorities},
         {MHD_OPTION_END, 0, NULL},
     };
     http->daemon = MHD_start_daemon(

@@ -256,8 +256,12 @@ static struct MHD_Response *respond_frame(mmq_exchange *exchange, size_t *size)
     mmq_frame_init(frame);
     mmq_frame_move(frame, &exchange->page);
     *size = mmq_frame_size(frame);
-    struct MHD_Response *response = MHD_create_response_from_buffer_with_free_callback_cls(
-        *size, (void *)(uintptr_t)mmq_frame_data(frame), free_frame, frame);
+    const union { /* libmicrohttpd changes nothing of it */
+        const void *in;
+        void *out;
+    } bytes = {.in = mmq_frame_data(frame)};
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer_with_free_callback_cls(*size, bytes.out, free_frame, frame);
     if (response == NULL) {
         free_frame(frame);
     }
