@@ -202,11 +202,11 @@ uint64_t mmq_seat_taken(const mmq_seat *seat, uint64_t given)
 
 /* ---- vanished clients ------------------------------------------------------------------- */
 
-static size_t collect(const mmq_seats *seats, mmq_seat *from, int64_t before_ns,
-                      mmq_seat *found[POLLED], struct pollfd polled[POLLED])
+/* Those from this one on that wait since before that time; how many. */
+static size_t collect(mmq_seat *from, int64_t before_ns, mmq_seat *found[POLLED],
+                      struct pollfd polled[POLLED])
 {
     size_t count = 0;
-    (void)seats;
     for (mmq_seat *seat = from; seat != NULL && count < POLLED && seat->since_ns < before_ns;
          seat = TAILQ_NEXT(seat, waiting)) {
         found[count] = seat;
@@ -230,7 +230,7 @@ int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat))
     mmq_seat *found[POLLED];
     struct pollfd polled[POLLED];
     size_t count;
-    while ((count = collect(seats, next, before_ns, found, polled)) > 0) {
+    while ((count = collect(next, before_ns, found, polled)) > 0) {
         next = TAILQ_NEXT(found[count - 1], waiting);
         int ready = poll(polled, count, 0);
         for (size_t i = 0; ready > 0 && i < count; i++) {
