@@ -301,21 +301,6 @@ ssize_t write(int fd, const void *data, size_t size)
     }
 }
 
-ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
-{
-    REAL(pwrite);
-    switch (judge_write("pwrite", fd)) {
-    case FAIL:
-        return -1;
-    case DIE:
-        (void)!real(fd, data, size / 2, offset);
-        die();
-    case GO_ON:
-    default:
-        return real(fd, data, size, offset);
-    }
-}
-
 ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
 {
     REAL(pwrite64);
@@ -329,6 +314,11 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t offset)
     default:
         return real(fd, data, size, offset);
     }
+}
+
+ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+    return pwrite64(fd, data, size, offset);
 }
 
 ssize_t writev(int fd, const struct iovec *parts, int count)

@@ -132,4 +132,11 @@ static inline mmq_job *world_commit(mmq_spool *spool, const mmq_dump *dump, cons
     return job;
 }
 
+static inline mmq_spool_counts world_counts(mmq_spool *spool)
+{
+    mmq_spool_counts out;
+    assert_ok(mmq_spool_count(spool, &out, &why));
+    return out;
+}
+
 #endif

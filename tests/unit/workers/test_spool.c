@@ -43,19 +43,12 @@ static int end(void **state)
     return 0;
 }
 
-static mmq_spool_counts counts(void)
-{
-    mmq_spool_counts out;
-    assert_ok(mmq_spool_count(spool, &out, &why));
-    return out;
-}
-
 static void job_comes_and_goes(void **state)
 {
     (void)state;
     mmq_job *job = world_commit(spool, &dump, "bytes"), *other;
-    assert_int_equal(counts().jobs, 1);
-    assert_int_equal(counts().bytes, 5);
+    assert_int_equal(world_counts(spool).jobs, 1);
+    assert_int_equal(world_counts(spool).bytes, 5);
     assert_int_equal(mmq_job_take(spool, dump.name, &other, &why), MMQ_EBUSY);
     mmq_job_close(&job);
     assert_ok(mmq_job_take(spool, dump.name, &job, &why));
@@ -96,7 +89,7 @@ static void second_job_of_one_name_conflicts(void **state)
     assert_int_equal(mmq_job_commit(second, &manifest, &why), MMQ_ECONFLICT);
     assert_ok(mmq_job_remove(&second, &why));
     mmq_job_close(&first);
-    assert_int_equal(counts().jobs, 1);
+    assert_int_equal(world_counts(spool).jobs, 1);
 }
 
 static void full_spool_takes_nothing(void **state)
@@ -188,7 +181,7 @@ static void each_fsync_may_fail(void **state)
         fsyncs_left = UINT32_MAX;
         assert_true(err == MMQ_OK || err == MMQ_EIO);
         assert_ok(mmq_job_remove(&job, &why));
-        assert_int_equal(counts().jobs, 0);
+        assert_int_equal(world_counts(spool).jobs, 0);
     }
 }
 
@@ -222,7 +215,7 @@ static void torn_manifests_are_put_aside(void **state)
     for (size_t size = 0; size < sizeof good - 1; size += 11) {
         assert_int_equal(take_planted(good, size), MMQ_ECORRUPT);
     }
-    assert_true(counts().quarantined > 10);
+    assert_true(world_counts(spool).quarantined > 10);
 }
 
 /* One field of the good manifest in another form. */
@@ -263,7 +256,7 @@ static void symlinks_are_not_followed(void **state)
     assert_ok(mmq_spool_list(spool, &names, &count, &why));
     free(names);
     assert_int_equal(count, 0);
-    assert_int_equal(counts().quarantined, 3);
+    assert_int_equal(world_counts(spool).quarantined, 3);
     assert_int_equal(world_entries(world_at("elsewhere")), 2);
 }
 
@@ -278,7 +271,7 @@ static void symlinked_archive_is_not_read(void **state)
                      0);
     assert_int_equal(mmq_job_open(job, &fd, &why), MMQ_ECORRUPT);
     mmq_job_quarantine(&job, &why);
-    assert_int_equal(counts().quarantined, 1);
+    assert_int_equal(world_counts(spool).quarantined, 1);
 }
 
 static void quarantine_is_bounded(void **state)
@@ -295,7 +288,7 @@ static void quarantine_is_bounded(void **state)
     assert_ok(mmq_spool_list(spool, &names, &count, &why));
     assert_int_equal(count, 1);
     free(names);
-    assert_int_equal(counts().quarantined, MMQ_SPOOL_QUARANTINE_MAX);
+    assert_int_equal(world_counts(spool).quarantined, MMQ_SPOOL_QUARANTINE_MAX);
 }
 
 static void linked_spool_is_refused(void **state)

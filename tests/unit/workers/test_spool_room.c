@@ -37,13 +37,6 @@ static int end(void **state)
     return 0;
 }
 
-static mmq_spool_counts counts(void)
-{
-    mmq_spool_counts out;
-    assert_ok(mmq_spool_count(spool, &out, &why));
-    return out;
-}
-
 static void write_bytes(const mmq_job *job, size_t size)
 {
     char room[1000];
@@ -108,7 +101,7 @@ static void full_spool_commits_nothing(void **state)
     assert_ok(mmq_job_room(first, &why)); /* to the byte */
     write_bytes(first, 1);
     assert_int_equal(mmq_job_commit(first, &manifest, &why), MMQ_EBUSY);
-    assert_int_equal(counts().jobs, 0);
+    assert_int_equal(world_counts(spool).jobs, 0);
     assert_ok(mmq_job_remove(&first, &why));
     assert_ok(mmq_job_begin(spool, &second, &bytes_left, &why));
     assert_ok(mmq_job_remove(&second, &why));
@@ -191,8 +184,8 @@ static void junk_holds_nobody_up(void **state)
     assert_ok(mmq_job_remove(&job, &why));
     const double accept_s = seconds_since(start_ns);
     job = world_commit(spool, &dump, "bytes");
-    assert_int_equal(counts().jobs, 1);
-    assert_int_equal(counts().bytes, 5);
+    assert_int_equal(world_counts(spool).jobs, 1);
+    assert_int_equal(world_counts(spool).bytes, 5);
     start_ns = mmq_now_ns();
     assert_ok(mmq_spool_sweep(spool, &why));
     const double first_s = seconds_since(start_ns);
@@ -202,7 +195,7 @@ static void junk_holds_nobody_up(void **state)
     assert_ok(mmq_spool_list(spool, &names, &count, &why));
     assert_int_equal(count, 1);
     free(names);
-    assert_int_equal(counts().quarantined, MMQ_SPOOL_QUARANTINE_MAX);
+    assert_int_equal(world_counts(spool).quarantined, MMQ_SPOOL_QUARANTINE_MAX);
     mmq_job_close(&job);
     assert_ok(mmq_job_take(spool, dump.name, &found, &why));
     assert_ok(mmq_job_remove(&found, &why));
@@ -223,7 +216,7 @@ static void torn_jobs_are_swept_aside(void **state)
     assert_ok(mmq_spool_sweep(spool, &why));
     assert_false(world_exists(torn));
     assert_true(world_exists(owned));
-    assert_int_equal(counts().quarantined, 1);
+    assert_int_equal(world_counts(spool).quarantined, 1);
     (void)close(fd);
 }
 
@@ -278,7 +271,7 @@ static void first_version_that_changed_is_refused(void **state)
     assert_int_equal(mmq_job_open(job, &fd, &why), MMQ_ECORRUPT);
     assert_int_equal(fd, -1);
     mmq_job_quarantine(&job, &why);
-    assert_int_equal(counts().quarantined, 1);
+    assert_int_equal(world_counts(spool).quarantined, 1);
 }
 
 /* ---- by hand ---------------------------------------------------------------------------- */
@@ -366,9 +359,9 @@ static void torn_jobs_are_not_put_back(void **state)
     job = world_commit(spool, &dump, "bytes");
     assert_int_equal(mmq_spool_retry(spool, &seen.last, &why), MMQ_ECONFLICT);
     mmq_job_close(&job);
-    assert_int_equal(counts().jobs, 1);
+    assert_int_equal(world_counts(spool).jobs, 1);
     assert_ok(mmq_spool_drop(spool, &seen.last, &why));
-    assert_int_equal(counts().quarantined, 0);
+    assert_int_equal(world_counts(spool).quarantined, 0);
 }
 
 static void strays_are_only_dropped(void **state)
@@ -377,7 +370,7 @@ static void strays_are_only_dropped(void **state)
     assert_int_equal(mkfifo(world_at("spool/pipe"), 0644), 0);
     assert_int_equal(symlink("/", world_at("spool/%032d", 5)), 0);
     assert_ok(mmq_spool_sweep(spool, &why));
-    assert_int_equal(counts().quarantined, 2);
+    assert_int_equal(world_counts(spool).quarantined, 2);
     for (unsigned i = 0; i < 2; i++) {
         const struct seen seen = look();
         assert_false(seen.last.known);
@@ -386,7 +379,7 @@ static void strays_are_only_dropped(void **state)
         const struct seen again = look();
         assert_ok(mmq_spool_drop(spool, &again.last, &why));
     }
-    assert_int_equal(counts().quarantined, 0);
+    assert_int_equal(world_counts(spool).quarantined, 0);
 }
 
 static void keys_are_found(void **state)
