@@ -272,13 +272,14 @@ def only(matches, fault):
     return lambda exchange: matches(exchange) and fault(exchange)
 
 
-def first(count, fault):
-    """The fault, for so many requests."""
-    left = [count]
+class First:
+    """The fault, for so many exchanges of those of which matches(exchange) is true; `came`: how many had it."""
 
-    def some(exchange):
-        if left[0] <= 0:
+    def __init__(self, count, fault, matches=lambda exchange: True):
+        self.count, self.fault, self.matches, self.came = count, fault, matches, 0
+
+    def __call__(self, exchange):
+        if self.came >= self.count or not self.matches(exchange):
             return False
-        left[0] -= 1
-        return fault(exchange)
-    return some
+        self.came += 1
+        return self.fault(exchange)

@@ -35,19 +35,19 @@ def error_in_200(exchange):
 
 
 def multipart_faults():
-    first, only = fault_proxy.first, fault_proxy.only
+    first = fault_proxy.First
     error = fault_proxy.answer(503, "SlowDown")
     return {
-        "F61 parts reset in their middle": first(5, only(is_part, fault_proxy.reset_in_body)),
-        "F61 an answer to a part is lost": first(3, only(is_part, fault_proxy.lose_answer)),
-        "F59 parts are answered 503": first(6, only(is_part, error)),
-        "F60 a part stalls": first(2, only(is_part, fault_proxy.stall_in_body)),
-        "F64 the completion is 200 with an error": first(2, only(is_complete, error_in_200)),
-        "F64 a part's ETag is missing": first(2, only(is_part, fault_proxy.spoil(fault_proxy.without_etag))),
-        "F64 a part's ETag is another": first(2, only(is_part, fault_proxy.spoil(fault_proxy.with_wrong_etag))),
-        "F65 the answer to the completion is lost": first(2, only(is_complete, fault_proxy.lose_answer)),
-        "F65 the answer to the beginning is lost": first(2, only(is_begin, fault_proxy.lose_answer)),
-        "F64 the upload is gone": first(2, only(is_complete, fault_proxy.answer(404, "NoSuchUpload"))),
+        "F61 parts reset in their middle": first(5, fault_proxy.reset_in_body, is_part),
+        "F61 an answer to a part is lost": first(3, fault_proxy.lose_answer, is_part),
+        "F59 parts are answered 503": first(6, error, is_part),
+        "F60 a part stalls": first(2, fault_proxy.stall_in_body, is_part),
+        "F64 the completion is 200 with an error": first(2, error_in_200, is_complete),
+        "F64 a part's ETag is missing": first(2, fault_proxy.spoil(fault_proxy.without_etag), is_part),
+        "F64 a part's ETag is another": first(2, fault_proxy.spoil(fault_proxy.with_wrong_etag), is_part),
+        "F65 the answer to the completion is lost": first(2, fault_proxy.lose_answer, is_complete),
+        "F65 the answer to the beginning is lost": first(2, fault_proxy.lose_answer, is_begin),
+        "F64 the upload is gone": first(2, fault_proxy.answer(404, "NoSuchUpload"), is_complete),
     }
 
 
@@ -83,6 +83,8 @@ def parts_fail(trial):
                 check_great(place, number)
             trial.sample("delivered after, s", time.monotonic() - began)
             proxy.fault = None
+            if not fault.came:
+                raise Broken(f"{name}: never came about")
 
 
 @case("F68 F75", "kill -9 at a random call of a multipart upload", quick=0, full=10, engine=ENGINE, long=True)
@@ -90,7 +92,7 @@ def worker_is_killed_in_a_multipart_upload(trial):
     """What was left is aborted at the next start; one object with the right bytes."""
     with stage(trial, store="bluestore") as (place, proxy):
         place.load_great()
-        log = trial.folder / "killed.log"
+        log, killed = trial.folder / "killed.log", 0
         for number in range(trial.runs):
             log.write_text("")
             nth = trial.random.randint(1, 300)
@@ -101,10 +103,13 @@ def worker_is_killed_in_a_multipart_upload(trial):
                 harness.wait_until(lambda: worker.process.poll() is not None or place.store.objects(), 240, "its end")
                 worker.kill()
                 client.socket.close()
-            trial.count("killed in the upload", int(bool(log.read_text())))
+            killed += bool(log.read_text())
             trial.count("uploads that were left", len(place.store.left_over()))
             with place.worker():
                 check_great(place, number)
+        trial.count("killed in the upload", killed)
+        if not killed:
+            raise Broken("no upload was killed")
 
 
 # ---- F68, F69: ends of the worker ----------------------------------------------------------

@@ -360,7 +360,7 @@ def answer_is_lost(trial):
         for number in range(trial.runs):
             accepted, lost = {}, trial.random.choice([1, 2, 3, 5])
             with place.worker() as worker:
-                proxy.fault = fault_proxy.first(lost, fault_proxy.lose_answer)
+                proxy.fault = fault_proxy.First(lost, fault_proxy.lose_answer)
                 ask_and_keep(place, accepted, place.uids[0], number, wanted=(200, 202))
                 if trial.random.random() < 0.5:
                     worker.kill()
