@@ -248,7 +248,9 @@ static mmq_err read_to_end(int fd, const char *name, mmq_buffer *out, mmq_why *w
         }
         mmq_buffer_add(out, piece, (size_t)got);
         if (out->failed) {
-            return mmq_fail(why, MMQ_ECORRUPT, "%s is too long", name);
+            return (size_t)got > out->limit - out->size
+                       ? mmq_fail(why, MMQ_ECORRUPT, "%s is too long", name)
+                       : mmq_fail(why, MMQ_ENOMEM, "no memory for %s", name);
         }
     }
 }

@@ -258,6 +258,7 @@ mmq_err mmq_dump_call_job(mmq_dump_call *call, mmq_job **out)
         err = take_job(call, out);
         if (err == MMQ_ENOTFOUND || err == MMQ_ECORRUPT) {
             err = build_job(call, out); /* MMQ_ECONFLICT: another call was faster */
+            err = err == MMQ_EBUSY ? MMQ_EUNAVAILABLE : err; /* full or locked: it is nobody's */
         }
     }
     return err;

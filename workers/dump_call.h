@@ -36,8 +36,8 @@ typedef struct mmq_dump_call {
 } mmq_dump_call;
 
 /* The job of the call, taken from the spool or built: now it is accepted. MMQ_EEND: it was in the
- * spool, and its owner delivered it meanwhile; MMQ_EBUSY: the spool is full, or, if the call's time
- * is used up, somebody else still has it. */
+ * spool, and its owner delivered it meanwhile; MMQ_EBUSY: it is in the spool, but somebody else
+ * still has it, and the call's time is used up. After all else nothing was accepted. */
 mmq_err mmq_dump_call_job(mmq_dump_call *call, mmq_job **out) MMQ_MUST_USE;
 /* Tries to deliver until the attempts or the time are used up, or it makes no sense to go on. *job
  * is NULL when it is done. */

@@ -57,7 +57,7 @@ static void pass_on_full(mmq_archive *archive)
 
 mmq_err mmq_archive_room(mmq_archive *archive, char **room, size_t *size, mmq_why *why)
 {
-    CHECK(archive->open);
+    CHECK(archive->text != NULL);
     *room = (char *)archive->text->data + archive->text->size;
     *size = TEXT_ROOM - archive->text->size;
     return check(archive, why);
@@ -65,7 +65,7 @@ mmq_err mmq_archive_room(mmq_archive *archive, char **room, size_t *size, mmq_wh
 
 mmq_err mmq_archive_commit(mmq_archive *archive, size_t size, mmq_why *why)
 {
-    CHECK(archive->open && size <= TEXT_ROOM - archive->text->size);
+    CHECK(archive->text != NULL && size <= TEXT_ROOM - archive->text->size);
     archive->text->size += size;
     last_entry(archive)->size_bytes += (int64_t)size;
     if (archive->text->size >= MMQ_TEXT_BYTES) {
@@ -96,7 +96,7 @@ mmq_err mmq_archive_add(mmq_archive *archive, const void *data, size_t size, mmq
 /* Pads the entry; there is room for that, since a piece that is not full has MMQ_ARCHIVE_ROOM. */
 static void end_entry(mmq_archive *archive)
 {
-    if (!archive->open) {
+    if (archive->text == NULL) {
         return;
     }
     mmq_piece *piece = archive->text;
@@ -109,7 +109,6 @@ static void end_entry(mmq_archive *archive)
     }
     piece->ends = true;
     archive->text = NULL;
-    archive->open = false;
     mmq_queue_put(&archive->text_full, piece);
 }
 
@@ -121,7 +120,6 @@ mmq_err mmq_archive_entry(mmq_archive *archive, const char *name, mmq_why *why)
     mmq_archive_entry_state *entry = &archive->entries[archive->count++];
     memcpy(entry->name, name, size + 1);
     archive->text = take_piece(archive, true);
-    archive->open = true;
     return check(archive, why);
 }
 

@@ -42,12 +42,11 @@ struct mmq_archive {
     int fd;
     mmq_archive_entry_state entries[MMQ_ARCHIVE_ENTRIES];
     size_t count; /* caller: of entries */
-    bool open;    /* caller: the last entry has not ended */
     bool ended;   /* caller: the last piece was handed over */
 
     mmq_piece pieces[2 * MMQ_PIECES]; /* of text, then of the file */
     mmq_piece text_end, file_end;     /* have no data */
-    mmq_piece *text;                  /* caller: the piece that is being filled */
+    mmq_piece *text;                  /* caller: that is being filled; NULL: no entry is open */
     mmq_queue text_full, text_empty, file_full, file_empty;
     mmq_queue written; /* file_end, once all bytes of the file are written, or something failed */
 

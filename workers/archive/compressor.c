@@ -138,6 +138,9 @@ void *mmq_archive_compress(void *argument)
         if (err == MMQ_OK && !mmq_archive_failed(archive)) {
             err = compress_piece(archive, entry, piece, &why);
         }
+        if (err != MMQ_OK) {
+            mmq_archive_fail(archive, err, &why); /* at once, so that the others stop too */
+        }
         entry += piece->ends;
         mmq_queue_put(&archive->text_empty, piece);
     }

@@ -200,7 +200,7 @@ static bool take_request(const struct fields *fields, mmq_manifest *out)
     out->created = fields->created;
     out->attempts = fields->attempts;
     out->sums.size_bytes = fields->size_bytes;
-    return fields->size_bytes > 0 && fields->attempts >= 0 &&
+    return fields->size_bytes > 0 && fields->attempts >= 0 && fields->attempts < INT32_MAX &&
            mmq_object_key_valid(fields->key.data, fields->key.size) &&
            mmq_uid_valid(fields->uid.data, fields->uid.size) &&
            take_text(&fields->key, out->key, MMQ_OBJECT_KEY_MAX) &&

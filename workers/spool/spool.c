@@ -330,9 +330,12 @@ static mmq_err compare_key(void *context, const char *name)
     mmq_manifest manifest;
     mmq_why why;
     if (mmq_entry_kind_of(name) != MMQ_ENTRY_JOB ||
-        (search->digits != NULL && memcmp(name, search->digits, KEY_DIGITS) != 0) ||
-        mmq_spool_peek(search->spool, name, &manifest, &why) != MMQ_OK) {
+        (search->digits != NULL && memcmp(name, search->digits, KEY_DIGITS) != 0)) {
         return MMQ_OK;
+    }
+    mmq_err err = mmq_spool_peek(search->spool, name, &manifest, &why);
+    if (err != MMQ_OK) {
+        return err == MMQ_ENOTFOUND || err == MMQ_ECORRUPT ? MMQ_OK : err;
     }
     const bool same = strcmp(manifest.key, search->key) == 0;
     mmq_manifest_clear(&manifest);

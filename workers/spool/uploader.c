@@ -115,6 +115,9 @@ static struct outcome deliver(mmq_uploader *uploader, mmq_job **job)
     mmq_err err = mmq_job_deliver(job, uploader->target, &watch, &setback, &why);
     if (*job == NULL) { /* delivered, or put aside */
         set_error(uploader, &why);
+        if (err == MMQ_ECORRUPT) { /* it may have found no room in quarantine, and still be there */
+            return (struct outcome){.due_ns = after(HOPELESS_NS), .planned_ms = NOT_PLANNED};
+        }
         return outcome;
     }
     outcome.gone = false;

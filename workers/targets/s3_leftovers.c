@@ -1,7 +1,9 @@
 /* Multipart uploads that a crash left, found by listing. Pages are asked for one after the other,
- * as many as a bound allows and as long as each goes on behind the one before. */
+ * as many as a bound allows, as long as each goes on behind the one before, and for a minute at
+ * most: whatever a store lists, a delivery may wait behind this. */
 #include <string.h>
 
+#include "lib/clock.h"
 #include "workers/targets/s3_upload.h"
 #include "workers/targets/s3_xml.h"
 
@@ -10,6 +12,7 @@ enum {
     PAGE_BYTES = 1024 * 1024,
     TEXT_MAX = 1024, /* bytes of a key or an id */
     TRIES = 3,
+    TIME_S = 60,
 };
 
 #define PAGE_UPLOADS "500" /* so that a page of long keys has room */
@@ -19,6 +22,7 @@ struct listing {
     const char *prefix;
     bool (*is_left)(void *context, const char *key);
     void *context;
+    int64_t end_ns;                                         /* no more is asked after that */
     char key_marker[TEXT_MAX + 1], id_marker[TEXT_MAX + 1]; /* where the next page begins */
 };
 
@@ -43,7 +47,8 @@ static mmq_err abort_page(struct listing *listing, const char *xml, size_t size)
     char key[TEXT_MAX + 1], id[TEXT_MAX + 1];
     mmq_slice one;
     mmq_err err = MMQ_OK;
-    for (size_t at = 0; err == MMQ_OK && mmq_s3_xml_next(xml, size, &at, "Upload", &one);) {
+    for (size_t at = 0; err == MMQ_OK && mmq_now_ns() < listing->end_ns &&
+                        mmq_s3_xml_next(xml, size, &at, "Upload", &one);) {
         if (mmq_s3_xml_text(one.data, one.size, "Key", key, sizeof key) &&
             mmq_s3_xml_text(one.data, one.size, "UploadId", id, sizeof id) && id[0] != '\0' &&
             strncmp(key, listing->prefix, strlen(listing->prefix)) == 0 &&
@@ -107,10 +112,16 @@ mmq_err mmq_s3_leftovers_abort(mmq_s3_session *session, const char *prefix,
                                bool (*is_left)(void *context, const char *key), void *context)
 {
     struct listing listing = {
-        .session = session, .prefix = prefix, .is_left = is_left, .context = context};
+        .session = session,
+        .prefix = prefix,
+        .is_left = is_left,
+        .context = context,
+        .end_ns = mmq_now_ns() + TIME_S * MMQ_NS_PER_S,
+    };
     bool has_next = true;
     mmq_err err = MMQ_OK;
-    for (int page = 0; err == MMQ_OK && has_next && page < PAGES_MAX; page++) {
+    for (int page = 0;
+         err == MMQ_OK && has_next && page < PAGES_MAX && mmq_now_ns() < listing.end_ns; page++) {
         err = run_page(&listing, &has_next);
     }
     return err;

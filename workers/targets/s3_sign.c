@@ -196,6 +196,9 @@ static void add_text_to_sign(mmq_buffer *out, const mmq_s3_request *request, con
     } else {
         mmq_digest(canonical.data, canonical.size, digest);
     }
+    if (canonical.data != NULL) {
+        explicit_bzero(canonical.data, canonical.capacity); /* it may hold a token */
+    }
     mmq_buffer_clear(&canonical);
     mmq_buffer_format(out, "AWS4-HMAC-SHA256\n%s\n%.*s/%s/s3/aws4_request\n%s", date, DAY, date,
                       request->region, digest);

@@ -211,6 +211,20 @@ static void owner_is_waited_for(void **state)
     assert_ok(mmq_job_remove(&job, &why));
 }
 
+/* A spool without room is no owner who sees to the job: nothing was accepted, and 202 would lie. */
+static void full_spool_accepts_nothing(void **state)
+{
+    (void)state;
+    mmq_spool_destroy(&feedback.spool);
+    feedback.spool =
+        mmq_spool_new(feedback.data_folder, &(mmq_spool_limits){.jobs = 1, .bytes = 1}, &why);
+    assert_non_null(feedback.spool);
+    send_dump(300);
+    await_answer();
+    assert_int_equal(result.job, MMQ_EUNAVAILABLE);
+    assert_false(result.left);
+}
+
 #define TEST(name_) cmocka_unit_test_setup_teardown(name_, begin, end)
 
 int main(void)
@@ -221,6 +235,7 @@ int main(void)
         TEST(long_waits_are_for_the_background),
         TEST(slow_deliveries_are_broken_off),
         TEST(owner_is_waited_for),
+        TEST(full_spool_accepts_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
