@@ -43,6 +43,7 @@ struct mmq_worker_link {
     mmq_dealer *dealer; /* NULL between two connections */
     int input;          /* epoll; the loop's */
     bool awake, monitor_awake;
+    bool full; /* nothing can be sent until libzmq says otherwise */
     size_t held;
     bool ready_sent;
     bool complained;
@@ -145,6 +146,7 @@ static void open_connection(mmq_worker_link *link, int64_t now_ns)
     link->complained = false;
     link->heard_ns = now_ns;
     link->blocked_ns = 0;
+    link->full = false;
 }
 
 /* Sends a command that has no body. What cannot leave now is not sent. */
@@ -280,6 +282,18 @@ static void take_command(mmq_worker_link *link, mmq_message *message, mmq_reques
     }
 }
 
+/* That something was read to its end may have taken note of room, and this of something to read. */
+static void look_for_room(mmq_worker_link *link)
+{
+    if (link->full) {
+        int events = 0;
+        size_t size = sizeof events;
+        (void)zmq_getsockopt(mmq_dealer_socket(link->dealer), ZMQ_EVENTS, &events, &size);
+        link->full = (events & ZMQ_POLLOUT) == 0;
+        link->awake = (events & ZMQ_POLLIN) != 0;
+    }
+}
+
 void mmq_worker_link_read(mmq_worker_link *link, mmq_request_queue *queue)
 {
     mmq_message message;
@@ -291,6 +305,7 @@ void mmq_worker_link_read(mmq_worker_link *link, mmq_request_queue *queue)
             take_command(link, &message, queue);
         } else if (err != MMQ_ETOOBIG) {
             link->awake = false;
+            look_for_room(link);
             break;
         }
     }
@@ -301,9 +316,11 @@ void mmq_worker_link_read(mmq_worker_link *link, mmq_request_queue *queue)
 
 mmq_err mmq_worker_link_send(mmq_worker_link *link, mmq_message *message)
 {
-    mmq_err err = link->dealer != NULL ? mmq_message_send(message, mmq_dealer_socket(link->dealer))
-                                       : MMQ_ECLOSED;
-    link->awake = link->dealer != NULL;
+    mmq_err err = link->dealer == NULL ? MMQ_ECLOSED
+                  : link->full         ? MMQ_EAGAIN
+                                       : mmq_message_send(message, mmq_dealer_socket(link->dealer));
+    link->awake = link->dealer != NULL && (link->awake || !link->full);
+    link->full = err == MMQ_EAGAIN;
     if (err != MMQ_EAGAIN) {
         link->blocked_ns = 0;
         mmq_message_clear(message);

@@ -271,6 +271,11 @@ static void take_turns(mmq_adapter *adapter)
     }
 }
 
+void mmq_creations_step(mmq_adapter *adapter)
+{
+    take_turns(adapter);
+}
+
 /* ---- the body --------------------------------------------------------------------------- */
 
 static void read_body(mmq_task *task)

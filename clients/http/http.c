@@ -121,6 +121,7 @@ static int64_t run_sides(mmq_http *http)
     http->adapter.woken = false;
     (void)MHD_run(http->daemon);
     mmq_helper_step(http->adapter.helper);
+    mmq_creations_step(&http->adapter);
     wait_ns = sooner(wait_ns, mmq_client_step(http->adapter.client));
     wait_ns = sooner(wait_ns, mmq_exchange_tick(&http->adapter));
     if (MHD_get_timeout(http->daemon, &library_ms) == MHD_YES && library_ms < WAIT_MAX_MS) {

@@ -200,7 +200,7 @@ static bool is_data(const mmq_slice *key)
 static mmq_err keep_field(body_reader *self, const mmq_slice *key, const mmq_slice *value)
 {
     const size_t size = (size_t)(value->data + value->size - key->data) + 1;
-    if (size > MMQ_MODELS_FIELDS - self->fields.size) {
+    if (size >= MMQ_MODELS_FIELDS - self->fields.size) { /* a comma or brace goes before it */
         return mmq_fail(&self->why, MMQ_EINVAL, "its fields without data are over %d bytes",
                         MMQ_MODELS_FIELDS);
     }
