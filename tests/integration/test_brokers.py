@@ -227,6 +227,27 @@ class Brokers(harness.Case):
         self.assertEqual(len(rows), 6 * 20000)
         self.assertEqual(len({(row[0], row[4]) for row in rows}), len(rows))
 
+    def test_worker_that_cannot_send_waits(self):
+        """F9: a broker that stands still takes no answers; the worker does not ask again and again whether it does."""
+        self.fill(1, 300000)
+        worker = self.workers["query"].process.pid
+
+        def rests():
+            before = time.clock_gettime((~worker << 3) | 2)  # the process's CPU clock
+            time.sleep(0.2)  # what is measured, not a wait
+            return time.clock_gettime((~worker << 3) | 2) - before < 0.05
+        clients = [bus.Bus(self.clients[0]) for _ in range(6)]
+        try:
+            for number, client in enumerate(clients):
+                client.send("metric.query", {"op": "data", "id": number, "anomaly": -1, "max_bytes": 16 << 20})
+            clients[0].socket.poll(10000)  # pages are under way
+            self.brokers[0].process.send_signal(signal.SIGSTOP)
+            harness.wait_until(rests, 2.4, "rest")  # 3 s later it leaves the broker, and rests anyway
+        finally:
+            self.brokers[0].process.send_signal(signal.SIGCONT)
+            for client in clients:
+                client.socket.close(0)
+
 
 if __name__ == "__main__":
     harness.main()
