@@ -303,7 +303,9 @@ class OpenApi(harness.Case):
         for _, _, operation, _ in rules.operations(self.document):
             documented[operation["operationId"]] = set(operation["responses"])
         for name, metrics in self.programs.metrics():
-            for route in metrics.labels("metricmq_http_requests_total", "route") - {"none"}:
+            routes = metrics.labels("metricmq_http_requests_total", "route") - {"none"}
+            self.assertTrue(routes, name)
+            for route in routes:
                 codes = {dict(labels)["code"] for family, labels in metrics.samples
                          if family == "metricmq_http_requests_total" and ("route", route) in labels}
                 known = set().union(*(codes for id, codes in documented.items()

@@ -324,9 +324,13 @@ def disk_fails(trial):
         uid, = place.load(many=2000)
         numbers, accepted = itertools.count(), {}
         for error, on in itertools.product((errno.ENOSPC, errno.EIO), (False, True)):
+            tried = 0
             for nth in itertools.count(1 + trial.random.randrange(stride), stride):
                 if not fail_call(trial, place, accepted, (uid, next(numbers)), nth, error, on):
                     break
+                tried += 1
+            if tried == 0:
+                raise Broken("no call was made to fail")
         with place.worker():
             place.wait_empty()
         place.check(accepted)
