@@ -1,5 +1,6 @@
-/* A byte buffer that grows by doubling up to its limit. Failure is sticky, so that writers need no
- * checks between them: size never passes limit, and what was written before the failure stays. */
+/* A byte buffer that grows by doubling, or to what is asked for where that is more, up to its
+ * limit. Failure is sticky, so that writers need no checks between them: size never passes limit,
+ * and what was written before the failure stays. */
 #include "lib/buffer.h"
 
 #include <stdarg.h>
@@ -31,12 +32,12 @@ void mmq_buffer_reset(mmq_buffer *buffer)
 
 static bool grow_buffer(mmq_buffer *buffer, size_t needed)
 {
-    size_t capacity = buffer->capacity > 0 ? buffer->capacity : FIRST_CAPACITY;
-    while (capacity < needed) {
-        capacity *= 2;
-    }
+    size_t capacity = buffer->capacity > 0 ? 2 * buffer->capacity : FIRST_CAPACITY;
     if (capacity > buffer->limit + 1) {
         capacity = buffer->limit + 1;
+    }
+    if (capacity < needed) {
+        capacity = needed;
     }
     uint8_t *data = realloc(buffer->data, capacity);
     if (data == NULL) {

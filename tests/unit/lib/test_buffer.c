@@ -26,6 +26,20 @@ static void test_growth(void **state)
     mmq_buffer_clear(&buffer);
 }
 
+/* A frame is reserved whole, and held for long: it takes what was asked for. */
+static void test_large_reserve(void **state)
+{
+    (void)state;
+    mmq_buffer buffer;
+    mmq_buffer_init(&buffer, 1 << 20);
+    assert_non_null(mmq_buffer_reserve(&buffer, 64 * 1024));
+    assert_int_equal(buffer.capacity, 64 * 1024 + 1);
+    buffer.size = 64 * 1024;
+    mmq_buffer_text(&buffer, "x");
+    assert_int_equal(buffer.capacity, 128 * 1024 + 2);
+    mmq_buffer_clear(&buffer);
+}
+
 static void test_limit(void **state)
 {
     (void)state;
@@ -115,9 +129,9 @@ static void test_statuses(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_growth),   cmocka_unit_test(test_limit),
-        cmocka_unit_test(test_to_frame), cmocka_unit_test(test_sentences),
-        cmocka_unit_test(test_statuses),
+        cmocka_unit_test(test_growth),    cmocka_unit_test(test_large_reserve),
+        cmocka_unit_test(test_limit),     cmocka_unit_test(test_to_frame),
+        cmocka_unit_test(test_sentences), cmocka_unit_test(test_statuses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
