@@ -16,6 +16,7 @@
 enum {
     FADE_SHARE = 128, /* of what is known, a look takes that share away: half in 9 s */
     RESERVE_MAX = 64, /* descriptors kept for files, and for what we open ourselves */
+    TABLE = 16384,    /* descriptors that the kernel's table has room for at once */
 };
 
 /* 0 if it cannot be read. */
@@ -45,7 +46,7 @@ void mmq_pressure_init(mmq_pressure *pressure, size_t stray_max, int64_t now_ns)
 {
     *pressure = (mmq_pressure){.stray_max = stray_max, .due_ns = now_ns + LOOK_NS};
     pressure->statm = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-    pressure->descriptor_max = mmq_descriptors_raise();
+    pressure->descriptor_max = mmq_descriptors_raise(TABLE);
     count_descriptors(pressure);
     pressure->memory = pressure->base = pressure->base_least = read_memory(pressure);
 }

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,6 +41,9 @@ void mmq_log_setup(mmq_level least, bool json)
 void mmq_log_role(const char *role)
 {
     thread_role = role;
+    if (role != NULL && gettid() != getpid()) { /* not the program's own name */
+        (void)pthread_setname_np(pthread_self(), role);
+    }
 }
 
 bool mmq_log_wants(mmq_level level)

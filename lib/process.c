@@ -24,14 +24,30 @@ bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
     return code == 0;
 }
 
-size_t mmq_descriptors_raise(void)
+/* The table grows as far as its highest descriptor. Where threads share it, the kernel waits for
+ * all of them then (20 ms and more, at each power of two). */
+static void reserve_descriptors(size_t count)
+{
+    int highest = open("/", O_PATH | O_CLOEXEC);
+    int fd = highest >= 0 ? fcntl(highest, F_DUPFD_CLOEXEC, (int)count - 1) : -1;
+    if (fd >= 0) {
+        close(fd);
+    }
+    if (highest >= 0) {
+        close(highest);
+    }
+}
+
+size_t mmq_descriptors_raise(size_t wanted)
 {
     struct rlimit limit = {0};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
         return 0;
     }
     const struct rlimit raised = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
-    return (size_t)(setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised : limit).rlim_cur;
+    const size_t most = (size_t)(setrlimit(RLIMIT_NOFILE, &raised) == 0 ? raised : limit).rlim_cur;
+    reserve_descriptors(wanted < most ? wanted : most);
+    return most;
 }
 
 /* The file's beginning as text; "" if it cannot be read. */

@@ -12,6 +12,7 @@
 
 #include "lib/check.h"
 #include "lib/log.h"
+#include "lib/process.h"
 
 enum { TASKS_MAX = 4096 / sizeof(mmq_task *) }; /* what the smallest pipe holds: one page */
 
@@ -47,9 +48,8 @@ mmq_helper *mmq_helper_new(mmq_why *why)
     helper->to[0] = helper->to[1] = helper->from[0] = helper->from[1] = -1;
     if (pipe2(helper->to, O_CLOEXEC) != 0 || pipe2(helper->from, O_CLOEXEC) != 0 ||
         fcntl(helper->from[0], F_SETFL, O_NONBLOCK) != 0 ||
-        pthread_create(&helper->thread, NULL, run_tasks, helper) != 0) {
-        (void)mmq_fail(why, MMQ_EIO, "cannot start the HTTP adapter's second thread: %s",
-                       strerror(errno));
+        !mmq_thread_start(&helper->thread, run_tasks, helper)) {
+        (void)mmq_fail(why, MMQ_EIO, "cannot start the HTTP adapter's second thread");
         mmq_helper_destroy(&helper);
         return NULL;
     }

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "clients/http/exchange.h"
@@ -224,16 +223,11 @@ static mmq_err set_tls(mmq_http *http, const mmq_http_settings *settings, mmq_wh
 /* A connection is a descriptor, and shells give a process few. */
 static void raise_descriptors(const mmq_http_settings *settings)
 {
-    const rlim_t wanted = settings->connections_max + MMQ_SEATS_SPARE + DESCRIPTORS_SPARE;
-    struct rlimit limit;
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return;
-    }
-    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < wanted) {
+    const size_t wanted = settings->connections_max + MMQ_SEATS_SPARE + DESCRIPTORS_SPARE;
+    const size_t most = mmq_descriptors_raise(wanted);
+    if (most < wanted) {
         mmq_log(MMQ_WARN, "descriptors may run out before connections-max is reached",
-                MMQ_I("descriptors", limit.rlim_cur), MMQ_I("wanted", wanted));
+                MMQ_I("descriptors", most), MMQ_I("wanted", wanted));
     }
 }
 
@@ -308,7 +302,7 @@ mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
     http->listener.descriptor = http->stop = -1;
     mmq_err err = init_http(http, settings, why);
     if (err == MMQ_OK) {
-        http->started = pthread_create(&http->thread, NULL, run_thread, http) == 0;
+        http->started = mmq_thread_start(&http->thread, run_thread, http);
         if (!http->started) {
             (void)mmq_fail(why, MMQ_ENOMEM, "cannot start the HTTP adapter's thread");
         }

@@ -16,7 +16,7 @@ enum {
 mmq_err mmq_load_reserve(size_t clients, size_t workers, mmq_why *why)
 {
     size_t wanted = clients * CLIENT_DESCRIPTORS + workers * WORKER_DESCRIPTORS + OTHERS;
-    size_t most = mmq_descriptors_raise();
+    size_t most = mmq_descriptors_raise(wanted);
     if (most < wanted) {
         return mmq_fail(why, MMQ_ETOOBIG,
                         "%zu clients and %zu workers need %zu descriptors, and this process may "

@@ -29,6 +29,7 @@
 #include "lib/clock.h"
 #include "lib/files.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "workers/spool/folder.h"
 #include "workers/spool/schedule.h"
 
@@ -443,14 +444,13 @@ static void init_inotify(mmq_uploader *uploader)
 
 static mmq_err start_threads(mmq_uploader *uploader, mmq_why *why)
 {
-    int error = pthread_create(&uploader->lookout, NULL, run_lookout, uploader);
-    uploader->looking = error == 0;
-    while (error == 0 && uploader->started < uploader->uploads) {
-        error =
-            pthread_create(&uploader->threads[uploader->started], NULL, run_deliveries, uploader);
-        uploader->started += error == 0;
+    bool fine = mmq_thread_start(&uploader->lookout, run_lookout, uploader);
+    uploader->looking = fine;
+    while (fine && uploader->started < uploader->uploads) {
+        fine = mmq_thread_start(&uploader->threads[uploader->started], run_deliveries, uploader);
+        uploader->started += fine;
     }
-    return error == 0 ? MMQ_OK : mmq_files_fail(why, error, "start", "the threads of uploads");
+    return fine ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "the threads of uploads do not start");
 }
 
 static mmq_err fill_uploader(mmq_uploader *uploader, const mmq_uploader_options *options,
