@@ -33,7 +33,8 @@ struct mmq_stream {
     mmq_client *client;
     mmq_call call; /* without arguments */
     char *service;
-    mmq_args args; /* the caller's, and max_bytes */
+    mmq_args args; /* the caller's */
+    size_t max_bytes;
     int64_t limit_ns;
     void (*ready)(void *context);
     void *context;
@@ -87,6 +88,9 @@ static void send_try(mmq_stream *stream, int64_t now_ns)
     mmq_args *args = &stream->args;
     const size_t size = args->pairs.size;
     const uint32_t count = args->count;
+    if (stream->max_bytes > 0) {
+        mmq_args_int(args, "max_bytes", (int64_t)stream->max_bytes);
+    }
     if (stream->paged) {
         mmq_args_text(args, "cursor", stream->cursor, stream->cursor_size);
     }
@@ -100,7 +104,7 @@ static void send_try(mmq_stream *stream, int64_t now_ns)
         return;
     }
     stream->handle = mmq_client_send_later(stream->client, &call, start_ns - now_ns, &stream->why);
-    args->pairs.size = size; /* without the cursor again */
+    args->pairs.size = size; /* without max_bytes and cursor again */
     args->count = count;
     if (stream->handle == 0) {
         end_stream(stream, MMQ_EBUSY, 503);
@@ -277,9 +281,7 @@ static bool copy_options(mmq_stream *stream, const mmq_stream_options *options)
     stream->context = options->context;
     mmq_buffer_add(&stream->args.pairs, call->args, call->args_size);
     stream->args.count = call->args_count;
-    if (options->max_bytes > 0) {
-        mmq_args_int(&stream->args, "max_bytes", (int64_t)options->max_bytes);
-    }
+    stream->max_bytes = options->max_bytes;
     return stream->service != NULL && !stream->args.pairs.failed;
 }
 
@@ -370,6 +372,11 @@ int mmq_stream_status(const mmq_stream *stream)
 bool mmq_stream_whole(const mmq_stream *stream)
 {
     return stream->err == MMQ_EEND && STAILQ_EMPTY(&stream->queue);
+}
+
+void mmq_stream_set_max_bytes(mmq_stream *stream, size_t max_bytes)
+{
+    stream->max_bytes = max_bytes;
 }
 
 uint64_t mmq_stream_pages(const mmq_stream *stream)

@@ -124,6 +124,7 @@ struct mmq_exchange {
     bool counted;      /* in adapter->stream_count */
     mmq_form form;
     bool tagged; /* the stream has a state: its answer has an ETag and may be 304 */
+    bool paged;  /* the stream may have several pages */
     mmq_render *render;
     mmq_gzip *gzip; /* NULL: the text goes out as it is */
     bool zipped;    /* the answer's text is compressed */

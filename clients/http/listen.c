@@ -21,7 +21,7 @@ enum {
     PORT_MAX = 6,
     /* Bytes of an answer that the kernel takes before the network wants them. It would take 4 MiB
      * for each reader that does not read. */
-    UNSENT_MAX = 256 * 1024,
+    UNSENT_MAX = 64 * 1024,
 };
 
 static bool split_address(const char *address, char host[HOST_MAX], char port[PORT_MAX])

@@ -21,9 +21,12 @@ enum {
     TEXT_PAYLOAD = 64 * 1024,   /* bytes of a payload that is made text of at once */
     TEXT_MAX = 8 * 1024 * 1024, /* of that text */
     HEAD_BYTES = 1024,          /* of a page that only its header is wanted of */
-    PAGE_LEAST = 32 * 1024,     /* bytes of a page */
+    PAGE_LEAST = 16 * 1024,     /* bytes of a page */
+    PAGE_FIRST = 64 * 1024,
     PAGE_MOST = 1024 * 1024,
-    PAGES_BYTES = 64 * 1024 * 1024, /* of all pages that are held, about: each stream has two */
+    PAGE_SHARE = 4,                 /* of what a reader has taken, the size of its next page */
+    PAGES_BYTES = 64 * 1024 * 1024, /* of all pages that are held, about */
+    PAGES_HELD = 3,                 /* by a stream: the renderer's, one to come, one under way */
     ETAG_MAX = 160,
 };
 
@@ -38,8 +41,30 @@ void mmq_exchange_clear_stream(mmq_exchange *exchange)
     mmq_frame_init(&exchange->page);
 }
 
+static size_t at_least(size_t value, size_t least)
+{
+    return value > least ? value : least;
+}
+
+static size_t at_most(size_t value, size_t most)
+{
+    return value < most ? value : most;
+}
+
+/* Bytes of the stream's next page: pages are small at first and grow with what the reader takes.
+ * Readers that are slow keep theirs: the more readers there are, the smaller the pages. */
+static size_t page_bytes(const mmq_exchange *exchange)
+{
+    const size_t share = PAGES_BYTES / PAGES_HELD / (exchange->adapter->stream_count + 1);
+    const size_t wanted = (size_t)exchange->bytes / PAGE_SHARE;
+    return at_most(at_least(wanted, PAGE_FIRST), at_most(at_least(share, PAGE_LEAST), PAGE_MOST));
+}
+
 static mmq_err take_page(mmq_exchange *exchange, mmq_why *why)
 {
+    if (exchange->paged) {
+        mmq_stream_set_max_bytes(exchange->stream, page_bytes(exchange));
+    }
     mmq_frame_close(&exchange->page);
     mmq_frame_init(&exchange->page);
     mmq_err err = mmq_stream_take(exchange->stream, &exchange->page, why);
@@ -460,7 +485,15 @@ static void add_unless(mmq_exchange *exchange, mmq_args *args)
     }
 }
 
-static void start_stream(mmq_exchange *exchange, mmq_args *args, size_t page_bytes)
+static size_t first_page_bytes(const mmq_exchange *exchange)
+{
+    if (!exchange->paged) {
+        return 0; /* the op knows no such argument */
+    }
+    return exchange->head ? HEAD_BYTES : page_bytes(exchange);
+}
+
+static void start_stream(mmq_exchange *exchange, mmq_args *args)
 {
     mmq_why why = {"no memory for the request"};
     mmq_args_cstr(args, "trace", exchange->trace);
@@ -472,7 +505,7 @@ static void start_stream(mmq_exchange *exchange, mmq_args *args, size_t page_byt
                  .timeout_ms = exchange->adapter->timeout_ms,
                  .retry = true,
                  .party = exchange->seat->party},
-        .max_bytes = page_bytes,
+        .max_bytes = first_page_bytes(exchange),
         .ready = stream_ready,
         .context = exchange,
     };
@@ -487,16 +520,7 @@ static void start_stream(mmq_exchange *exchange, mmq_args *args, size_t page_byt
     exchange->adapter->stream_count++;
 }
 
-/* Readers that are slow keep their pages: the more of them, the smaller those of new ones. */
-static size_t page_bytes(const mmq_adapter *adapter)
-{
-    const size_t share = PAGES_BYTES / 2 / (adapter->stream_count + 1);
-    const size_t least = share > PAGE_LEAST ? share : PAGE_LEAST;
-    return least < PAGE_MOST ? least : 0; /* the default */
-}
-
-static void ask(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool monitored,
-                size_t page_bytes)
+static void ask(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool monitored)
 {
     exchange->form = form;
     exchange->render = mmq_render_new(form);
@@ -506,19 +530,19 @@ static void ask(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool moni
     if (exchange->tagged) {
         add_unless(exchange, args);
     }
-    start_stream(exchange, args, page_bytes);
+    start_stream(exchange, args);
     mmq_args_clear(args);
 }
 
 void mmq_exchange_stream(mmq_exchange *exchange, mmq_args *args, mmq_form form, bool monitored)
 {
-    ask(exchange, args, form, monitored, 0);
+    ask(exchange, args, form, monitored);
 }
 
 void mmq_exchange_stream_tagged(mmq_exchange *exchange, mmq_args *args, mmq_form form,
                                 bool monitored, bool paged)
 {
-    size_t bytes = paged ? page_bytes(exchange->adapter) : 0;
     exchange->tagged = true;
-    ask(exchange, args, form, monitored, exchange->head && paged ? HEAD_BYTES : bytes);
+    exchange->paged = paged;
+    ask(exchange, args, form, monitored);
 }

@@ -118,6 +118,8 @@ mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why) MM
 int mmq_stream_status(const mmq_stream *stream);
 /* All has been taken, and there was no error: the next take says MMQ_EEND. */
 bool mmq_stream_whole(const mmq_stream *stream);
+/* As the option: of pages that are asked for from now on (the next one is often under way). */
+void mmq_stream_set_max_bytes(mmq_stream *stream, size_t max_bytes);
 /* Pages that have come whole. */
 uint64_t mmq_stream_pages(const mmq_stream *stream);
 /* The `state` of the first page; "" until its FINAL, or its first PARTIAL from workers that tell it

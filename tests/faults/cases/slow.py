@@ -14,6 +14,7 @@ from stand import SLOWER
 
 DEADLINE_S = 15  # of a header, and for a body or a reader to get ahead
 LENGTH_S = 100  # of the attack: far longer
+EACH = 256 << 10  # bytes that one of them may hold
 
 
 def times(url, path, count, pause=0.002):
@@ -53,7 +54,8 @@ def attack(trial, *options, path="/_models/data?anomaly=-1"):
                                 stderr=subprocess.STDOUT, text=True)
         harness.wait_until(lambda: program.descriptors() >= descriptors + count * 9 // 10, 30, "the crowd")
         beside = p99(times(url, good, asked))
-        trial.note(f"memory beside {count}: {(program.rss() - memory) >> 20} MiB more")
+        more = program.rss() - memory
+        trial.note(f"memory beside {count}: {more >> 20} MiB more")
         harness.wait_until(lambda: program.descriptors() <= descriptors + 8, LENGTH_S, "the last one to be cut")
         trial.sample("until all were cut, s", time.monotonic() - began)
         tool.terminate()
@@ -62,6 +64,8 @@ def attack(trial, *options, path="/_models/data?anomaly=-1"):
         trial.sample("p99 beside them, ms", beside)
         if beside > 2 * before + (20 * SLOWER if trial.quick else 1):
             raise Broken(f"p99 is {beside:.1f} ms beside them, {before:.1f} ms alone")
+        if more > SLOWER * (count * EACH + (32 << 20)):
+            raise Broken(f"{count} connections hold {more >> 20} MiB")
 
 
 @case("F32", "2,000 connections that send their headers slowly (quick: 200)", alone=True)

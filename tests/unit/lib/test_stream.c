@@ -83,26 +83,36 @@ static void await_end(fixture *f, mmq_err err)
     assert_int_equal(f->err, err);
 }
 
-/* The cursor of the last request; "" if it has none. */
-static const char *asked_cursor(const fake_broker *fake)
+/* A field of the last request; nil if it has none. Borrowed from the request. */
+static mmq_value asked(const fake_broker *fake, const char *field)
 {
-    static char cursor[64];
-    cursor[0] = '\0';
     const mmq_frame *body = &fake->last.frames[fake->envelope.body];
     mmq_reader reader;
-    mmq_value map, key, value;
+    mmq_value map, key, value, found = {.type = MMQ_NIL};
     mmq_reader_init(&reader, mmq_frame_data(body), mmq_frame_size(body));
     assert_int_equal(mmq_unpack(&reader, &map), MMQ_OK);
     for (uint32_t i = 0; i < map.count; i++) {
         assert_int_equal(mmq_unpack(&reader, &key), MMQ_OK);
         assert_int_equal(mmq_unpack(&reader, &value), MMQ_OK);
-        if (mmq_value_is(&key, "cursor")) {
-            assert_true(value.text.size < sizeof cursor);
-            memcpy(cursor, value.text.data, value.text.size);
-            cursor[value.text.size] = '\0';
+        if (mmq_value_is(&key, field)) {
+            found = value;
         }
     }
     assert_true(mmq_reader_done(&reader));
+    return found;
+}
+
+/* The cursor of the last request; "" if it has none. */
+static const char *asked_cursor(const fake_broker *fake)
+{
+    static char cursor[64];
+    cursor[0] = '\0';
+    mmq_value value = asked(fake, "cursor");
+    if (value.type != MMQ_NIL) {
+        assert_true(value.text.size < sizeof cursor);
+        memcpy(cursor, value.text.data, value.text.size);
+        cursor[value.text.size] = '\0';
+    }
     return cursor;
 }
 
@@ -129,6 +139,23 @@ static void test_pages(void **state)
     assert_int_equal(mmq_stream_pages(f->stream), 3);
     assert_string_equal(mmq_stream_state(f->stream), "state-1");
     assert_true(f->readies > 0);
+}
+
+static void test_size_of_pages(void **state)
+{
+    fixture *f = *state;
+    start(f, 5000);
+    assert_int_equal(asked(&f->broker, "max_bytes").integer, 2048);
+    mmq_stream_set_max_bytes(f->stream, 4096); /* from the next page on */
+    fake_final(&f->broker, 200, 0, "c1", "a");
+    await_request(&f->broker, f->client);
+    assert_int_equal(asked(&f->broker, "max_bytes").integer, 4096);
+    mmq_stream_set_max_bytes(f->stream, 0);
+    fake_final(&f->broker, 200, 0, "c2", "b");
+    await_text(f, "ab");
+    await_request(&f->broker, f->client);
+    assert_int_equal(asked(&f->broker, "max_bytes").type, MMQ_NIL);
+    assert_string_equal(asked_cursor(&f->broker), "c2");
 }
 
 /* Two pages are held at most. */
@@ -336,6 +363,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(test_pages),
+        TEST(test_size_of_pages),
         TEST(test_reader_is_slow),
         TEST(test_resume_after_503),
         TEST(test_gaps),
