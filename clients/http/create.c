@@ -134,8 +134,6 @@ void mmq_creation_destroy(mmq_creation **creation)
 
 /* ---- calls ------------------------------------------------------------------------------ */
 
-static void take_turns(mmq_adapter *adapter);
-
 /* Ends the creation and refuses its request; element: the number to name, 0: none. */
 static void refuse(mmq_creation *creation, int status, size_t element, const mmq_why *why)
 {
@@ -201,7 +199,7 @@ static void take_answer(void *context, const mmq_answer *answer)
             queue_up(creation);
         }
     }
-    take_turns(adapter);
+    mmq_creations_step(adapter);
 }
 
 static void add_create(const mmq_creation *creation, const mmq_new_model *model, mmq_args *args)
@@ -257,7 +255,7 @@ static bool send_call(lane *of)
     return true;
 }
 
-static void take_turns(mmq_adapter *adapter)
+void mmq_creations_step(mmq_adapter *adapter)
 {
     mmq_creation *creation;
     while (adapter->creating < CALLS_MAX && (creation = TAILQ_FIRST(&adapter->creations))) {
@@ -269,11 +267,6 @@ static void take_turns(mmq_adapter *adapter)
             queue_up(creation);
         }
     }
-}
-
-void mmq_creations_step(mmq_adapter *adapter)
-{
-    take_turns(adapter);
 }
 
 /* ---- the body --------------------------------------------------------------------------- */
@@ -312,7 +305,7 @@ static void body_read(mmq_task *task)
     } else {
         mmq_exchange_went_on(creation->exchange);
         queue_up(creation);
-        take_turns(adapter);
+        mmq_creations_step(adapter);
     }
 }
 

@@ -28,6 +28,12 @@ static bool is_hex_name(const char *name, size_t size)
     return strlen(name) == size && strspn(name, hex_digits) == size;
 }
 
+int64_t mmq_size_sum(int64_t sum, int64_t size)
+{
+    const int64_t more = size > 0 ? size : 0;
+    return sum > INT64_MAX - more ? INT64_MAX : sum + more;
+}
+
 mmq_entry_kind mmq_entry_kind_of(const char *name)
 {
     if (is_hex_name(name, MMQ_JOB_NAME)) {

@@ -43,6 +43,8 @@ mmq_entry_kind mmq_entry_kind_of(const char *name);
 /* The archive of a job or of one that is being built. False if there is none, so that whatever
  * bears the name is no job; true with a size of 0 where that cannot be found out. */
 bool mmq_entry_archive(const mmq_spool *spool, const char *name, struct stat *out);
+/* Of sizes of files: INT64_MAX where the sum would be more. */
+int64_t mmq_size_sum(int64_t sum, int64_t size);
 
 /* Calls `visit` for each entry of a folder, "." and ".." left out, until it returns an error. */
 mmq_err mmq_folder_visit(int folder, mmq_err (*visit)(void *context, const char *name),

@@ -54,7 +54,7 @@ static mmq_err add_entry(void *context, const char *name)
     if ((kind == MMQ_ENTRY_JOB || (kind == MMQ_ENTRY_NEW && strcmp(name, room->job->name) < 0)) &&
         mmq_entry_archive(room->job->spool, name, &status)) {
         room->jobs++;
-        room->bytes += status.st_size;
+        room->bytes = mmq_size_sum(room->bytes, status.st_size);
     }
     return MMQ_OK;
 }

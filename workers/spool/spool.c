@@ -101,8 +101,14 @@ struct counting {
     mmq_spool *spool;
     mmq_spool_counts *counts;
     int64_t now_s;
-    int64_t failed_ns; /* when the job failed whose error it is */
+    struct timespec failed; /* when the job failed whose error it is */
 };
+
+static bool is_before(const struct timespec *time, const struct timespec *other)
+{
+    return time->tv_sec != other->tv_sec ? time->tv_sec < other->tv_sec
+                                         : time->tv_nsec < other->tv_nsec;
+}
 
 static void count_state(struct counting *counting, const char *name, const mmq_manifest *manifest)
 {
@@ -117,12 +123,10 @@ static void count_state(struct counting *counting, const char *name, const mmq_m
     ++*by_state[manifest->state];
     snprintf(path, sizeof path, "%s/" MMQ_MANIFEST_NAME, name);
     if (manifest->error.text[0] != '\0' &&
-        fstatat(counting->spool->folder, path, &status, AT_SYMLINK_NOFOLLOW) == 0) {
-        const int64_t failed_ns = status.st_mtim.tv_sec * MMQ_NS_PER_S + status.st_mtim.tv_nsec;
-        if (failed_ns >= counting->failed_ns) {
-            counting->failed_ns = failed_ns;
-            counts->last_error = manifest->error;
-        }
+        fstatat(counting->spool->folder, path, &status, AT_SYMLINK_NOFOLLOW) == 0 &&
+        !is_before(&status.st_mtim, &counting->failed)) {
+        counting->failed = status.st_mtim;
+        counts->last_error = manifest->error;
     }
 }
 
@@ -137,10 +141,10 @@ static mmq_err count_job(void *context, const char *name)
         !mmq_entry_archive(counting->spool, name, &status)) {
         return MMQ_OK;
     }
-    const int64_t age_s = counting->now_s - status.st_mtime;
+    const int64_t age_s = status.st_mtime > 0 ? counting->now_s - status.st_mtime : 0;
     counts->jobs++;
-    counts->bytes += status.st_size;
-    if (status.st_mtime > 0 && age_s > counts->oldest_age_s) {
+    counts->bytes = mmq_size_sum(counts->bytes, status.st_size);
+    if (age_s > counts->oldest_age_s) {
         counts->oldest_age_s = age_s;
     }
     if (mmq_spool_peek(counting->spool, name, &manifest, &why) == MMQ_OK) {

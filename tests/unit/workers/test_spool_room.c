@@ -5,6 +5,7 @@
 
 #include "lib/clock.h"
 #include "workers/spool/delivery.h"
+#include "workers/spool/folder.h"
 
 static int data_folder;
 static mmq_spool *spool;
@@ -202,6 +203,55 @@ static void junk_holds_nobody_up(void **state)
     printf("beside %d junk entries: accept %.3f s, sweep %.3f s, then %.3f s\n", JUNK, accept_s,
            first_s, again_s);
     assert_true(accept_s < 5 && again_s < 10); /* what is no hang, under sanitizers too */
+}
+
+static void plant_archive(unsigned number, int64_t size)
+{
+    assert_int_equal(mkdir(world_at("spool/%032x", number), 0755), 0);
+    const char *path = world_at("spool/%032x/archive.tar.gz", number);
+    world_write(path, "x", 1);
+    while (truncate(path, size) != 0) { /* what the file system takes */
+        size /= 2;
+        assert_true(size > 0);
+    }
+}
+
+static void set_time(const char *path, int64_t seconds)
+{
+    const struct timespec times[] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds}};
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+}
+
+/* Sparse files and times of anywhen: the sums end at their largest value. */
+static void sizes_and_times_add_up(void **state)
+{
+    (void)state;
+    mmq_job *job = world_commit(spool, &dump, "bytes"), *other;
+    int64_t bytes_left;
+    assert_ok(mmq_job_failed(job, MMQ_JOB_HELD, 0, &(mmq_why){"of 2400"}, &why));
+    mmq_job_close(&job);
+    set_time(world_at("spool/%s/manifest.json", dump.name),
+             13569465600); /* 292 years end in 2262 */
+    for (unsigned i = 1; i <= 4; i++) {
+        plant_archive(i, INT64_MAX);
+        set_time(world_at("spool/%032x/archive.tar.gz", i), i % 2 ? -1000000000 : 13569465600);
+    }
+    mmq_spool_counts counts = world_counts(spool);
+    assert_int_equal(counts.jobs, 5);
+    assert_true(counts.bytes > 5);
+    assert_string_equal(counts.last_error.text, "of 2400");
+    assert_int_equal(mmq_job_begin(spool, &other, &bytes_left, &why), MMQ_EBUSY);
+    assert_non_null(strstr(why.text, "--spool-max"));
+}
+
+/* Sums of sizes cannot overflow, whatever lies there. */
+static void sums_are_capped(void **state)
+{
+    (void)state;
+    assert_int_equal(mmq_size_sum(2, 3), 5);
+    assert_int_equal(mmq_size_sum(INT64_MAX - 1, 1), INT64_MAX);
+    assert_int_equal(mmq_size_sum(INT64_MAX, INT64_MAX), INT64_MAX);
+    assert_int_equal(mmq_size_sum(5, -1), 5); /* no file has such a size */
 }
 
 /* A torn job is put aside, one that somebody is at is not. */
@@ -415,6 +465,8 @@ int main(void)
         TEST(full_spool_commits_nothing),
         TEST(full_spool_says_what_to_do),
         TEST(junk_holds_nobody_up),
+        TEST(sizes_and_times_add_up),
+        TEST(sums_are_capped),
         TEST(torn_jobs_are_swept_aside),
         TEST(first_version_is_summed),
         TEST(first_version_that_changed_is_refused),
