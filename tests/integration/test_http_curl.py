@@ -272,7 +272,7 @@ class Compression(Curl):
         before = self.program.rss()
         for _ in range(10):
             self.curl("/_models/data", "--compressed")
-        self.assertLess(self.program.rss() - before, (64 if harness.SLOW else 8) << 20)
+        self.assertLess(self.program.rss() - before, (96 if harness.SLOW else 8) << 20)
 
 
 class Traces(Curl):
