@@ -35,7 +35,8 @@ class Roles(harness.Case):
                 client.call("metric.write", {"op": "delete", "uid": "nobody", "trace": "t-write"})
         for kind, trace, status in (("query", line.group(1), 404), ("query", "t-query", 200),
                                     ("write", "t-write", 404)):
-            self.assertIn(f"service=metric.{kind} status={status} trace={trace}\n", self.workers[kind].errors())
+            wanted = f"service=metric.{kind} status={status} trace={trace}\n"
+            harness.wait_until(lambda: wanted in self.workers[kind].errors(), what=wanted)
         self.assertEqual(self.workers["write"].errors().count("request answered"), 1)
 
     def test_broker_dies(self):
