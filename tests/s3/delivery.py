@@ -12,6 +12,7 @@ import unittest
 import fault_store
 
 PROGRAM = os.environ.get("METRICMQ_PUT_OBJECT", "put_object")
+SLOW = "asan" in PROGRAM or "tsan" in PROGRAM
 REPORT = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|CHECK failed")
 MIB = 1 << 20
 LARGE = 65 * MIB  # nine parts, the last of them short
