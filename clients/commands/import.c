@@ -6,37 +6,21 @@
  * be read twice (a pipe) is kept in a temporary file first. */
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "clients/commands/commands.h"
-#include "clients/commands/csv.h"
+#include "clients/commands/csv_rows.h"
 #include "clients/commands/loader.h"
 #include "clients/commands/progress.h"
-#include "lib/calendar.h"
-#include "lib/number.h"
-#include "lib/unpack.h"
-
-enum { COLUMN_TIMESTAMP, COLUMN_VALUE, COLUMN_ANOMALY, COLUMN_RAW, COLUMNS };
-
-static const char *const column_names[COLUMNS] = {"timestamp", "value", "anomaly_score",
-                                                  "raw_score"};
 
 struct file {
     const char *path;
     FILE *stream;
     int64_t size;          /* bytes */
     bool (*stopped)(void); /* NULL: never */
-    mmq_csv csv;
-    mmq_time_day day;       /* of the last row */
-    size_t column[COLUMNS]; /* index in the record; SIZE_MAX: the file has none */
-};
-
-struct sample {
-    int64_t timestamp;
-    double value, anomaly_score, raw_score;
+    mmq_csv_rows rows;
 };
 
 static mmq_err keep_copy(struct file *file, mmq_why *why)
@@ -77,133 +61,49 @@ static mmq_err open_file(struct file *file, mmq_why *why)
     return S_ISREG(status.st_mode) ? MMQ_OK : keep_copy(file, why);
 }
 
-static bool field_is(const mmq_csv_field *field, const char *text)
-{
-    return field->size == strlen(text) && memcmp(field->data, text, field->size) == 0;
-}
-
-/* Goes to the first row: reads the header and finds the columns. */
-static mmq_err read_header(struct file *file, mmq_why *why)
-{
-    rewind(file->stream);
-    mmq_csv_init(&file->csv, file->stream);
-    mmq_err err = mmq_csv_next(&file->csv, why);
-    if (err) {
-        return err == MMQ_EEND ? mmq_fail(why, MMQ_EINVAL, "the file is empty") : err;
-    }
-    for (size_t c = 0; c < COLUMNS; c++) {
-        file->column[c] = SIZE_MAX;
-        for (size_t i = 0; i < file->csv.count && file->column[c] == SIZE_MAX; i++) {
-            if (field_is(&file->csv.fields[i], column_names[c])) {
-                file->column[c] = i;
-            }
-        }
-    }
-    for (size_t c = COLUMN_TIMESTAMP; c <= COLUMN_VALUE; c++) {
-        if (file->column[c] == SIZE_MAX) {
-            return mmq_fail(why, MMQ_EINVAL, "the header has no column `%s`", column_names[c]);
-        }
-    }
-    return MMQ_OK;
-}
-
-/* The text of a column; empty where the file has no such column. */
-static mmq_err get_field(const struct file *file, int column, mmq_csv_field *out, mmq_why *why)
-{
-    *out = (mmq_csv_field){"", 0};
-    if (file->column[column] == SIZE_MAX) {
-        return MMQ_OK;
-    }
-    if (file->column[column] >= file->csv.count) {
-        return mmq_fail(why, MMQ_EINVAL, "the row has no `%s`", column_names[column]);
-    }
-    *out = file->csv.fields[file->column[column]];
-    return MMQ_OK;
-}
-
-static mmq_err bad_field(int column, const mmq_csv_field *field, const char *wanted, mmq_why *why)
-{
-    bool printable = mmq_utf8_valid(field->data, field->size);
-    return mmq_fail(why, MMQ_EINVAL, "`%s` is \"%.*s\", not %s", column_names[column],
-                    printable ? (int)(field->size < 40 ? field->size : 40) : 0, field->data,
-                    wanted);
-}
-
-static mmq_err read_time(struct file *file, int64_t *out, mmq_why *why)
-{
-    mmq_csv_field field;
-    mmq_err err = get_field(file, COLUMN_TIMESTAMP, &field, why);
-    if (!err && !mmq_time_parse_row(field.data, field.size, &file->day, out)) {
-        return bad_field(COLUMN_TIMESTAMP, &field, "a time like 2014-07-01 00:30:00", why);
-    }
-    return err;
-}
-
-static mmq_err read_number(const struct file *file, int column, bool needed, double *out,
-                           mmq_why *why)
-{
-    mmq_csv_field field;
-    *out = NAN;
-    mmq_err err = get_field(file, column, &field, why);
-    if (err || (!needed && field.size == 0)) {
-        return err;
-    }
-    if (!mmq_number_parse(field.data, field.size, out)) {
-        return bad_field(column, &field, "a finite number", why);
-    }
-    return MMQ_OK;
-}
-
 /* Time to do what is a system call, and not for every row. */
 static bool is_now_and_then(const struct file *file)
 {
     enum { LINES_BETWEEN = 1024 };
-    return file->csv.line % LINES_BETWEEN == 0;
+    return file->rows.csv.line % LINES_BETWEEN == 0;
 }
 
-/* MMQ_EEND behind the last row. Blank lines are no rows. */
-static mmq_err read_sample(struct file *file, struct sample *out, mmq_why *why)
+/* Goes to the first row. */
+static mmq_err read_header(struct file *file, mmq_why *why)
 {
-    mmq_err err;
-    if (file->stopped && is_now_and_then(file) && file->stopped()) {
-        return mmq_fail(why, MMQ_ECLOSED, "stopped before its end");
-    }
-    do {
-        err = mmq_csv_next(&file->csv, why);
-    } while (!err && file->csv.count == 1 && file->csv.fields[0].size == 0);
-    if (!err) {
-        err = read_time(file, &out->timestamp, why);
-    }
-    if (!err) {
-        err = read_number(file, COLUMN_VALUE, true, &out->value, why);
-    }
-    if (!err) {
-        err = read_number(file, COLUMN_ANOMALY, false, &out->anomaly_score, why);
-    }
-    return err ? err : read_number(file, COLUMN_RAW, false, &out->raw_score, why);
+    rewind(file->stream);
+    return mmq_csv_rows_begin(&file->rows, file->stream, why);
+}
+
+/* MMQ_EEND behind the last row. */
+static mmq_err read_row(struct file *file, mmq_csv_row *out, mmq_why *why)
+{
+    return file->stopped && is_now_and_then(file) && file->stopped()
+               ? mmq_fail(why, MMQ_ECLOSED, "stopped before its end")
+               : mmq_csv_rows_next(&file->rows, out, why);
 }
 
 static mmq_err check_file(struct file *file, mmq_why *why)
 {
-    struct sample sample;
+    mmq_csv_row row;
     mmq_err err = read_header(file, why);
     while (!err) {
-        err = read_sample(file, &sample, why);
+        err = read_row(file, &row, why);
     }
     return err == MMQ_EEND ? MMQ_OK : err;
 }
 
 static mmq_err send_rows(struct file *file, mmq_loader *loader, mmq_why *why)
 {
-    struct sample sample;
+    mmq_csv_row row;
     mmq_progress progress;
     mmq_progress_init(&progress, file->path, "bytes", file->size);
     mmq_err err = read_header(file, why);
-    while (!err && !(err = read_sample(file, &sample, why))) {
-        err = mmq_loader_add(loader, sample.timestamp, sample.value, sample.anomaly_score,
-                             sample.raw_score, why);
+    while (!err && !(err = read_row(file, &row, why))) {
+        err =
+            mmq_loader_add(loader, row.timestamp, row.value, row.anomaly_score, row.raw_score, why);
         if (is_now_and_then(file)) {
-            mmq_progress_at(&progress, file->csv.offset);
+            mmq_progress_at(&progress, file->rows.csv.offset);
         }
     }
     mmq_progress_end(&progress);
@@ -262,7 +162,7 @@ static int import_file(mmq_client *client, const mmq_config *config, const char 
     mmq_err err = open_file(file, &why);
     int status = MMQ_EXIT_DONE;
     if (!err && check_file(file, &why)) {
-        status = mmq_failed("%s: line %" PRId64 ": %s", path, file->csv.line, why.text);
+        status = mmq_failed("%s: line %" PRId64 ": %s", path, file->rows.csv.line, why.text);
     } else if (err || load_file(file, client, config, quiet, &why)) {
         status = mmq_failed("%s: %s", path, why.text);
     }
