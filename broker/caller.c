@@ -176,8 +176,8 @@ static bool keep_answer(mmq_caller *caller, mmq_message *message, mmq_answer_kin
                         const mmq_job *job)
 {
     const mmq_core *core = caller->core;
-    bool full = kind == MMQ_ANSWER_OURS &&
-                (caller->outbox_kept >= MMQ_OUTBOX_KEPT || core->bytes > core->settings.bytes_max);
+    bool over = core->bytes > core->settings.bytes_max && !caller->dropping;
+    bool full = kind == MMQ_ANSWER_OURS && (caller->outbox_kept >= MMQ_OUTBOX_KEPT || over);
     waiting *answer = full ? NULL : calloc(1, sizeof *answer);
     if (answer == NULL) {
         caller->core->dropped[MMQ_DROP_SLOW]++;
@@ -218,6 +218,7 @@ static void drop_waiting(mmq_caller *caller, waiting *answer)
  * empty, so that nothing is sent here and the caller cannot die. */
 static void drop_streams(mmq_caller *caller)
 {
+    caller->dropping = true;
     MMQ_LIST_EACH(job_at, &caller->jobs)
     {
         mmq_job *job = MMQ_OF(job_at, mmq_job, caller_link);
@@ -232,6 +233,7 @@ static void drop_streams(mmq_caller *caller)
             drop_waiting(caller, answer);
         }
     }
+    caller->dropping = false;
     caller->blocked_ns = caller->core->now_ns;
     mmq_caller_update(caller);
 }

@@ -143,6 +143,7 @@ static void change_lane(mmq_job *job, mmq_job_state from, mmq_job_state to)
         mmq_lane_take(lane, job);
     } else if (from == MMQ_JOB_HELD) {
         lane->held--;
+        mmq_service_mark(job->service); /* its client may hold another one */
     }
     if (to == MMQ_JOB_QUEUED) {
         mmq_lane_put(lane, job, from == MMQ_JOB_HELD);

@@ -124,6 +124,7 @@ struct mmq_caller {
     mmq_link outbox; /* answers that would block, oldest first */
     size_t outbox_bytes;
     size_t outbox_kept; /* error answers among them */
+    bool dropping;      /* parts of streams go: there will be room for what ends these */
     int64_t blocked_ns; /* since when */
     size_t sent_bytes;  /* given to libzmq */
 };

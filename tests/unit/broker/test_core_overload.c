@@ -240,9 +240,54 @@ static void test_room_is_no_reason_to_refuse(void **state)
     bus_destroy(bus);
 }
 
+/* Where the parts of a stream take all the room there is, the answer that ends it still finds some:
+ * the parts go. */
+static void test_dropped_stream_is_told(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new_sized(100, 1 << 20, 64 << 10);
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 2);
+    client_asks(bus, "a", "s", 1, 0);
+    assert_int_equal(expect_request(bus, "w", token), 1);
+    bus_fault(bus, "a", MMQ_EAGAIN);
+    worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 40 << 10);
+    worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 40 << 10);
+    bus_fault(bus, "a", MMQ_OK);
+    bus_pass(bus, 10);
+    expect_error(bus, "a", 1, 503);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
+/* A client that holds as much as its share lets it is given its next request when the one before it
+ * is late, though its worker still has that. */
+static void test_share_is_free_when_late(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 2);
+    client_asks(bus, "a", "s", 1, 50);
+    client_asks(bus, "b", "s", 2, 0);
+    assert_int_equal(expect_request(bus, "w", token), 1);
+    assert_int_equal(expect_request(bus, "w", token), 2);
+    worker_ready(bus, "v", "s", 1);
+    client_asks(bus, "a", "s", 3, 0);
+    client_asks(bus, "b", "s", 4, 0);
+    expect_nothing(bus);
+    bus_pass(bus, 60);
+    expect_error(bus, "a", 1, 504);
+    assert_int_equal(expect_request(bus, "v", token), 3);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_dropped_stream_is_told),
+        cmocka_unit_test(test_share_is_free_when_late),
         cmocka_unit_test(test_what_would_come_too_late_is_refused_at_once),
         cmocka_unit_test(test_a_long_queue_of_anothers_is_no_reason),
         cmocka_unit_test(test_overload_leaves_the_goodput),
