@@ -140,6 +140,10 @@ typedef enum mmq_form {
 } mmq_form;
 /* Is it a store, and of which form? */
 mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why) MMQ_MUST_USE;
+/* MMQ_ECORRUPT if a table of ours, or what hangs on one, is another than the statements of `schema`
+ * make (objects.c). */
+mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema,
+                          mmq_why *why) MMQ_MUST_USE;
 /* The first step of version 1 to 2, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
 mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
 /* The others: MMQ_FORM_BETWEEN becomes MMQ_FORM_CURRENT. The watch may be NULL. */

@@ -252,7 +252,8 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
                         " that made it",
                         path, (long long)version, MMQ_SCHEMA_VERSION);
     }
-    return find_form(db, version, form, why);
+    err = mmq_objects_check(db, path, schema_text, why);
+    return err == MMQ_OK ? find_form(db, version, form, why) : err;
 }
 
 /* The name of version 1's table is gone with the first step: who reads the store by it still, a
