@@ -44,8 +44,8 @@ static void buckets_are_checked(void **state)
     (void)state;
     static const char *const good[] = {
         "abc", "my-bucket.1", "1-2",
-        "a12345678901234567890123456789012345678901234567890123456789"
-        "012"};
+        ("a12345678901234567890123456789012345678901234567890123456789"
+         "012")};
     static const char *const bad[] = {
         "",        "ab",
         "Abc",     "a_b",
