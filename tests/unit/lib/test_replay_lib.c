@@ -17,6 +17,9 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_fields
 #include "tests/fuzz/fuzz_fields.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_endpoints
+#include "tests/fuzz/fuzz_endpoints.c"
 
 static void test_unpack(void **state)
 {
@@ -42,13 +45,18 @@ static void test_fields(void **state)
     replay_corpus(fuzz_fields, "fields");
 }
 
+static void test_endpoints(void **state)
+{
+    (void)state;
+    replay_corpus(fuzz_endpoints, "endpoints");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_unpack),
-        cmocka_unit_test(test_envelope),
-        cmocka_unit_test(test_rows),
-        cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_unpack),    cmocka_unit_test(test_envelope),
+        cmocka_unit_test(test_rows),      cmocka_unit_test(test_fields),
+        cmocka_unit_test(test_endpoints),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
