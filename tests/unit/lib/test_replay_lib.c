@@ -20,6 +20,9 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_endpoints
 #include "tests/fuzz/fuzz_endpoints.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_log
+#include "tests/fuzz/fuzz_log.c"
 
 static void test_unpack(void **state)
 {
@@ -51,12 +54,19 @@ static void test_endpoints(void **state)
     replay_corpus(fuzz_endpoints, "endpoints");
 }
 
+static void test_log(void **state)
+{
+    (void)state;
+    replay_corpus(fuzz_log, "log");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unpack),    cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_rows),      cmocka_unit_test(test_fields),
         cmocka_unit_test(test_endpoints),
+        cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
