@@ -224,7 +224,8 @@ static mmq_err take_metric(mmq_checker *checker, sqlite3_stmt *statement, mmq_me
     return mmq_check_settle(checker, out->name, check_record(checker, out, why), why);
 }
 
-/* The next metric behind metric->key. */
+/* The next metric behind metric->key. Where keys do not ascend the walk would not end: it ends
+ * here. */
 static mmq_err next_metric(mmq_checker *checker, sqlite3_stmt *statement, bool *found,
                            mmq_metric_check *metric, mmq_why *why)
 {
@@ -233,9 +234,9 @@ static mmq_err next_metric(mmq_checker *checker, sqlite3_stmt *statement, bool *
     mmq_bind_int(statement, 1, after);
     mmq_err err = mmq_step(checker->store, statement, found, why);
     if (err == MMQ_OK && *found) {
-        err = mmq_column_int(statement, 0, after + 1, INT64_MAX, &metric->key)
-                  ? take_metric(checker, statement, metric, why)
-                  : mmq_damaged(checker->store, "the order of the metrics", why);
+        *found = mmq_column_int(statement, 0, after + 1, INT64_MAX, &metric->key);
+        err = *found ? take_metric(checker, statement, metric, why)
+                     : mmq_damaged(checker->store, "the order of the metrics", why);
     }
     mmq_done(statement);
     return err;
