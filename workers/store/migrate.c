@@ -138,7 +138,10 @@ static mmq_err move_rows(migration *m, int64_t metric, mmq_why *why)
 static mmq_err discard_rows(migration *m, int64_t metric, mmq_why *why)
 {
     mmq_bind_int(m->tasks[TASK_DISCARD], 1, metric);
-    return mmq_run(m->store, m->tasks[TASK_DISCARD], why);
+    mmq_err err = mmq_run(m->store, m->tasks[TASK_DISCARD], why);
+    return err == MMQ_OK && sqlite3_changes(m->store->db) == 0
+               ? mmq_damaged(m->store, "the order of table old_row", why)
+               : err;
 }
 
 /* ---- transactions ----------------------------------------------------------------------- */
