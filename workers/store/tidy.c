@@ -124,6 +124,31 @@ static mmq_err look_for_work(mmq_store *store, bool *work, mmq_why *why)
     return err;
 }
 
+/* Does a piece, in a write transaction. Work that is found and cannot be done, since an index or a
+ * page says otherwise than what it leads to, would be found again for ever. */
+static mmq_err do_work(mmq_store *store, mmq_why *why)
+{
+    const int changes = sqlite3_total_changes(store->db);
+    int64_t pages_before, pages_after = 0;
+    mmq_err err = count_free_pages(store, &pages_before, why);
+    if (err == MMQ_OK) {
+        err = delete_rows(store, why);
+    }
+    if (err == MMQ_OK) {
+        err = forget_growth(store, why);
+    }
+    if (err == MMQ_OK) {
+        err = give_back_pages(store, why);
+    }
+    if (err == MMQ_OK) {
+        err = count_free_pages(store, &pages_after, why);
+    }
+    return err == MMQ_OK && changes == sqlite3_total_changes(store->db) &&
+                   pages_after == pages_before
+               ? mmq_damaged(store, "what is to be removed is not where it is found", why)
+               : err;
+}
+
 mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
 {
     CHECK(store->mode == MMQ_STORE_WRITE && store->phase == MMQ_PHASE_IDLE);
@@ -137,13 +162,7 @@ mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
     if (err != MMQ_OK) {
         return err;
     }
-    err = delete_rows(store, why);
-    if (err == MMQ_OK) {
-        err = forget_growth(store, why);
-    }
-    if (err == MMQ_OK) {
-        err = give_back_pages(store, why);
-    }
+    err = do_work(store, why);
     if (err != MMQ_OK) {
         mmq_store_rollback(store);
         return err;
