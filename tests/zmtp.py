@@ -35,6 +35,7 @@ class Raw:
         self.socket.sendall(GREETING + READY)
         self.buffer = bytearray()
         self.greeted = self.ready = False
+        self.peer_ready = b""  # the peer's READY: its properties
         self.parts = []
         while not self.ready:  # a message before that would be taken for a part of the handshake
             self.read(256)
@@ -65,7 +66,8 @@ class Raw:
         while (whole := self._take_frame()) is not None:
             flags, data = whole
             if flags & COMMAND:
-                self.ready |= data.startswith(b"\x05READY")
+                if data.startswith(b"\x05READY"):
+                    self.ready, self.peer_ready = True, data
                 if data.startswith(b"\x04PING"):
                     pong = b"\x04PONG" + data[7:]
                     self.socket.sendall(bytes([COMMAND, len(pong)]) + pong)

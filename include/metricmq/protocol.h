@@ -17,7 +17,7 @@
 
 enum {
     MMQ_SERVICE_MAX = 255,              /* bytes of a service's name */
-    MMQ_TOKEN_MAX = 32,                 /* bytes of a token (frame 2 of a worker's REQUEST) */
+    MMQ_TOKEN_MAX = 255,                /* bytes of an address (frame 2 of a worker's REQUEST) */
     MMQ_ID_MAX = 256,                   /* bytes of a packed id; a longer one counts as nil */
     MMQ_CAPACITY_MAX = 1000,            /* requests at one worker */
     MMQ_BODY_MAX = 4 * 1024 * 1024,     /* bytes of a request body */

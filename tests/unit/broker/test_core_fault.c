@@ -22,6 +22,46 @@ static void test_f1_a_silent_worker_loses_its_request(void **state)
     bus_destroy(bus);
 }
 
+static void test_whatever_a_worker_says_is_a_heartbeat(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    expect_request(bus, "w", token);
+    for (int i = 0; i < 5; i++) {
+        bus_pass(bus, 2900); /* it is borne for 3 s */
+        worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
+        assert_int_equal(bus->core->hands.count, 1);
+    }
+    bus_pass(bus, 2900);
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    bus_pass(bus, 2900);
+    assert_int_equal(bus->core->hands.count, 1);
+    bus_pass(bus, 200);
+    assert_int_equal(bus->core->hands.count, 0);
+    bus_destroy(bus);
+}
+
+/* Neither after its silence nor after it left, whatever there would be to say. */
+static void test_a_worker_that_is_gone_is_told_nothing(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "silent", "s", 8);
+    bus_pass(bus, 2500);
+    worker_ready(bus, "leaves", "s", 8);
+    worker_says(bus, "leaves", MMQ_WORKER_DISCONNECT);
+    bus_pass(bus, 600);
+    assert_int_equal(bus->core->hands.count, 0);
+    bus_forget(bus);
+    client_asks(bus, "c", "s", 1, 20000);
+    bus_pass(bus, 10000);
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
 static void test_f1_after_a_partial_it_is_503(void **state)
 {
     (void)state;
@@ -551,6 +591,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_f1_a_silent_worker_loses_its_request),
+        cmocka_unit_test(test_whatever_a_worker_says_is_a_heartbeat),
+        cmocka_unit_test(test_a_worker_that_is_gone_is_told_nothing),
         cmocka_unit_test(test_f1_after_a_partial_it_is_503),
         cmocka_unit_test(test_writes_are_not_given_twice),
         cmocka_unit_test(test_f30_three_workers_at_most),
