@@ -82,15 +82,62 @@ static mmq_err run_script(sqlite3 *db, const char *script, mmq_why *why)
     return code == SQLITE_OK ? MMQ_OK : mmq_sqlite_error(db, code, "the store", why);
 }
 
+/* What a file may make SQLite do, even one that somebody else has written: no code but our own SQL,
+ * and that within bounds which our own SQL does not come near. VACUUM would need one ATTACH. */
+static const struct switches {
+    int which;
+    bool on;
+} switches[] = {
+    {SQLITE_DBCONFIG_DEFENSIVE, true},
+    {SQLITE_DBCONFIG_TRUSTED_SCHEMA, false},
+    {SQLITE_DBCONFIG_ENABLE_TRIGGER, false},
+    {SQLITE_DBCONFIG_ENABLE_VIEW, false},
+    {SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, false},
+    {SQLITE_DBCONFIG_DQS_DDL, false},
+    {SQLITE_DBCONFIG_DQS_DML, false},
+};
+static const struct limits {
+    int which, most;
+} limits[] = {
+    {SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024}, /* of a text, a blob, a row */
+    {SQLITE_LIMIT_SQL_LENGTH, 16 * 1024},    /* of a table's text in the file, too */
+    {SQLITE_LIMIT_COLUMN, 64},
+    {SQLITE_LIMIT_EXPR_DEPTH, 64},
+    {SQLITE_LIMIT_COMPOUND_SELECT, 8},
+    {SQLITE_LIMIT_FUNCTION_ARG, 8},
+    {SQLITE_LIMIT_ATTACHED, 0},
+    {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 64},
+    {SQLITE_LIMIT_VARIABLE_NUMBER, 32},
+    {SQLITE_LIMIT_TRIGGER_DEPTH, 1},
+    {SQLITE_LIMIT_WORKER_THREADS, 0},
+};
+
+/* A SQLite that does not do as it is told is not used. */
+static mmq_err restrict_connection(sqlite3 *db, mmq_why *why)
+{
+    bool obeyed = true;
+    for (size_t i = 0; i < sizeof switches / sizeof *switches; i++) {
+        int now = -1;
+        const int code = sqlite3_db_config(db, switches[i].which, (int)switches[i].on, &now);
+        obeyed = obeyed && code == SQLITE_OK && now == (int)switches[i].on;
+    }
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        (void)sqlite3_limit(db, limits[i].which, limits[i].most);
+        obeyed = obeyed && sqlite3_limit(db, limits[i].which, -1) <= limits[i].most;
+    }
+    return obeyed ? MMQ_OK
+                  : mmq_fail(why, MMQ_EUNAVAILABLE,
+                             "this SQLite (%s) cannot be restricted: install Debian's libsqlite3-0",
+                             sqlite3_libversion());
+}
+
 mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why)
 {
-    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
-    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
-    (void)sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, NULL);
-    (void)sqlite3_limit(db, SQLITE_LIMIT_LENGTH, 16 * 1024 * 1024);
-    (void)sqlite3_busy_timeout(db, MMQ_BUSY_MS);
-    mmq_err err = run_script(db, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;", why);
+    mmq_err err = restrict_connection(db, why);
+    if (err == MMQ_OK) {
+        (void)sqlite3_busy_timeout(db, MMQ_BUSY_MS);
+        err = run_script(db, "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0;", why);
+    }
     return err == MMQ_OK ? run_script(db, pragmas, why) : err;
 }
 
