@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -22,6 +23,25 @@ bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
     int code = pthread_create(thread, NULL, run, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code == 0;
+}
+
+/* To the kernel one byte is too little for a file, and a word not to call the program that
+ * core_pattern may name: it calls that with 0. PR_SET_DUMPABLE would do it too, but hide from the
+ * process's own user what /proc knows of it. */
+static bool forbid_core(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_CORE, &limit) != 0) {
+        return false;
+    }
+    limit.rlim_cur = limit.rlim_max < 1 ? limit.rlim_max : 1;
+    return setrlimit(RLIMIT_CORE, &limit) == 0;
+}
+
+bool mmq_process_confine(void)
+{
+    const bool no_core = forbid_core();
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && no_core;
 }
 
 /* The table grows as far as its highest descriptor. Where threads share it, the kernel waits for

@@ -10,8 +10,14 @@
 /* Starts a thread that takes no signals: those are for the program's own threads. False if there is
  * no memory or no thread left. */
 bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
-/* Raises the limit of descriptors as far as the process may; returns it. The kernel's table has then
- * room for `wanted` of them (8 bytes each; at least 1, at most INT_MAX), or for as many as may be. */
+/* Gives up what the process does not need: neither it nor a program that it might start can gain
+ * rights, and what is in its memory (keys, requests) goes into no core file, nor to a program that
+ * keeps them. For a core all the same: prlimit --core=unlimited --pid PID. False if something could
+ * not be given up. Call it before the first thread starts. */
+bool mmq_process_confine(void);
+/* Raises the limit of descriptors as far as the process may; returns it. The kernel's table has
+ * then room for `wanted` of them (8 bytes each; at least 1, at most INT_MAX), or for as many as may
+ * be. */
 size_t mmq_descriptors_raise(size_t wanted);
 
 /* What the process uses now; 0 where it cannot be read. */

@@ -12,6 +12,7 @@
 
 #include "clients/commands/options.h"
 #include "lib/log.h"
+#include "lib/process.h"
 #include "metricmq/version.h"
 
 struct command {
@@ -143,6 +144,9 @@ static void set_up_process(const mmq_config *config)
         i++;
     }
     mmq_log_setup((mmq_level)i, strcmp(mmq_config_text(config, "log-format"), "json") == 0);
+    if (!mmq_process_confine()) {
+        mmq_log(MMQ_WARN, "this process keeps rights that it does not need");
+    }
     /* Signals are ours: czmq's handler would end loops behind our back. */
     zsys_handler_set(NULL);
     zsys_init();
