@@ -4,9 +4,9 @@ build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-d
   libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
   libxxhash-dev libcurl4-openssl-dev curl"
 test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonschema libarchive-tools procps openssl
-  slowhttptest"
-# promtool, which checks /metrics, comes with a daemon.
-watch_packages="prometheus"
+  slowhttptest binutils python3-seccomp"
+# promtool, which checks /metrics, and systemd-analyze, which checks ops/systemd, come with daemons.
+watch_packages="prometheus systemd"
 # The object stores that feedback is delivered to in tests: Ceph's radosgw and OpenStack Swift's s3api.
 engine_packages="ceph-mon ceph-osd radosgw python3-rados swift-proxy swift-account swift-container swift-object"
 # What ops/bench --peers races against; shellcheck cannot see who sources this.
