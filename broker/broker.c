@@ -18,10 +18,13 @@
 #include <unistd.h>
 
 #include "broker/core.h"
+#include "broker/keys.h"
 #include "broker/pressure.h"
 #include "broker/router.h"
 #include "lib/check.h"
 #include "lib/clock.h"
+#include "lib/endpoints.h"
+#include "lib/files.h"
 #include "lib/log.h"
 #include "lib/process.h"
 #include "metricmq/frame.h"
@@ -36,10 +39,11 @@ enum {
     REQUESTS_MAX = 100000,
     BYTES_MAX = 256 * 1024 * 1024,
     CONNECTION_BYTES = 64 * 1024, /* what libzmq needs for a connection: buffers and pipes */
-    DESCRIPTORS_MAX = 1 + MMQ_SIDES * MMQ_ROUTER_DESCRIPTORS,
+    DESCRIPTORS_MAX = 1 + MMQ_KEYS_DESCRIPTORS + MMQ_SIDES * MMQ_ROUTER_DESCRIPTORS,
 };
 
-#define REBIND_NS (20 * MMQ_NS_PER_MS) /* between tries to listen again */
+#define REBIND_NS   (20 * MMQ_NS_PER_MS) /* between tries to listen again */
+#define COMPLAIN_NS (10 * MMQ_NS_PER_S)
 
 struct mmq_broker {
     pthread_t thread;
@@ -54,6 +58,10 @@ struct mmq_broker {
     mmq_pressure pressure;
     uint64_t reopened; /* routers, for memory that was not accounted for */
     bool scarce;       /* of descriptors: nobody new is let in */
+    mmq_keys *keys;    /* NULL: plain text */
+    bool asked;        /* there may be more for the keys to do */
+    uint64_t told;     /* handshakes that failed, as of the last line of the log about them */
+    int64_t told_ns;
     unsigned drain_ms;
 };
 
@@ -112,6 +120,13 @@ static void collect_descriptors(mmq_broker *broker)
 {
     broker->polled_count = 0;
     add_descriptor(broker, broker->stop, -1);
+    if (broker->keys != NULL) {
+        int descriptors[MMQ_KEYS_DESCRIPTORS];
+        mmq_keys_descriptors(broker->keys, descriptors);
+        for (size_t i = 0; i < MMQ_KEYS_DESCRIPTORS; i++) {
+            add_descriptor(broker, descriptors[i], -1);
+        }
+    }
     for (size_t side = 0; side < MMQ_SIDES; side++) {
         int descriptors[MMQ_ROUTER_DESCRIPTORS];
         size_t count = broker->routers[side] != NULL
@@ -181,6 +196,37 @@ static void tend_doors(mmq_broker *broker)
     broker->pending[MMQ_SIDE_CLIENTS] = broker->pending[MMQ_SIDE_WORKERS] = true; /* as by a send */
 }
 
+static mmq_handshakes failed_handshakes(const mmq_broker *broker, mmq_side side)
+{
+    return mmq_router_handshakes(broker->routers[side]);
+}
+
+static uint64_t all_failures(mmq_handshakes failed)
+{
+    return failed.protocol + failed.denied + failed.ended;
+}
+
+/* Rarely: a peer that is set up wrongly tries again several times a second. A key that is in no
+ * list is the ZAP handler's to tell. Connections that only end are looked at by port scanners and
+ * health checks: they count, and are no news. */
+static void tell_handshakes(mmq_broker *broker)
+{
+    const mmq_handshakes clients = failed_handshakes(broker, MMQ_SIDE_CLIENTS);
+    const mmq_handshakes workers = failed_handshakes(broker, MMQ_SIDE_WORKERS);
+    const uint64_t failed = clients.protocol + workers.protocol;
+    if (failed == broker->told || mmq_now_ns() - broker->told_ns < COMPLAIN_NS) {
+        return;
+    }
+    mmq_log(MMQ_WARN,
+            broker->keys != NULL
+                ? "handshakes failed: peers without CURVE, or with another server's key"
+                : "handshakes failed: peers that speak no ZMTP, or want CURVE",
+            MMQ_I("clients", clients.protocol), MMQ_I("workers", workers.protocol),
+            MMQ_I("new", failed - broker->told));
+    broker->told = failed;
+    broker->told_ns = mmq_now_ns();
+}
+
 static void tell_gauges(mmq_broker *broker)
 {
     const mmq_core_gauges gauges = {
@@ -190,19 +236,23 @@ static void tell_gauges(mmq_broker *broker)
         .descriptors_max = broker->pressure.descriptor_max,
         .memory = broker->pressure.memory,
         .reopened = broker->reopened,
+        .client_handshakes_failed = all_failures(failed_handshakes(broker, MMQ_SIDE_CLIENTS)),
+        .worker_handshakes_failed = all_failures(failed_handshakes(broker, MMQ_SIDE_WORKERS)),
     };
     mmq_core_set_gauges(broker->core, &gauges);
 }
 
-/* Connections, descriptors, memory. */
+/* Keys, connections, descriptors, memory. */
 static void tend_routers(mmq_broker *broker)
 {
+    broker->asked = broker->keys != NULL && mmq_keys_serve(broker->keys, broker->core);
     (void)mmq_router_check(broker->routers[MMQ_SIDE_CLIENTS]);
     if (mmq_router_check(broker->routers[MMQ_SIDE_WORKERS])) {
         mmq_core_suspect(broker->core, mmq_now_ns());
     }
     relieve_memory(broker);
     tend_doors(broker);
+    tell_handshakes(broker);
     tell_gauges(broker);
 }
 
@@ -262,7 +312,7 @@ static int64_t serve(mmq_broker *broker)
         due_ns = mmq_core_tick(broker->core, mmq_now_ns());
         more = any_pending(broker);
     }
-    int64_t rare_ns = tend_due_ns(broker) - mmq_now_ns();
+    int64_t rare_ns = broker->asked ? 0 : tend_due_ns(broker) - mmq_now_ns();
     return more ? 0 : due_ns >= 0 && due_ns < rare_ns ? due_ns : rare_ns;
 }
 
@@ -316,25 +366,67 @@ static mmq_core *make_core(mmq_broker *broker, const mmq_broker_settings *settin
         .bytes_max = BYTES_MAX,
         .send = send_message,
         .context = broker,
+        .user = mmq_frame_user,
     };
     return mmq_core_new(&core_settings, mmq_now_ns());
 }
 
-static bool open_router(mmq_broker *broker, mmq_side side, const char *endpoint, mmq_why *why)
+static bool open_router(mmq_broker *broker, mmq_side side, const char *endpoint,
+                        const mmq_curve *curve, mmq_why *why)
 {
-    broker->routers[side] = mmq_router_new(side, endpoint, why);
+    broker->routers[side] = mmq_router_new(side, endpoint, curve, why);
     return broker->routers[side] != NULL;
 }
 
-static bool open_routers(mmq_broker *broker, const mmq_broker_settings *settings, mmq_why *why)
+static bool is_safe(const mmq_broker_settings *settings, const char *endpoint, mmq_why *why)
 {
-    bool opened = open_router(broker, MMQ_SIDE_CLIENTS, settings->bind, why) &&
-                  open_router(broker, MMQ_SIDE_WORKERS, settings->bind_workers, why);
+    if (settings->curve != NULL || settings->insecure || mmq_endpoint_is_local(endpoint)) {
+        return true;
+    }
+    (void)mmq_fail(why, MMQ_EINVAL,
+                   "%.100s can be reached from other machines: want --curve DIR (keys, see "
+                   "`metricmq keygen --help`), or --insecure",
+                   endpoint);
+    return false;
+}
+
+static bool open_routers(mmq_broker *broker, const mmq_broker_settings *settings,
+                         const mmq_curve *curve, mmq_why *why)
+{
+    bool opened = is_safe(settings, settings->bind, why) &&
+                  is_safe(settings, settings->bind_workers, why) &&
+                  open_router(broker, MMQ_SIDE_CLIENTS, settings->bind, curve, why) &&
+                  open_router(broker, MMQ_SIDE_WORKERS, settings->bind_workers, curve, why);
     if (opened && settings->local) {
-        opened = open_router(broker, MMQ_SIDE_LOCAL_CLIENTS, MMQ_INPROC_CLIENTS, why) &&
-                 open_router(broker, MMQ_SIDE_LOCAL_WORKERS, MMQ_INPROC_WORKERS, why);
+        opened = open_router(broker, MMQ_SIDE_LOCAL_CLIENTS, MMQ_INPROC_CLIENTS, NULL, why) &&
+                 open_router(broker, MMQ_SIDE_LOCAL_WORKERS, MMQ_INPROC_WORKERS, NULL, why);
     }
     return opened;
+}
+
+static bool open_all(mmq_broker *broker, const mmq_broker_settings *settings, mmq_why *why)
+{
+    mmq_curve pair = {0};
+    const bool secure = settings->curve != NULL;
+    if (secure) { /* who may connect is known before anybody can */
+        broker->keys = mmq_keys_new(settings->curve, &pair, why);
+    }
+    bool opened = (!secure || broker->keys != NULL) &&
+                  open_routers(broker, settings, secure ? &pair : NULL, why);
+    mmq_curve_wipe(&pair);
+    return opened;
+}
+
+static bool start_thread(mmq_broker *broker, const mmq_broker_settings *settings)
+{
+    collect_descriptors(broker);
+    broker->core = make_core(broker, settings);
+    if (broker->core != NULL && broker->keys != NULL) {
+        mmq_core_set_allow(broker->core, mmq_keys_allow(broker->keys), mmq_now_ns());
+    }
+    broker->running = broker->core != NULL && broker->stop >= 0 &&
+                      mmq_thread_start(&broker->thread, run_broker, broker);
+    return broker->running;
 }
 
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
@@ -346,22 +438,21 @@ mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
     }
     broker->drain_ms = settings->drain_ms;
     broker->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    broker->told_ns = mmq_now_ns() - COMPLAIN_NS;
     mmq_pressure_init(&broker->pressure, settings->stray_bytes_max, mmq_now_ns());
-    bool opened = open_routers(broker, settings, why);
-    if (opened) {
-        collect_descriptors(broker);
-        broker->core = make_core(broker, settings);
-        opened = broker->core != NULL && broker->stop >= 0 &&
-                 mmq_thread_start(&broker->thread, run_broker, broker);
-        broker->running = opened;
-        if (!opened) {
-            (void)mmq_fail(why, MMQ_ENOMEM, "the broker's thread does not start");
-        }
+    if (open_all(broker, settings, why) && !start_thread(broker, settings)) {
+        (void)mmq_fail(why, MMQ_ENOMEM, "the broker's thread does not start");
     }
-    if (!opened) {
+    if (!broker->running) {
         mmq_broker_destroy(&broker);
     }
     return broker;
+}
+
+mmq_err mmq_broker_reload(mmq_broker *broker, mmq_why *why)
+{
+    return broker->keys != NULL ? mmq_keys_reload(broker->keys, why)
+                                : mmq_fail(why, MMQ_EINVAL, "there is no folder of keys (--curve)");
 }
 
 const char *mmq_broker_endpoint(const mmq_broker *broker)
@@ -394,10 +485,9 @@ void mmq_broker_destroy(mmq_broker **broker_p)
     for (size_t side = 0; side < MMQ_SIDES; side++) {
         mmq_router_destroy(&broker->routers[side]);
     }
+    mmq_keys_destroy(&broker->keys);
     mmq_pressure_clear(&broker->pressure);
-    if (broker->stop >= 0) {
-        close(broker->stop);
-    }
+    mmq_fd_close(&broker->stop);
     free(broker);
     *broker_p = NULL;
 }

@@ -18,13 +18,18 @@ typedef struct mmq_broker_settings {
     size_t queue_max;         /* requests waiting for one service, at most */
     size_t queue_bytes_max;   /* their bytes, at most */
     size_t stray_bytes_max;   /* memory over what is accounted for, at most: --stray-memory */
+    const char *curve;        /* folder of keys (docs/security.md): CURVE only; NULL: plain text */
+    bool insecure;            /* plain text may be reached from other machines */
     bool local;               /* serve this process too, on the inproc endpoints */
     unsigned drain_ms;        /* how long destroy waits for requests under way */
 } mmq_broker_settings;
 
 /* Binds the endpoints, then starts. NULL with a sentence in why that names
- * the endpoint (e.g. in use). */
+ * the endpoint (e.g. in use, or open to other machines without keys). */
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why);
+/* Reads the lists of keys again and puts them in force; from any one thread. After an error (a
+ * file is damaged; there is no folder of keys) the lists are what they were. */
+mmq_err mmq_broker_reload(mmq_broker *broker, mmq_why *why) MMQ_MUST_USE;
 /* The endpoints as bound (ports resolved). Borrowed. */
 const char *mmq_broker_endpoint(const mmq_broker *broker);
 const char *mmq_broker_worker_endpoint(const mmq_broker *broker);

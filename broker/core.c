@@ -19,7 +19,7 @@ enum { PROBES = 2 };
 enum { BODY_FRAMES_MAX = MMQ_FRAMES_MAX - 5 };
 
 const char *const mmq_drop_names[MMQ_DROP_COUNT] = {"malformed", "too_big", "late", "foreign",
-                                                    "protocol",  "gone",    "slow"};
+                                                    "protocol",  "gone",    "slow", "denied"};
 
 static void init_lists(mmq_core *core)
 {
@@ -43,7 +43,7 @@ mmq_core *mmq_core_new(const mmq_core_settings *settings, int64_t now_ns)
     core->now_ns = core->started_ns = now_ns;
     core->due_ns = core->retry_ns = core->probe_ns = core->unshared_ns = INT64_MAX;
     core->probed_ns = now_ns - MMQ_PROBE_NS;
-    core->complained_ns = now_ns - COMPLAIN_NS;
+    core->complained_ns = core->denied_ns = now_ns - COMPLAIN_NS;
     init_lists(core);
     if (mmq_table_init(&core->services) != MMQ_OK || mmq_table_init(&core->callers) != MMQ_OK ||
         mmq_table_init(&core->hands) != MMQ_OK || mmq_table_init(&core->tokens) != MMQ_OK) {
@@ -71,8 +71,7 @@ static void free_dead(mmq_core *core)
     }
 }
 
-/* Ends every entry point. */
-static void settle_core(mmq_core *core)
+void mmq_core_settle(mmq_core *core)
 {
     while (!mmq_list_empty(&core->dirty)) {
         mmq_service_serve(MMQ_OF(core->dirty.next, mmq_service, dirty));
@@ -101,14 +100,20 @@ static void complain(mmq_core *core, mmq_drop drop, const char *fault)
 }
 
 /* False if the message cannot have come from a ROUTER. */
-static bool take_peer(mmq_side side, const mmq_message *message, mmq_peer *out)
+static bool take_peer(const mmq_core *core, mmq_side side, const mmq_message *message,
+                      mmq_peer *out)
 {
     size_t size = message->count > 0 ? mmq_frame_size(&message->frames[0]) : 0;
     if (size == 0 || size > MMQ_PEER_MAX) {
         return false;
     }
+    const char *user = core->allow != NULL ? core->settings.user(&message->frames[0]) : NULL;
+    out->user_size = user != NULL && strlen(user) == MMQ_KEY_TEXT ? MMQ_KEY_TEXT : 0;
     out->key[0] = (uint8_t)side;
-    memcpy(out->key + 1, mmq_frame_data(&message->frames[0]), size);
+    if (out->user_size > 0) {
+        memcpy(out->key + 1, user, MMQ_KEY_TEXT);
+    }
+    memcpy(out->key + 1 + out->user_size, mmq_frame_data(&message->frames[0]), size);
     out->size = size;
     return true;
 }
@@ -181,12 +186,29 @@ static void take_request(mmq_core *core, mmq_caller *caller, mmq_message *messag
     }
 }
 
+static void deny_request(mmq_core *core, mmq_caller *caller, const mmq_message *message,
+                         const mmq_envelope *envelope)
+{
+    const mmq_frame *frame = &message->frames[envelope->body];
+    mmq_routing routing;
+    mmq_core_deny(core, &caller->peer, envelope->service, envelope->service_size);
+    if (mmq_mmi_is(envelope->service, envelope->service_size)) {
+        mmq_mmi_deny(caller, envelope);
+        return;
+    }
+    mmq_routing_scan(mmq_frame_data(frame), mmq_frame_size(frame), &routing);
+    mmq_caller_refuse(caller, envelope, &routing, 403,
+                      mmq_core_is_known(core, &caller->peer)
+                          ? "this key has no right to the service"
+                          : "this key is not in the broker's list any more");
+}
+
 static void from_client(mmq_core *core, mmq_side side, mmq_message *message)
 {
     mmq_peer peer;
     mmq_envelope envelope;
     mmq_why why = {""};
-    if (!take_peer(side, message, &peer) ||
+    if (!take_peer(core, side, message, &peer) ||
         mmq_envelope_parse_client(message, 1, &envelope, &why) != MMQ_OK) {
         complain(core, MMQ_DROP_MALFORMED, why.text);
         return;
@@ -198,6 +220,8 @@ static void from_client(mmq_core *core, mmq_side side, mmq_message *message)
     mmq_caller *caller = mmq_caller_get(core, &peer);
     if (caller == NULL) {
         complain(core, MMQ_DROP_GONE, "the broker has no memory left");
+    } else if (!mmq_core_may_ask(core, &peer, envelope.service, envelope.service_size)) {
+        deny_request(core, caller, message, &envelope);
     } else if (mmq_mmi_is(envelope.service, envelope.service_size)) {
         mmq_mmi_answer(caller, message, &envelope);
     } else {
@@ -205,11 +229,13 @@ static void from_client(mmq_core *core, mmq_side side, mmq_message *message)
     }
 }
 
-/* A worker, known or not, that broke the protocol. */
+/* A worker, known or not, that broke the protocol or has no right. */
 static void send_away(mmq_core *core, mmq_hand *hand, const mmq_peer *peer, mmq_drop drop,
                       const char *fault)
 {
-    complain(core, drop, fault);
+    if (drop != MMQ_DROP_DENIED) {
+        complain(core, drop, fault);
+    }
     if (hand != NULL) {
         mmq_hand_dismiss(hand, fault);
     } else {
@@ -225,6 +251,9 @@ static void take_ready(mmq_core *core, mmq_hand *hand, const mmq_peer *peer,
         send_away(core, hand, peer, MMQ_DROP_PROTOCOL, "a second READY");
     } else if (mmq_mmi_is(envelope->service, envelope->service_size)) {
         send_away(core, NULL, peer, MMQ_DROP_PROTOCOL, "READY for a service of the broker's");
+    } else if (!mmq_core_may_serve(core, peer, envelope->service, envelope->service_size)) {
+        mmq_core_deny(core, peer, envelope->service, envelope->service_size);
+        send_away(core, NULL, peer, MMQ_DROP_DENIED, "");
     } else if (mmq_hand_register(core, peer, envelope, &why) != MMQ_OK) {
         send_away(core, NULL, peer, MMQ_DROP_PROTOCOL, why.text);
     }
@@ -257,7 +286,7 @@ static void take_answer(mmq_core *core, mmq_hand *hand, mmq_message *message,
 static void from_worker(mmq_core *core, mmq_side side, mmq_message *message)
 {
     mmq_peer peer;
-    if (!take_peer(side, message, &peer)) {
+    if (!take_peer(core, side, message, &peer)) {
         complain(core, MMQ_DROP_PROTOCOL, "no peer");
         return;
     }
@@ -297,20 +326,20 @@ void mmq_core_receive(mmq_core *core, mmq_side side, mmq_message *message, int64
         from_client(core, side, message);
     }
     mmq_message_clear(message);
-    settle_core(core);
+    mmq_core_settle(core);
 }
 
 void mmq_core_too_big(mmq_core *core, mmq_side side, mmq_message *message, int64_t now_ns)
 {
     core->now_ns = now_ns;
     mmq_peer peer;
-    if (mmq_side_works(side) && take_peer(side, message, &peer)) {
+    if (mmq_side_works(side) && take_peer(core, side, message, &peer)) {
         send_away(core, mmq_hand_find(core, &peer), &peer, MMQ_DROP_TOO_BIG, "over the bounds");
     } else {
         complain(core, MMQ_DROP_TOO_BIG, "over the bounds");
     }
     mmq_message_clear(message);
-    settle_core(core);
+    mmq_core_settle(core);
 }
 
 /* Where we stood still (SIGSTOP, a suspended machine), that is no silence of the workers. */
@@ -347,7 +376,7 @@ void mmq_core_retry(mmq_core *core, int64_t now_ns)
     if (core->retry_ns != INT64_MAX && now_ns - core->retried_ns >= MMQ_RETRY_LEAST_NS) {
         core->now_ns = now_ns;
         retry_blocked(core);
-        settle_core(core);
+        mmq_core_settle(core);
     }
 }
 
@@ -412,7 +441,7 @@ void mmq_core_lose(mmq_core *core, mmq_side side, int64_t now_ns)
     } else {
         lose_clients(core, side);
     }
-    settle_core(core);
+    mmq_core_settle(core);
 }
 
 size_t mmq_core_bytes(const mmq_core *core)
@@ -473,7 +502,7 @@ int64_t mmq_core_tick(mmq_core *core, int64_t now_ns)
     if (core->retry_ns <= now_ns) {
         retry_blocked(core);
     }
-    settle_core(core);
+    mmq_core_settle(core);
     int64_t due_ns = next_due(core);
     core->due_ns = due_ns;
     if (due_ns == INT64_MAX) {
@@ -490,7 +519,7 @@ void mmq_core_drain(mmq_core *core, int64_t now_ns)
     {
         mmq_service_mark(MMQ_OF(at, mmq_service, link));
     }
-    settle_core(core);
+    mmq_core_settle(core);
 }
 
 bool mmq_core_idle(const mmq_core *core)
@@ -515,7 +544,7 @@ void mmq_core_end(mmq_core *core, int64_t now_ns)
     while ((item = mmq_heap_first(&core->timers)) != NULL) {
         mmq_hand_dismiss(MMQ_OF(item, mmq_hand, timer), "the broker is stopping");
     }
-    settle_core(core);
+    mmq_core_settle(core);
 }
 
 static mmq_err drop_message(void *context, mmq_side side, mmq_message *message)

@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/allow.h"
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 
@@ -39,6 +40,9 @@ typedef struct mmq_core_settings {
     size_t bytes_max;    /* bodies of requests, and answers that wait for slow clients */
     mmq_core_send *send;
     void *context;
+    /* Who sent a message, by its first frame: a public key in Z85, or NULL. Asked once there are
+     * lists (mmq_core_set_allow); may be NULL until then. */
+    const char *(*user)(const mmq_frame *frame);
 } mmq_core_settings;
 
 enum { MMQ_CLIENT_HWM = 128 }; /* messages that libzmq keeps for a client */
@@ -48,6 +52,7 @@ typedef struct mmq_core_gauges {
     size_t descriptors, descriptors_max;
     size_t memory;     /* resident bytes of the process */
     uint64_t reopened; /* routers opened anew for memory that was not accounted for */
+    uint64_t client_handshakes_failed, worker_handshakes_failed;
 } mmq_core_gauges;
 
 typedef struct mmq_core mmq_core;
@@ -74,6 +79,11 @@ int64_t mmq_core_tick(mmq_core *core, int64_t now_ns);
 size_t mmq_core_bytes(const mmq_core *core);
 /* What mmi.stats tells of what the core does not know. */
 void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges);
+
+/* The lists by which peers that are not of this process are judged from now on: the next message of
+ * a client whose key is not in them gets 403, such a worker leaves at once. Borrowed until others
+ * are set. Without any, everybody may do everything. */
+void mmq_core_set_allow(mmq_core *core, const mmq_allow *allow, int64_t now_ns);
 
 /* From now on new requests get 503; what is under way goes on. */
 void mmq_core_drain(mmq_core *core, int64_t now_ns);

@@ -95,13 +95,15 @@ static void pack_gauges(mmq_buffer *out, const mmq_core_gauges *gauges)
     pack_count(out, "descriptors_max", gauges->descriptors_max);
     pack_count(out, "memory", gauges->memory);
     pack_count(out, "rebinds", gauges->reopened);
+    pack_count(out, "client_handshakes_failed", gauges->client_handshakes_failed);
+    pack_count(out, "worker_handshakes_failed", gauges->worker_handshakes_failed);
 }
 
 static mmq_err append_stats(mmq_core *core, mmq_message *answer)
 {
     mmq_buffer map;
     mmq_buffer_init(&map, STATS_MAX);
-    mmq_pack_map(&map, 11);
+    mmq_pack_map(&map, 13);
     pack_count(&map, "uptime_ms", (uint64_t)((core->now_ns - core->started_ns) / MMQ_NS_PER_MS));
     pack_services(&map, core);
     pack_workers(&map, core);
@@ -130,9 +132,13 @@ static mmq_err append_service(mmq_core *core, mmq_message *answer, const mmq_fra
     return append_status(answer, service != NULL && service->hand_count > 0 ? "200" : "404");
 }
 
+/* message NULL: denied. */
 static mmq_err append_answer(mmq_core *core, mmq_message *answer, const mmq_message *message,
                              const mmq_envelope *envelope)
 {
+    if (message == NULL) {
+        return append_status(answer, "403");
+    }
     if (name_is(envelope->service, envelope->service_size, "mmi.service")) {
         return append_service(core, answer, &message->frames[envelope->body]);
     }
@@ -143,20 +149,30 @@ static mmq_err append_answer(mmq_core *core, mmq_message *answer, const mmq_mess
     return append_status(answer, "501");
 }
 
-void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope)
+static void answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope)
 {
-    mmq_message answer;
-    mmq_message_init(&answer);
-    mmq_err err = mmq_peer_address(&answer, &caller->peer);
+    mmq_message out;
+    mmq_message_init(&out);
+    mmq_err err = mmq_peer_address(&out, &caller->peer);
     if (err == MMQ_OK) {
-        err = mmq_envelope_begin_client(&answer, MMQ_CLIENT_FINAL, envelope->service,
+        err = mmq_envelope_begin_client(&out, MMQ_CLIENT_FINAL, envelope->service,
                                         envelope->service_size);
     }
     if (err == MMQ_OK) {
-        err = append_answer(caller->core, &answer, message, envelope);
+        err = append_answer(caller->core, &out, message, envelope);
     }
     if (err == MMQ_OK) {
-        mmq_caller_deliver(caller, &answer, MMQ_ANSWER_PART, NULL);
+        mmq_caller_deliver(caller, &out, MMQ_ANSWER_PART, NULL);
     }
-    mmq_message_clear(&answer);
+    mmq_message_clear(&out);
+}
+
+void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope)
+{
+    answer(caller, message, envelope);
+}
+
+void mmq_mmi_deny(mmq_caller *caller, const mmq_envelope *envelope)
+{
+    answer(caller, NULL, envelope);
 }

@@ -1,5 +1,10 @@
 /* Each connection that was accepted is told of as lost, too, also if it never got through its
- * handshake: so the two kinds of event count those that are there. */
+ * handshake: so the two kinds of event count those that are there.
+ *
+ * CURVE: a router with keys takes no other mechanism, and nobody whom the ZAP handler does not
+ * know. libzmq would take everybody if there were no handler, hence ZMQ_ZAP_ENFORCE_DOMAIN.
+ * Debian's libzmq has that option though its header shows it in draft builds only; where it does
+ * not, we do not start. */
 #include "broker/router.h"
 
 #include <czmq.h>
@@ -8,11 +13,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/zap.h"
 #include "lib/dealer.h"
 #include "lib/monitor.h"
 #include "metricmq/protocol.h"
 
 enum { ENDPOINT_MAX = 256 };
+
+#ifndef ZMQ_ZAP_ENFORCE_DOMAIN
+#define ZMQ_ZAP_ENFORCE_DOMAIN 93
+#endif
 
 struct mmq_router {
     mmq_side side;
@@ -20,6 +30,9 @@ struct mmq_router {
     zsock_t *monitor; /* NULL on inproc */
     bool listens;
     size_t connections;
+    mmq_handshakes handshakes;
+    bool secure;
+    mmq_curve curve;             /* if secure */
     char endpoint[ENDPOINT_MAX]; /* resolved */
 };
 
@@ -80,6 +93,25 @@ static bool wants_ipv6(const char *endpoint)
     return strchr(endpoint, '[') != NULL || strncmp(endpoint, "tcp://*:", 8) == 0;
 }
 
+static mmq_err set_bytes(zsock_t *socket, int option, const char *text, mmq_why *why)
+{
+    return zmq_setsockopt(zsock_resolve(socket), option, text, strlen(text)) == 0
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EINVAL, "CURVE cannot be set up (option %d): %s", option,
+                          zmq_strerror(errno));
+}
+
+static mmq_err set_keys(zsock_t *socket, mmq_side side, const mmq_curve *curve, mmq_why *why)
+{
+    static const socket_option options[] = {{ZMQ_CURVE_SERVER, 1}, {ZMQ_ZAP_ENFORCE_DOMAIN, 1}};
+    const char *domain = mmq_side_works(side) ? MMQ_ZAP_WORKERS : MMQ_ZAP_CLIENTS;
+    mmq_err err = set_options(socket, options, COUNT(options), why);
+    if (err == MMQ_OK) {
+        err = set_bytes(socket, ZMQ_CURVE_SECRETKEY, curve->secret_key, why);
+    }
+    return err == MMQ_OK ? set_bytes(socket, ZMQ_ZAP_DOMAIN, domain, why) : err;
+}
+
 static mmq_err set_all_options(zsock_t *socket, mmq_side side, const char *endpoint, mmq_why *why)
 {
     const socket_option ipv6 = {ZMQ_IPV6, wants_ipv6(endpoint)};
@@ -113,7 +145,9 @@ static void close_sockets(mmq_router *router)
 /* New sockets, not yet bound. */
 static mmq_err open_sockets(mmq_router *router, mmq_why *why)
 {
-    const int events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED;
+    const int events = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     router->monitor = NULL;
     router->socket = zsock_new(ZMQ_ROUTER);
     if (router->socket != NULL && !is_local(router)) {
@@ -123,7 +157,10 @@ static mmq_err open_sockets(mmq_router *router, mmq_why *why)
         return mmq_fail(why, MMQ_EUNAVAILABLE, "no socket for %s: %s", router->endpoint,
                         zmq_strerror(errno));
     }
-    return set_all_options(router->socket, router->side, router->endpoint, why);
+    mmq_err err = set_all_options(router->socket, router->side, router->endpoint, why);
+    return err == MMQ_OK && router->secure
+               ? set_keys(router->socket, router->side, &router->curve, why)
+               : err;
 }
 
 static mmq_err bind_socket(mmq_router *router, mmq_why *why)
@@ -151,7 +188,8 @@ static mmq_err resolve_endpoint(mmq_router *router, mmq_why *why)
                : mmq_fail(why, MMQ_EINVAL, "%s: %s", router->endpoint, zmq_strerror(errno));
 }
 
-mmq_router *mmq_router_new(mmq_side side, const char *endpoint, mmq_why *why)
+mmq_router *mmq_router_new(mmq_side side, const char *endpoint, const mmq_curve *curve,
+                           mmq_why *why)
 {
     mmq_router *router = calloc(1, sizeof *router);
     if (router == NULL) {
@@ -159,6 +197,10 @@ mmq_router *mmq_router_new(mmq_side side, const char *endpoint, mmq_why *why)
         return NULL;
     }
     router->side = side;
+    router->secure = curve != NULL;
+    if (router->secure) {
+        router->curve = *curve;
+    }
     mmq_err err = MMQ_OK;
     if ((size_t)snprintf(router->endpoint, ENDPOINT_MAX, "%s", endpoint) >= ENDPOINT_MAX) {
         err = mmq_fail(why, MMQ_EINVAL, "cannot bind %.40s...: the endpoint is too long", endpoint);
@@ -184,6 +226,7 @@ void mmq_router_destroy(mmq_router **router)
         return;
     }
     close_sockets(*router);
+    mmq_curve_wipe(&(*router)->curve);
     free(*router);
     *router = NULL;
 }
@@ -208,6 +251,15 @@ size_t mmq_router_descriptors(const mmq_router *router, int out[MMQ_ROUTER_DESCR
     return 2;
 }
 
+static void count_event(mmq_router *router, int event)
+{
+    router->connections += event == ZMQ_EVENT_ACCEPTED;
+    router->connections -= event == ZMQ_EVENT_DISCONNECTED && router->connections > 0;
+    router->handshakes.protocol += event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL;
+    router->handshakes.denied += event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    router->handshakes.ended += event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+}
+
 bool mmq_router_check(mmq_router *router)
 {
     if (router->monitor == NULL) {
@@ -216,10 +268,8 @@ bool mmq_router_check(mmq_router *router)
     bool lost = false;
     int event;
     while ((event = mmq_monitor_next(router->monitor)) != 0) {
-        bool accepted = event == ZMQ_EVENT_ACCEPTED;
-        router->connections += accepted;
-        router->connections -= !accepted && router->connections > 0;
-        lost |= !accepted;
+        count_event(router, event);
+        lost |= event == ZMQ_EVENT_DISCONNECTED;
     }
     return lost;
 }
@@ -227,6 +277,11 @@ bool mmq_router_check(mmq_router *router)
 size_t mmq_router_connections(const mmq_router *router)
 {
     return router->connections;
+}
+
+mmq_handshakes mmq_router_handshakes(const mmq_router *router)
+{
+    return router->handshakes;
 }
 
 void mmq_router_listen(mmq_router *router, bool listen)

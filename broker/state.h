@@ -5,12 +5,13 @@
  *
  * An object's state is the list it is on; one setter an object checks the transition and moves it.
  * Handlers may bring about any object's end while others hold pointers to it, so ended objects go
- * to `dead` lists and are freed when the entry point is through (settle_core). Services that
+ * to `dead` lists and are freed when the entry point is through (mmq_core_settle). Services that
  * may have something to hand out are marked dirty and served at the same place, so no handler calls
  * another in circles. */
 #ifndef MMQ_BROKER_STATE_H
 #define MMQ_BROKER_STATE_H
 
+#include "broker/allow.h"
 #include "broker/core.h"
 #include "broker/list.h"
 #include "broker/table.h"
@@ -42,9 +43,12 @@ enum {
 #define MMQ_PLAIN_BEAT_NS     (2500 * MMQ_NS_PER_MS)
 #define MMQ_PLAIN_LIVENESS_NS (10 * MMQ_NS_PER_S)
 
+/* A peer is its key and its routing id: who connects with another's id and a key of its own is
+ * somebody else. */
 typedef struct mmq_peer {
-    size_t size;                   /* of its routing id */
-    uint8_t key[1 + MMQ_PEER_MAX]; /* its side, then the id: unique */
+    size_t size;                                  /* of its routing id */
+    size_t user_size;                             /* MMQ_KEY_TEXT; 0: there are no keys */
+    uint8_t key[1 + MMQ_KEY_TEXT + MMQ_PEER_MAX]; /* its side, its public key, the id: unique */
 } mmq_peer;
 
 static inline mmq_side mmq_peer_side(const mmq_peer *peer)
@@ -54,13 +58,19 @@ static inline mmq_side mmq_peer_side(const mmq_peer *peer)
 
 static inline size_t mmq_peer_key_size(const mmq_peer *peer)
 {
-    return 1 + peer->size;
+    return 1 + peer->user_size + peer->size;
+}
+
+/* Its public key, without a NUL; NULL: none. */
+static inline const char *mmq_peer_user(const mmq_peer *peer)
+{
+    return peer->user_size > 0 ? (const char *)peer->key + 1 : NULL;
 }
 
 /* Begins a message to it. */
 static inline mmq_err mmq_peer_address(mmq_message *message, const mmq_peer *peer)
 {
-    return mmq_message_append_copy(message, peer->key + 1, peer->size);
+    return mmq_message_append_copy(message, peer->key + 1 + peer->user_size, peer->size);
 }
 
 typedef enum mmq_drop {
@@ -71,6 +81,7 @@ typedef enum mmq_drop {
     MMQ_DROP_PROTOCOL,  /* other faults of workers */
     MMQ_DROP_GONE,      /* answers to clients that are gone */
     MMQ_DROP_SLOW,      /* answers to clients that do not read */
+    MMQ_DROP_DENIED,    /* messages of peers that have no right to them */
     MMQ_DROP_COUNT,
 } mmq_drop;
 
@@ -228,9 +239,25 @@ struct mmq_core {
     mmq_core_gauges gauges;
     uint64_t uses; /* counts dispatches: who was used least recently */
     uint64_t dropped[MMQ_DROP_COUNT];
-    int64_t complained_ns; /* when faults of peers were last logged */
-    uint64_t complaints;   /* faults not logged since then */
+    int64_t complained_ns;  /* when faults of peers were last logged */
+    uint64_t complaints;    /* faults not logged since then */
+    const mmq_allow *allow; /* borrowed; NULL: everybody may do everything */
+    int64_t denied_ns;      /* when a denial was last logged */
+    uint64_t denials;       /* not logged since then */
 };
+
+/* ---- core.c ---- */
+/* Ends every entry point: serves services that are dirty, frees what is dead. */
+void mmq_core_settle(mmq_core *core);
+
+/* ---- rights.c ---- */
+bool mmq_core_may_ask(const mmq_core *core, const mmq_peer *peer, const char *service, size_t size);
+bool mmq_core_may_serve(const mmq_core *core, const mmq_peer *peer, const char *service,
+                        size_t size);
+/* True if the peer's key is in its side's list. */
+bool mmq_core_is_known(const mmq_core *core, const mmq_peer *peer);
+/* Counts and logs (at most once a second) that a peer had no right to what it wanted. */
+void mmq_core_deny(mmq_core *core, const mmq_peer *peer, const char *service, size_t size);
 
 /* ---- caller.c ---- */
 typedef enum mmq_answer_kind {
@@ -336,6 +363,8 @@ void mmq_job_free(mmq_job *job);
 
 /* ---- mmi.c ---- */
 bool mmq_mmi_is(const char *service, size_t size);
+/* The key has no right to ask: 403. */
+void mmq_mmi_deny(mmq_caller *caller, const mmq_envelope *envelope);
 void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope);
 
 extern const char *const mmq_drop_names[MMQ_DROP_COUNT];

@@ -40,11 +40,17 @@ static const uint8_t packed_nil[] = {0xc0};
 
 struct mmq_client {
     mmq_client_link link;
+    mmq_curve curve;  /* what the link borrows, if it has keys */
     uint64_t dropped; /* answers that were late, foreign or malformed */
     mmq_calls calls;
 };
 
 mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
+{
+    return mmq_client_new_curve(endpoint, NULL, why);
+}
+
+mmq_client *mmq_client_new_curve(const char *endpoint, const mmq_curve *curve, mmq_why *why)
 {
     mmq_client *client = calloc(1, sizeof *client);
     if (client == NULL) {
@@ -52,7 +58,11 @@ mmq_client *mmq_client_new(const char *endpoint, mmq_why *why)
         return NULL;
     }
     mmq_calls_init(&client->calls);
-    if (mmq_client_link_init(&client->link, endpoint, why) != MMQ_OK) {
+    if (curve != NULL) {
+        client->curve = *curve;
+    }
+    if (mmq_client_link_init(&client->link, endpoint, curve != NULL ? &client->curve : NULL, why) !=
+        MMQ_OK) {
         mmq_client_destroy(&client);
     }
     return client;
@@ -66,8 +76,14 @@ void mmq_client_destroy(mmq_client **client_p)
     }
     mmq_calls_clear(&client->calls);
     mmq_client_link_clear(&client->link);
+    mmq_curve_wipe(&client->curve);
     free(client);
     *client_p = NULL;
+}
+
+bool mmq_client_denied(const mmq_client *client)
+{
+    return client->link.complained;
 }
 
 void mmq_client_set_window(mmq_client *client, size_t window)

@@ -92,6 +92,7 @@ static mmq_err open_dealer(mmq_client_link *link, mmq_why *why)
         .send_hwm = SEND_HWM,
         .ping_timeout_ms = has_several(link) ? PING_TIMEOUT_SEVERAL_MS : PING_TIMEOUT_MS,
         .once = has_several(link),
+        .curve = link->curve,
     };
     link->open_ns = mmq_now_ns();
     link->connected_ns = 0;
@@ -113,9 +114,10 @@ static mmq_err init_endpoints(mmq_client_link *link, const char *endpoints, mmq_
     return err == MMQ_OK && has_several(link) ? mmq_endpoints_check(&link->endpoints, why) : err;
 }
 
-mmq_err mmq_client_link_init(mmq_client_link *link, const char *endpoints, mmq_why *why)
+mmq_err mmq_client_link_init(mmq_client_link *link, const char *endpoints, const mmq_curve *curve,
+                             mmq_why *why)
 {
-    *link = (mmq_client_link){.input = epoll_create1(EPOLL_CLOEXEC)};
+    *link = (mmq_client_link){.input = epoll_create1(EPOLL_CLOEXEC), .curve = curve};
     mmq_err err = link->input >= 0
                       ? init_endpoints(link, endpoints, why)
                       : mmq_fail(why, MMQ_EUNAVAILABLE, "no descriptors left for a client");
@@ -154,6 +156,18 @@ static bool is_passed_over(const mmq_client_link *link)
            (mmq_dealer_refused(link->dealer) || mmq_now_ns() - link->open_ns >= patience_ns(link));
 }
 
+/* Once, until there is a connection: attempts are repeated for ever. */
+static void complain_of_denial(mmq_client_link *link)
+{
+    if (mmq_dealer_denied(link->dealer) && !link->complained) {
+        link->complained = true;
+        mmq_log(MMQ_WARN,
+                "the handshake with the broker failed: do both sides use CURVE, and are the keys "
+                "right?",
+                MMQ_S("broker", link->endpoints.items[link->at]));
+    }
+}
+
 /* A dealer is looked at as soon as it is open: a descriptor of libzmq wakes only who has found its
  * socket empty. */
 bool mmq_client_link_check(mmq_client_link *link)
@@ -164,7 +178,9 @@ bool mmq_client_link_check(mmq_client_link *link)
     if (link->dealer == NULL) {
         return false;
     }
-    if (mmq_dealer_check(link->dealer)) {
+    const bool lost = mmq_dealer_check(link->dealer);
+    complain_of_denial(link);
+    if (lost) {
         return true;
     }
     if (!mmq_dealer_connected(link->dealer)) {
@@ -172,6 +188,7 @@ bool mmq_client_link_check(mmq_client_link *link)
     }
     if (link->connected_ns == 0) {
         link->connected_ns = mmq_now_ns();
+        link->complained = false;
     }
     return false;
 }

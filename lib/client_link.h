@@ -13,15 +13,18 @@ typedef struct mmq_client_link {
     mmq_dealer *dealer; /* NULL between two connections */
     int input;          /* epoll, over the descriptors of whatever dealer there is */
     mmq_endpoints endpoints;
-    size_t at;            /* the endpoint in use, or tried next */
-    uint64_t connection;  /* serial number */
-    unsigned failures;    /* endpoints left in a row without a connection that lasted */
-    int64_t open_ns;      /* dealer NULL: when to try the next endpoint; else when it was tried */
-    int64_t connected_ns; /* since when there is a connection; 0: there is none yet */
+    const mmq_curve *curve; /* borrowed for the link's life; NULL: plain text */
+    bool complained;        /* of a handshake that failed, since the last connection */
+    size_t at;              /* the endpoint in use, or tried next */
+    uint64_t connection;    /* serial number */
+    unsigned failures;      /* endpoints left in a row without a connection that lasted */
+    int64_t open_ns;        /* dealer NULL: when to try the next endpoint; else when it was tried */
+    int64_t connected_ns;   /* since when there is a connection; 0: there is none yet */
 } mmq_client_link;
 
-/* Begins to connect. After a failure there is nothing to clear, and a sentence in why. */
-mmq_err mmq_client_link_init(mmq_client_link *link, const char *endpoints,
+/* Begins to connect, with the keys (NULL: none). After a failure there is nothing to clear, and a
+ * sentence in why. */
+mmq_err mmq_client_link_init(mmq_client_link *link, const char *endpoints, const mmq_curve *curve,
                              mmq_why *why) MMQ_MUST_USE;
 /* May be called again. */
 void mmq_client_link_clear(mmq_client_link *link);

@@ -10,7 +10,11 @@
  * process): clients of MDP have no heartbeats of their own. But libzmq 4.3.4 aborts when a ping is
  * due on a connection that ended while its input was held back (stream_engine_base, !_io_error):
  * by a high-water mark that was reached, or by a socket that was closed and lingers. So a DEALER
- * with pings has no high-water mark for what it receives, and does not linger. */
+ * with pings has no high-water mark for what it receives, and does not linger.
+ *
+ * CURVE: a socket with keys speaks nothing else, so that no broker, and nobody in its place, can
+ * make it fall back to plain text. A handshake that failed ends the connection for good in libzmq;
+ * it shows here as a connection that is lost, and the users connect anew. */
 #include "lib/dealer.h"
 
 #include <czmq.h>
@@ -35,7 +39,28 @@ struct mmq_dealer {
     zsock_t *monitor;
     bool connected;
     bool refused;
+    bool denied;
 };
+
+/* Not by czmq's setters, which tell of no failure: a socket without its keys would speak plain
+ * text.
+ */
+static mmq_err set_keys(zsock_t *socket, const mmq_curve *curve, mmq_why *why)
+{
+    const struct {
+        int option;
+        const char *key;
+    } keys[] = {{ZMQ_CURVE_SERVERKEY, curve->server_key},
+                {ZMQ_CURVE_PUBLICKEY, curve->public_key},
+                {ZMQ_CURVE_SECRETKEY, curve->secret_key}};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        if (strnlen(keys[i].key, MMQ_KEY_TEXT + 1) != MMQ_KEY_TEXT ||
+            zmq_setsockopt(zsock_resolve(socket), keys[i].option, keys[i].key, MMQ_KEY_TEXT) != 0) {
+            return mmq_fail(why, MMQ_EINVAL, "a CURVE key is not 40 characters of Z85");
+        }
+    }
+    return MMQ_OK;
+}
 
 static void set_options(zsock_t *socket, const char *endpoint, const mmq_dealer_options *options)
 {
@@ -89,7 +114,9 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, const mmq_dealer_options *optio
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a socket");
         return NULL;
     }
-    const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED;
+    const int events = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
     dealer->connected = strncmp(endpoint, "inproc:", 7) == 0;
     dealer->socket = zsock_new(ZMQ_DEALER);
     if (dealer->socket != NULL) {
@@ -102,7 +129,8 @@ mmq_dealer *mmq_dealer_new(const char *endpoint, const mmq_dealer_options *optio
         return NULL;
     }
     set_options(dealer->socket, endpoint, options);
-    if (connect_socket(dealer->socket, endpoint, why) != MMQ_OK) {
+    if ((options->curve != NULL && set_keys(dealer->socket, options->curve, why) != MMQ_OK) ||
+        connect_socket(dealer->socket, endpoint, why) != MMQ_OK) {
         mmq_dealer_destroy(&dealer, 0);
     }
     return dealer;
@@ -139,6 +167,13 @@ void mmq_dealer_descriptors(const mmq_dealer *dealer, int descriptors[MMQ_DEALER
     descriptors[1] = mmq_socket_descriptor(dealer->monitor);
 }
 
+static bool is_denial(int event)
+{
+    return event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL ||
+           event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+           event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL;
+}
+
 bool mmq_dealer_check(mmq_dealer *dealer)
 {
     bool lost = false;
@@ -147,6 +182,8 @@ bool mmq_dealer_check(mmq_dealer *dealer)
         dealer->connected = event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
         dealer->refused = event == ZMQ_EVENT_CLOSED;
         lost |= event == ZMQ_EVENT_DISCONNECTED;
+        dealer->denied =
+            event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED && (dealer->denied || is_denial(event));
     }
     return lost;
 }
@@ -159,4 +196,9 @@ bool mmq_dealer_connected(const mmq_dealer *dealer)
 bool mmq_dealer_refused(const mmq_dealer *dealer)
 {
     return dealer->refused;
+}
+
+bool mmq_dealer_denied(const mmq_dealer *dealer)
+{
+    return dealer->denied;
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 
 typedef struct mmq_dealer mmq_dealer;
@@ -20,6 +21,7 @@ typedef struct mmq_dealer_options {
     int send_hwm;        /* messages that wait for the network at most */
     int ping_timeout_ms; /* a connection over which nothing came for so long is lost; 0: no pings */
     bool once;           /* one attempt to connect: what fails or is lost stays so */
+    const mmq_curve *curve; /* borrowed for the call; NULL: plain text, and no broker's proof */
 } mmq_dealer_options;
 
 /* NULL on a bad endpoint or when there are no descriptors left. */
@@ -42,5 +44,8 @@ bool mmq_dealer_check(mmq_dealer *dealer);
 bool mmq_dealer_connected(const mmq_dealer *dealer);
 /* True if the one attempt to connect has failed, as of the last mmq_dealer_check. */
 bool mmq_dealer_refused(const mmq_dealer *dealer);
+/* True if the last attempt ended in the handshake: keys or mechanism are not what the broker wants,
+ * or it went away meanwhile. As of the last mmq_dealer_check. */
+bool mmq_dealer_denied(const mmq_dealer *dealer);
 
 #endif

@@ -2,10 +2,42 @@
  * spelling is compared. */
 #include "lib/endpoints.h"
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/dealer.h"
+
+/* Read as an address: "127.0.0.1.example.org" is a name. */
+static bool is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1) {
+        return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+    }
+    return strcmp(host, "localhost") == 0 ||
+           (inet_pton(AF_INET6, host, &v6) == 1 && IN6_IS_ADDR_LOOPBACK(&v6));
+}
+
+bool mmq_endpoint_is_local(const char *endpoint)
+{
+    char host[64];
+    if (strncmp(endpoint, "inproc:", 7) == 0 || strncmp(endpoint, "ipc:", 4) == 0) {
+        return true;
+    }
+    const char *start = endpoint + strlen("tcp://");
+    const char *colon = strncmp(endpoint, "tcp://", 6) == 0 ? strrchr(start, ':') : NULL;
+    if (colon == NULL || (size_t)(colon - start) >= sizeof host) {
+        return false;
+    }
+    size_t size = (size_t)(colon - start);
+    const bool bracketed = size >= 2 && start[0] == '[' && start[size - 1] == ']';
+    memcpy(host, start + bracketed, size - 2 * bracketed);
+    host[size - 2 * bracketed] = '\0';
+    return is_loopback(host);
+}
 
 static mmq_err check_item(const mmq_endpoints *endpoints, const char *item, size_t size,
                           mmq_why *why)

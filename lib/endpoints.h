@@ -2,6 +2,7 @@
 #ifndef MMQ_ENDPOINTS_H
 #define MMQ_ENDPOINTS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "metricmq/error.h"
@@ -13,6 +14,9 @@ typedef struct mmq_endpoints {
     char *items[MMQ_ENDPOINTS_MAX];
 } mmq_endpoints;
 
+/* True if nobody on another machine can reach what is bound to that endpoint: inproc, ipc, and TCP
+ * on an address of the loopback (a name that is not "localhost" may stand for anything). */
+bool mmq_endpoint_is_local(const char *endpoint);
 /* Splits a list at its commas. MMQ_EINVAL with a sentence that names the element that is empty,
  * there twice or one too many. What failed holds nothing. */
 mmq_err mmq_endpoints_split(const char *list, mmq_endpoints *endpoints, mmq_why *why) MMQ_MUST_USE;

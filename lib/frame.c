@@ -165,6 +165,11 @@ size_t mmq_frame_size(const mmq_frame *frame)
     return zmq_msg_size(get_msg(frame));
 }
 
+const char *mmq_frame_user(const mmq_frame *frame)
+{
+    return zmq_msg_gets(get_msg(frame), "User-Id");
+}
+
 void mmq_message_init(mmq_message *message)
 {
     message->count = 0;

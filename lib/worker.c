@@ -25,6 +25,7 @@ static void free_worker(mmq_worker *worker)
     zsock_destroy(&worker->control);
     zsock_destroy(&worker->loop_control);
     mmq_endpoints_clear(&worker->endpoints);
+    mmq_curve_wipe(&worker->curve);
     free(worker->service);
     free(worker);
 }
@@ -38,6 +39,10 @@ static mmq_err init_worker(mmq_worker *worker, const mmq_worker_options *options
 {
     worker->options = *options;
     worker->options.service = worker->service = strdup(options->service);
+    if (options->curve != NULL) {
+        worker->curve = *options->curve;
+        worker->options.curve = &worker->curve;
+    }
     worker->options.threads = clamp(options->threads, MMQ_WORK_THREADS_MAX);
     worker->options.capacity = clamp(options->capacity, MMQ_CAPACITY_MAX);
     worker->options.batch_max = clamp(options->batch_max, worker->options.capacity);

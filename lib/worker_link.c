@@ -131,7 +131,8 @@ static void close_connection(mmq_worker_link *link, const char *reason)
 
 static void open_connection(mmq_worker_link *link, int64_t now_ns)
 {
-    static const mmq_dealer_options options = {.frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM};
+    const mmq_dealer_options options = {
+        .frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM, .curve = link->worker->options.curve};
     mmq_why why;
     link->dealer = mmq_dealer_new(link->endpoint, &options, &why);
     if (link->dealer != NULL && watch_dealer(link, &why) != MMQ_OK) {
@@ -182,7 +183,10 @@ static void check_connection(mmq_worker_link *link, int64_t now_ns)
     bool lost = link->monitor_awake && mmq_dealer_check(link->dealer);
     link->monitor_awake = false;
     if (lost) {
-        close_connection(link, "connection lost");
+        close_connection(link, mmq_dealer_denied(link->dealer)
+                                   ? "the handshake failed: do both sides use CURVE, and are the "
+                                     "keys right?"
+                                   : "connection lost");
     } else if (now_ns - link->heard_ns > link->liveness_ns) {
         close_connection(link, "the broker is silent");
     } else if (link->blocked_ns > 0 && now_ns - link->blocked_ns > BLOCKED_NS) {

@@ -23,6 +23,7 @@ struct mmq_worker {
     mmq_worker_options options; /* with the strings below */
     mmq_endpoints endpoints;
     char *service;
+    mmq_curve curve;  /* options.curve points here, if there are keys */
     zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
     zsock_t *loop_control;
     pthread_t loop;

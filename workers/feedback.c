@@ -303,6 +303,7 @@ mmq_role *mmq_feedback_worker_new(const mmq_worker_settings *settings, mmq_why *
         .worker =
             {
                 .endpoint = settings->endpoint,
+                .curve = settings->curve,
                 .service = MMQ_SERVICE_FEEDBACK,
                 .threads = settings->threads,
                 .capacity = settings->capacity > 0 ? settings->capacity : CAPACITY,

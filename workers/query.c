@@ -346,6 +346,7 @@ mmq_role *mmq_query_worker_new(const mmq_worker_settings *settings, mmq_why *why
         .worker =
             {
                 .endpoint = settings->endpoint,
+                .curve = settings->curve,
                 .service = MMQ_SERVICE_QUERY,
                 .threads = settings->threads,
                 .capacity = settings->capacity > 0 ? settings->capacity

@@ -10,10 +10,11 @@
 #include "workers/targets/target.h"
 
 typedef struct mmq_worker_settings {
-    const char *endpoint; /* the broker's, for workers; or a list: see metricmq/worker.h */
-    const char *store;    /* url */
-    unsigned threads;     /* query and feedback; the write worker has one */
-    unsigned capacity;    /* 0: the role's default */
+    const char *endpoint;   /* the broker's, for workers; or a list: see metricmq/worker.h */
+    const char *store;      /* url */
+    const mmq_curve *curve; /* keys for the bus; copied; NULL: plain text */
+    unsigned threads;       /* query and feedback; the write worker has one */
+    unsigned capacity;      /* 0: the role's default */
     unsigned drain_ms;
     bool (*stopped)(void); /* write: asked while it starts, if that takes long; NULL: never true */
     /* feedback only */

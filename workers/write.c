@@ -299,6 +299,7 @@ mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, m
     mmq_err err = shared_new(settings, &shared, why);
     mmq_role_parts parts = {
         .worker = {.endpoint = settings->endpoint,
+                   .curve = settings->curve,
                    .service = MMQ_SERVICE_WRITE,
                    .threads = 1,
                    .capacity = settings->capacity != 0 ? settings->capacity : CAPACITY_DEFAULT,

@@ -22,10 +22,16 @@ int mmq_command_models(const mmq_config *config);
 int mmq_command_query(const mmq_config *config);
 int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
+int mmq_command_keygen(const mmq_config *config);
 int mmq_command_spool(const mmq_config *config);
 int mmq_command_load(const mmq_config *config);
 int mmq_command_check(const mmq_config *config);
 int mmq_command_migrate(const mmq_config *config);
+
+/* The keys of --curve-key and --curve-server: *out and a pointer to it in *curve, or NULL there if
+ * neither was given. Both must be, or MMQ_EINVAL. The caller wipes *out. */
+mmq_err mmq_read_curve(const mmq_config *config, mmq_curve *out, const mmq_curve **curve,
+                       mmq_why *why) MMQ_MUST_USE;
 
 /* Imports CSV files over the client with the options of `import`; prints a line a file to stdout
  * unless quiet. stopped (may be NULL): asked now and then, true breaks off. */

@@ -44,21 +44,68 @@ mmq_err mmq_wait_service(mmq_client *client, const char *service, unsigned ping_
     }
 }
 
+mmq_err mmq_read_curve(const mmq_config *config, mmq_curve *out, const mmq_curve **curve,
+                       mmq_why *why)
+{
+    const char *key = mmq_config_text(config, "curve-key");
+    const char *server = mmq_config_text(config, "curve-server");
+    *out = (mmq_curve){0};
+    *curve = NULL;
+    if (key == NULL && server == NULL) {
+        return MMQ_OK;
+    }
+    if (key == NULL || server == NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "--curve-key and --curve-server want each other");
+    }
+    mmq_err err = mmq_curve_load(key, server, out, why);
+    *curve = err == MMQ_OK ? out : NULL;
+    return err;
+}
+
+static mmq_client *open_client(const mmq_config *config, const char *endpoint, int *status)
+{
+    mmq_why why = {""};
+    mmq_curve keys;
+    const mmq_curve *curve;
+    if (mmq_read_curve(config, &keys, &curve, &why)) {
+        *status = mmq_usage("%s", why.text);
+        return NULL;
+    }
+    mmq_client *client = mmq_client_new_curve(endpoint, curve, &why);
+    mmq_curve_wipe(&keys);
+    if (!client) {
+        *status = mmq_usage("--connect: %s", why.text);
+    }
+    return client;
+}
+
+/* What to do about a broker that does not answer as it should. */
+static int explain(const mmq_client *client, const char *endpoint, mmq_err err)
+{
+    if (err == MMQ_EDENIED) {
+        return mmq_failed("the broker at %s knows this key, and it has no rights", endpoint);
+    }
+    return mmq_client_denied(client)
+               ? mmq_failed("the broker at %s ends the handshake: are --curve-key and "
+                            "--curve-server what it wants?",
+                            endpoint)
+               : mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
+}
+
 mmq_client *mmq_connect(const mmq_config *config, int *status)
 {
     const char *endpoint = mmq_config_text(config, "connect");
     endpoint = endpoint ? endpoint : MMQ_DEFAULT_CLIENTS;
     mmq_why why = {""};
-    mmq_client *client = mmq_client_new(endpoint, &why);
+    mmq_client *client = open_client(config, endpoint, status);
     if (!client) {
-        *status = mmq_usage("--connect: %s", why.text);
         return NULL;
     }
     int64_t timeout_ms = mmq_config_int(config, "timeout");
     mmq_err err = ask_service(client, MMQ_SERVICE_QUERY,
                               timeout_ms < MMQ_PING_MS ? (unsigned)timeout_ms : MMQ_PING_MS, &why);
     if (err && err != MMQ_ENOTFOUND) {
-        *status = mmq_failed("no broker answers at %s; is `metricmq up` running there?", endpoint);
+        *status = explain(client, endpoint, err);
         mmq_client_destroy(&client);
     }
     return client;

@@ -28,6 +28,7 @@ enum {
 struct plan {
     mmq_load_options load;
     mmq_load_worker_options workers;
+    mmq_curve keys;  /* of all of them, if there are any */
     const char *mix; /* as text; NULL: echo */
     const char *plot;
     bool json;
@@ -162,7 +163,7 @@ static bool join_workers(const mmq_load_workers *workers, const struct plan *pla
 static int find_service(const struct plan *plan)
 {
     mmq_why why = {""};
-    mmq_client *client = mmq_client_new(plan->load.endpoint, &why);
+    mmq_client *client = mmq_client_new_curve(plan->load.endpoint, plan->load.curve, &why);
     if (!client) {
         return mmq_failed("%s", why.text);
     }
@@ -340,6 +341,22 @@ static int run_plan(const mmq_config *config, struct plan *plan, const mmq_load_
     return plan->mix ? run_mix(config, plan, workers) : run_echo(plan, workers);
 }
 
+static int run_all(const mmq_config *config, struct plan *plan)
+{
+    mmq_why why = {""};
+    mmq_load_workers *workers = NULL;
+    if (plan->workers.count > 0) {
+        catch_signals(plan);
+        workers = mmq_load_workers_new(&plan->workers, &why);
+        if (!workers) {
+            return mmq_failed("%s", why.text);
+        }
+    }
+    int status = run_plan(config, plan, workers);
+    mmq_load_workers_destroy(&workers);
+    return status;
+}
+
 int mmq_command_load(const mmq_config *config)
 {
     struct plan plan;
@@ -352,18 +369,13 @@ int mmq_command_load(const mmq_config *config)
     if (!status) {
         status = check_endpoints(&plan);
     }
-    if (status) {
-        return status;
+    if (!status && mmq_read_curve(config, &plan.keys, &plan.load.curve, &why)) {
+        status = mmq_usage("%s", why.text);
     }
-    mmq_load_workers *workers = NULL;
-    if (plan.workers.count > 0) {
-        catch_signals(&plan);
-        workers = mmq_load_workers_new(&plan.workers, &why);
-        if (!workers) {
-            return mmq_failed("%s", why.text);
-        }
+    if (!status) {
+        plan.workers.curve = plan.load.curve;
+        status = run_all(config, &plan);
     }
-    status = run_plan(config, &plan, workers);
-    mmq_load_workers_destroy(&workers);
+    mmq_curve_wipe(&plan.keys);
     return status;
 }

@@ -2,6 +2,8 @@
  *
  * A role is started, its ready line goes to stdout, and the main thread waits for SIGTERM or
  * SIGINT. Both are blocked before the first thread starts, so that only the main thread takes them.
+ * So is SIGHUP where there are lists of keys, which it has read again; elsewhere it ends a process,
+ * as it does when a terminal closes.
  * Roles stop in the order in which requests flow: the adapter first, the broker last, all of them
  * within one drain timeout. */
 #include <errno.h>
@@ -29,9 +31,12 @@ struct house {
     char *store, *upload;
 };
 
-static void block_signals(sigset_t *signals)
+static void block_signals(sigset_t *signals, const mmq_config *config, bool has_lists)
 {
     sigemptyset(signals);
+    if (has_lists && mmq_config_text(config, "curve") != NULL) {
+        sigaddset(signals, SIGHUP);
+    }
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
     pthread_sigmask(SIG_BLOCK, signals, NULL);
@@ -45,12 +50,26 @@ static bool is_told_to_stop(void)
            (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0);
 }
 
+static void reload(mmq_broker *broker)
+{
+    mmq_why why = {""};
+    if (mmq_broker_reload(broker, &why)) {
+        mmq_log(MMQ_ERROR, "the lists of keys cannot be read again: they stay as they were",
+                MMQ_S("reason", why.text));
+    }
+}
+
 /* Waits for a signal, looking at the roles once a second: one that gave up ends the process. */
-static int wait_for_end(const sigset_t *signals, mmq_role *const *roles, size_t count)
+static int wait_for_end(const sigset_t *signals, mmq_broker *broker, mmq_role *const *roles,
+                        size_t count)
 {
     const struct timespec second = {.tv_sec = 1};
     for (;;) {
         int number = sigtimedwait(signals, NULL, &second);
+        if (number == SIGHUP) {
+            reload(broker);
+            continue;
+        }
         if (number > 0) {
             mmq_log(MMQ_INFO, "stopping", MMQ_S("signal", strsignal(number)));
             return MMQ_EXIT_DONE;
@@ -83,18 +102,22 @@ static mmq_broker_settings broker_settings(const mmq_config *config, bool local)
         .stray_bytes_max = mmq_config_given(config, "stray-memory")
                                ? (size_t)mmq_config_int(config, "stray-memory")
                                : stray_max,
+        .curve = mmq_config_text(config, "curve"),
+        .insecure = mmq_config_flag(config, "insecure"),
         .local = local,
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
     };
 }
 
-static mmq_http_settings http_settings(const mmq_config *config, const char *connect)
+static mmq_http_settings http_settings(const mmq_config *config, const char *connect,
+                                       const mmq_curve *curve)
 {
     const char *const *origins;
     const size_t origin_count = mmq_config_list(config, "cors-origin", &origins);
     return (mmq_http_settings){
         .listen = mmq_config_text(config, "http"),
         .connect = connect,
+        .curve = curve,
         .api_key = mmq_config_text(config, "api-key"),
         .tls_certificate = mmq_config_text(config, "tls-cert"),
         .tls_key = mmq_config_text(config, "tls-key"),
@@ -159,7 +182,7 @@ static mmq_err make_data(const mmq_config *config, mmq_why *why)
 int mmq_command_broker(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals);
+    block_signals(&signals, config, true);
     mmq_why why = {""};
     const mmq_broker_settings settings = broker_settings(config, false);
     mmq_broker *broker = mmq_broker_new(&settings, &why);
@@ -169,7 +192,7 @@ int mmq_command_broker(const mmq_config *config)
     printf("metricmq broker ready: clients=%s workers=%s", mmq_broker_endpoint(broker),
            mmq_broker_worker_endpoint(broker));
     say_ready();
-    int status = wait_for_end(&signals, NULL, 0);
+    int status = wait_for_end(&signals, broker, NULL, 0);
     mmq_broker_destroy(&broker);
     return status;
 }
@@ -177,18 +200,24 @@ int mmq_command_broker(const mmq_config *config)
 int mmq_command_http(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals);
+    block_signals(&signals, config, false);
     mmq_why why = {""};
+    mmq_curve keys;
+    const mmq_curve *curve;
+    if (mmq_read_curve(config, &keys, &curve, &why)) {
+        return mmq_usage("%s", why.text);
+    }
     const char *connect = mmq_config_text(config, "connect");
     const mmq_http_settings settings =
-        http_settings(config, connect ? connect : MMQ_DEFAULT_CLIENTS);
+        http_settings(config, connect ? connect : MMQ_DEFAULT_CLIENTS, curve);
     mmq_http *http = mmq_http_new(&settings, &why);
+    mmq_curve_wipe(&keys);
     if (!http) {
         return mmq_usage("%s", why.text);
     }
     printf("metricmq http ready: http=%s", mmq_http_url(http));
     say_ready();
-    int status = wait_for_end(&signals, NULL, 0);
+    int status = wait_for_end(&signals, NULL, NULL, 0);
     mmq_http_destroy(&http);
     return status;
 }
@@ -230,10 +259,12 @@ int mmq_command_worker(const mmq_config *config)
         return mmq_usage("`worker` wants one of query, write, feedback");
     }
     sigset_t signals;
-    block_signals(&signals);
+    block_signals(&signals, config, false);
     mmq_why why = {""};
+    mmq_curve keys;
+    const mmq_curve *curve;
     bool reads_only = strcmp(kinds[0], "query") == 0;
-    if (!reads_only && make_data(config, &why)) {
+    if ((!reads_only && make_data(config, &why)) || mmq_read_curve(config, &keys, &curve, &why)) {
         return mmq_usage("%s", why.text);
     }
     const char *connect = mmq_config_text(config, "connect");
@@ -242,8 +273,10 @@ int mmq_command_worker(const mmq_config *config)
     mmq_worker_settings settings =
         worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
     settings.capacity = (unsigned)mmq_config_int(config, "capacity");
+    settings.curve = curve;
     int status = MMQ_EXIT_FAILED;
     mmq_role *role = start_worker(kinds[0], &settings, &status);
+    mmq_curve_wipe(&keys);
     free(store);
     free(upload);
     if (!role) {
@@ -251,7 +284,7 @@ int mmq_command_worker(const mmq_config *config)
     }
     printf("metricmq worker ready: service=metric.%s", kinds[0]);
     say_ready();
-    status = wait_for_end(&signals, &role, 1);
+    status = wait_for_end(&signals, NULL, &role, 1);
     mmq_role_destroy(&role);
     return status;
 }
@@ -263,7 +296,7 @@ static mmq_err start_roles(struct house *house, const mmq_config *config, mmq_wh
     const mmq_broker_settings broker = broker_settings(config, true);
     const mmq_worker_settings worker =
         worker_settings(config, MMQ_INPROC_WORKERS, house->store, house->upload);
-    const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS);
+    const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS, NULL);
     if (mmq_worker_settings_check(&worker, why)) {
         return MMQ_EINVAL;
     }
@@ -340,13 +373,13 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
            mmq_config_text(config, "data"));
     say_ready();
     mmq_role *const roles[3] = {house->write, house->query, house->feedback};
-    return wait_for_end(signals, roles, 3);
+    return wait_for_end(signals, house->broker, roles, 3);
 }
 
 int mmq_command_up(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals);
+    block_signals(&signals, config, true);
     mmq_why why = {""};
     if (make_data(config, &why)) {
         return mmq_usage("%s", why.text);

@@ -253,9 +253,9 @@ static mmq_err init_adapter(mmq_http *http, const mmq_http_settings *settings, m
 }
 
 /* The bus client, and what is asked of it for no request in particular. */
-static mmq_err init_client(mmq_adapter *adapter, const char *connect, mmq_why *why)
+static mmq_err init_client(mmq_adapter *adapter, const mmq_http_settings *settings, mmq_why *why)
 {
-    adapter->client = mmq_client_new(connect, why);
+    adapter->client = mmq_client_new_curve(settings->connect, settings->curve, why);
     if (adapter->client == NULL) {
         return MMQ_EINVAL;
     }
@@ -288,7 +288,7 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
     if (adapter->helper == NULL) {
         return MMQ_ENOMEM;
     }
-    err = init_client(adapter, settings->connect, why);
+    err = init_client(adapter, settings, why);
     return err ? err : start_daemon(http, settings, why);
 }
 

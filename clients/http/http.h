@@ -4,15 +4,17 @@
 
 #include <stddef.h>
 
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 
 typedef struct mmq_http mmq_http;
 
 /* Texts are borrowed, those of api_key and cors_origins as long as the adapter lives. */
 typedef struct mmq_http_settings {
-    const char *listen;  /* "127.0.0.1:8080", "[::1]:8080" (port 0 picks one), "unix:/path" */
-    const char *connect; /* the broker's endpoint for clients, or a list of several brokers' */
-    const char *api_key; /* NULL: no key is wanted */
+    const char *listen;     /* "127.0.0.1:8080", "[::1]:8080" (port 0 picks one), "unix:/path" */
+    const char *connect;    /* the broker's endpoint for clients, or a list of several brokers' */
+    const mmq_curve *curve; /* keys for the bus; copied; NULL: plain text */
+    const char *api_key;    /* NULL: no key is wanted */
     const char *tls_certificate, *tls_key; /* files (PEM); both, or NULL: no TLS */
     const char *const *cors_origins;       /* "https://host[:port]" or "*" */
     size_t cors_count;

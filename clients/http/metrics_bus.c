@@ -194,10 +194,14 @@ static const struct family broker_families[] = {
      "Resident memory of the broker's process."},
     {"rebinds", "metricmq_broker_rebinds_total", "counter",
      "How often the broker cut all connections and bound anew."},
+    {"client_handshakes_failed", "metricmq_broker_client_handshakes_failed_total", "counter",
+     "Connections to the clients' endpoint that ended in their handshake."},
+    {"worker_handshakes_failed", "metricmq_broker_worker_handshakes_failed_total", "counter",
+     "Connections to the workers' endpoint that ended in their handshake."},
 };
 
 static const char *const drops[] = {"malformed", "too_big", "late", "foreign",
-                                    "protocol",  "gone",    "slow"};
+                                    "protocol",  "gone",    "slow", "denied"};
 
 static void expose_drops(mmq_buffer *out, mmq_reader stats)
 {

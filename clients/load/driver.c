@@ -47,7 +47,7 @@ static mmq_err watch(mmq_driver *driver, int descriptor, void *what, mmq_why *wh
 static mmq_err make_peer(mmq_driver *driver, mmq_peer *peer, mmq_why *why)
 {
     mmq_heap_item_init(&peer->timer);
-    peer->client = mmq_client_new(driver->options->endpoint, why);
+    peer->client = mmq_client_new_curve(driver->options->endpoint, driver->options->curve, why);
     if (!peer->client) {
         return MMQ_EUNAVAILABLE;
     }

@@ -28,6 +28,7 @@
 #include "clients/load/catalog.h"
 #include "clients/load/mix.h"
 #include "clients/load/tally.h"
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 
 typedef struct mmq_load_result {
@@ -41,8 +42,9 @@ typedef struct mmq_load_result {
 } mmq_load_result;
 
 typedef struct mmq_load_options {
-    const char *endpoint; /* of the broker, for clients */
-    const char *service;  /* of echo requests */
+    const char *endpoint;   /* of the broker, for clients */
+    const mmq_curve *curve; /* keys of all clients; NULL: plain text */
+    const char *service;    /* of echo requests */
     size_t clients;
     size_t concurrency; /* closed loop; 0: open */
     double rate;        /* open loop, requests a second; 0: closed */

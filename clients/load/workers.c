@@ -89,7 +89,8 @@ static void close_connection(worker *self, int linger_ms)
 static void open_connection(worker *self, int64_t now_ns)
 {
     const mmq_load_worker_options *options = &self->workers->options;
-    static const mmq_dealer_options dealer = {.frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM};
+    const mmq_dealer_options dealer = {
+        .frame_max = MMQ_MESSAGE_MAX, .send_hwm = SEND_HWM, .curve = options->curve};
     self->dealer = mmq_dealer_new(options->endpoint, &dealer, NULL);
     self->open_ns = now_ns + RECONNECT_MS * MMQ_NS_PER_MS;
     self->heard_ns = now_ns;

@@ -10,13 +10,15 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 
 typedef struct mmq_load_workers mmq_load_workers;
 
 typedef struct mmq_load_worker_options {
-    const char *endpoint; /* of the broker, for workers; borrowed until they are destroyed */
-    const char *service;  /* borrowed likewise */
+    const char *endpoint;   /* of the broker, for workers; borrowed until they are destroyed */
+    const mmq_curve *curve; /* borrowed likewise; NULL: plain text */
+    const char *service;    /* borrowed likewise */
     size_t count;
     unsigned capacity; /* 1: a stock worker of RFC 18 */
     int64_t service_ns;

@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
@@ -28,6 +29,12 @@ typedef struct mmq_stream mmq_stream;
 /* Connects (in the background) to the broker's endpoint for clients; endpoint may be a list of
  * several brokers'. NULL if one is bad, with a sentence in why that names it. */
 mmq_client *mmq_client_new(const char *endpoint, mmq_why *why);
+/* As mmq_client_new, over CURVE with these keys and in no other way (on inproc they do not matter);
+ * they are copied. NULL: plain text. All brokers of a list have the same public key. */
+mmq_client *mmq_client_new_curve(const char *endpoint, const mmq_curve *curve, mmq_why *why);
+/* True if attempts to connect ended in the handshake, and none has succeeded since: the broker
+ * wants CURVE, or other keys. */
+bool mmq_client_denied(const mmq_client *client);
 /* Requests and streams that are still open are forgotten; their callbacks are not called. Destroy
  * streams first. */
 void mmq_client_destroy(mmq_client **client);

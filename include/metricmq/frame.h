@@ -47,6 +47,10 @@ void mmq_frame_move(mmq_frame *to, mmq_frame *from);
 void mmq_frame_close(mmq_frame *frame);
 const void *mmq_frame_data(const mmq_frame *frame);
 size_t mmq_frame_size(const mmq_frame *frame);
+/* Who sent a frame that came over CURVE: the User-Id that the ZAP handler gave its connection; NULL
+ * if it came in another way. Borrowed as long as the frame is as it came. Not to be believed on
+ * sockets without ZAP, whose peers can say what they like. */
+const char *mmq_frame_user(const mmq_frame *frame);
 
 /* An empty message. A message must not be copied by assignment: use mmq_message_move. */
 void mmq_message_init(mmq_message *message);

@@ -24,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "metricmq/curve.h"
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 
@@ -33,11 +34,12 @@ typedef struct mmq_request mmq_request;
 typedef struct mmq_worker_options {
     const char *endpoint; /* the broker's endpoint for workers, or a list of several brokers' */
     const char *service;
-    unsigned threads;   /* work threads, 1..64; 0 means 1 */
-    unsigned capacity;  /* requests held at once, 1..1000; 1 sends the plain READY */
-    unsigned batch_max; /* requests handed over in one call; 0 means 1 */
-    unsigned drain_ms;  /* how long destroy waits for work under way */
-    void *shared;       /* borrowed; handed to thread_new */
+    const mmq_curve *curve; /* keys: CURVE and nothing else; copied. NULL: plain text */
+    unsigned threads;       /* work threads, 1..64; 0 means 1 */
+    unsigned capacity;      /* requests held at once, 1..1000; 1 sends the plain READY */
+    unsigned batch_max;     /* requests handed over in one call; 0 means 1 */
+    unsigned drain_ms;      /* how long destroy waits for work under way */
+    void *shared;           /* borrowed; handed to thread_new */
     /* Called in each work thread before its first request; the result is the handler's context.
      * NULL: the worker does not start (or, later, stops) and `failed` tells why. May block, e.g. on
      * a lock: the worker says READY only when every thread has its context. Optional. */

@@ -66,8 +66,14 @@ static inline fake_bus *bus_new_sized(size_t queue_max, size_t queue_bytes_max, 
     bus->sent = calloc(SENT_MAX, sizeof *bus->sent);
     assert_non_null(bus->sent);
     bus->now_ns = 1000 * MMQ_NS_PER_S;
-    const mmq_core_settings settings = {queue_max, queue_bytes_max, 10,        50,
-                                        1000,      bytes_max,       fake_send, bus};
+    const mmq_core_settings settings = {.queue_max = queue_max,
+                                        .queue_bytes_max = queue_bytes_max,
+                                        .services_max = 10,
+                                        .workers_max = 50,
+                                        .requests_max = 1000,
+                                        .bytes_max = bytes_max,
+                                        .send = fake_send,
+                                        .context = bus};
     bus->core = mmq_core_new(&settings, bus->now_ns);
     assert_non_null(bus->core);
     mmq_log_setup(MMQ_ERROR, false);

@@ -290,7 +290,7 @@ static void test_refusal_wakes(void **state)
     fake_close(&f->a);
     fake_close(&f->b);
     mmq_client_link link;
-    assert_int_equal(mmq_client_link_init(&link, f->list, NULL), MMQ_OK);
+    assert_int_equal(mmq_client_link_init(&link, f->list, NULL, NULL), MMQ_OK);
     mmq_message message;
     mmq_message_init(&message);
     for (size_t left = 0; left < 6;) {
