@@ -58,8 +58,8 @@ static const socket_option common_options[] = {
 /* As many frames of 256 KiB are two of the largest pages. */
 static const socket_option client_options[] = {
     {ZMQ_SNDHWM, MMQ_CLIENT_HWM},
-    {ZMQ_RCVHWM, 256}, /* a flood waits in its own connection */
-    {ZMQ_MAXMSGSIZE, MMQ_MESSAGE_MAX},
+    {ZMQ_RCVHWM, 256},                 /* a flood waits in its own connection */
+    {ZMQ_MAXMSGSIZE, MMQ_MESSAGE_MAX}, /* else a frame's head makes us allocate what it says */
 };
 
 /* A worker is sent as many requests as it has capacity for, and heartbeats. */

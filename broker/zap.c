@@ -52,6 +52,14 @@ mmq_zap *mmq_zap_new(mmq_why *why)
     }
     zap->complained_ns = INT64_MIN / 2;
     zap->socket = zsock_new(ZMQ_ROUTER);
+    if (zap->socket != NULL) {
+        /* One question a handshake, which is libzmq's own thread's: it must never wait for us, and
+         * an answer nobody waits for is dropped at once. HANDSHAKE_IVL bounds how many there are.
+         */
+        zsock_set_rcvhwm(zap->socket, 0);
+        zsock_set_sndhwm(zap->socket, 0);
+        zsock_set_linger(zap->socket, 0);
+    }
     if (zap->socket == NULL ||
         zmq_bind(zsock_resolve(zap->socket), "inproc://zeromq.zap.01") != 0) {
         (void)mmq_fail(why, MMQ_EUNAVAILABLE, "no socket to check keys with: %s",
@@ -103,7 +111,8 @@ static const mmq_grant *judge(const mmq_message *request, const mmq_allow *allow
     return known ? mmq_allow_find(allow, works, key) : NULL;
 }
 
-/* Rarely: anybody can bring it about, and a peer with a wrong key does so several times a second. */
+/* Rarely: anybody can bring it about, and a peer with a wrong key does so several times a second.
+ */
 static void complain(mmq_zap *zap, const mmq_message *request, const char *key, int64_t now_ns)
 {
     zap->complaints++;

@@ -252,6 +252,11 @@ static mmq_err parse_mmi(const mmq_frame *frame, mmq_header *header)
     }
     *header = (mmq_header){
         .id = packed_nil, .id_size = sizeof packed_nil, .status = status, .rows = -1, .seq = -1};
+    if (status == 403) { /* the one that has a reason beside the question itself */
+        static const char sentence[] = "the broker says that this key has no right to ask that";
+        header->error.data = sentence;
+        header->error.size = sizeof sentence - 1;
+    }
     return MMQ_OK;
 }
 

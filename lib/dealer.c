@@ -23,15 +23,19 @@
 #include <string.h>
 
 #include "lib/monitor.h"
+#include "metricmq/protocol.h"
 
 enum {
+    /* As many requests as a worker may hold, and heartbeats: what comes beyond waits at the broker,
+     * which counts it. */
+    RECEIVE_HWM = MMQ_CAPACITY_MAX + 24,
     RECONNECT_MS = 100,
     ONCE_MS = 24 * 3600 * 1000, /* for ever; -1 would throw away what came before a loss, too */
     PING_MS = 1000,
     /* A host that is gone answers no SYN, and TCP repeats it after 1, 3, 7... s: a new attempt
      * finds it sooner when it is back. */
     CONNECT_TIMEOUT_MS = 1500,
-    HANDSHAKE_MS = 5000,
+    HANDSHAKE_MS = 5000, /* a broker that says nothing is left (default 30 s) */
 };
 
 struct mmq_dealer {
@@ -68,14 +72,17 @@ static void set_options(zsock_t *socket, const char *endpoint, const mmq_dealer_
     /* Not for all: `localhost` would then mean ::1 only. */
     zsock_set_ipv6(socket, strchr(endpoint, '[') != NULL);
     zsock_set_sndhwm(socket, options->send_hwm);
+    zsock_set_rcvhwm(socket, RECEIVE_HWM);
+    /* A hostile broker, too, must not have us make room for what we would not take. */
     zsock_set_maxmsgsize(socket, (int)options->frame_max);
     zsock_set_reconnect_ivl(socket, options->once ? ONCE_MS : RECONNECT_MS);
     zsock_set_connect_timeout(socket, CONNECT_TIMEOUT_MS);
     zsock_set_handshake_ivl(socket, HANDSHAKE_MS);
-    if (options->ping_timeout_ms > 0) {
+    if (options->ping_timeout_ms > 0) { /* workers have MDP's heartbeats instead */
         zsock_set_heartbeat_ivl(socket, PING_MS);
         zsock_set_heartbeat_timeout(socket, options->ping_timeout_ms);
-        zsock_set_rcvhwm(socket, 0);
+        /* No TTL: it would have the broker cut us after a silence, and TCP tells it of our end. */
+        zsock_set_rcvhwm(socket, 0); /* see above; answers are bounded by what was asked for */
     }
 }
 

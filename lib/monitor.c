@@ -23,7 +23,8 @@ zsock_t *mmq_monitor_new(zsock_t *socket, int events)
     if (monitor == NULL) {
         return NULL;
     }
-    zsock_set_rcvhwm(monitor, 0);
+    zsock_set_rcvhwm(monitor, 0); /* else libzmq's I/O thread would wait for us */
+    zsock_set_linger(monitor, 0); /* nobody reads what is left at the end */
     if (zmq_socket_monitor(zsock_resolve(socket), name, events) != 0 ||
         zsock_connect(monitor, "%s", name) != 0) {
         zsock_destroy(&monitor);

@@ -46,6 +46,7 @@ static mmq_err init_worker(mmq_worker *worker, const mmq_worker_options *options
     worker->options.threads = clamp(options->threads, MMQ_WORK_THREADS_MAX);
     worker->options.capacity = clamp(options->capacity, MMQ_CAPACITY_MAX);
     worker->options.batch_max = clamp(options->batch_max, worker->options.capacity);
+    /* czmq's pipe holds 1,000 messages; over this one go a handful in the worker's life. */
     worker->control = zsys_create_pipe(&worker->loop_control);
     mmq_err err = mmq_endpoints_split(options->endpoint, &worker->endpoints, why);
     worker->options.endpoint = NULL; /* borrowed */

@@ -298,6 +298,9 @@ static bool open_pipe(mmq_work_thread *thread)
     if (thread->loop_pipe == NULL || thread->pipe == NULL) {
         return false;
     }
+    /* To the thread: unbounded, but there is one batch at a time. From it: the thread waits for the
+     * loop, which waits for the broker. Frames on inproc have no greatest size: both ends are ours.
+     */
     zsock_set_sndhwm(thread->loop_pipe, 0);
     zsock_set_rcvhwm(thread->pipe, 0);
     zsock_set_sndhwm(thread->pipe, PIPE_HWM);

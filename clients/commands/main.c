@@ -15,6 +15,10 @@
 #include "lib/process.h"
 #include "metricmq/version.h"
 
+/* Sockets of a process: `up` with 64 threads a role has 450. Connections are none, so no peer makes
+ * us open one: who comes near it is a leak of ours, which then ends in an error. */
+enum { SOCKETS_MAX = 1024 };
+
 struct command {
     const char *name;
     const char *operands;
@@ -157,6 +161,7 @@ static void set_up_process(const mmq_config *config)
     /* Signals are ours: czmq's handler would end loops behind our back. */
     zsys_handler_set(NULL);
     zsys_init();
+    zsys_set_max_sockets(SOCKETS_MAX);
     signal(SIGPIPE, SIG_IGN);
 }
 

@@ -18,6 +18,7 @@ THEMES = {
     "upload": "Uploads to an object store",
     "memory": "Memory",
     "sizes": "Sizes: the greatest against the least",
+    "curve": "CURVE: what encryption and keys cost",
     "broker_cost": "Broker against the smallest forwarder",
     "fairness": "Fairness",
     "overload": "Overload",

@@ -6,6 +6,8 @@
  *     bench_reader last   ENDPOINT COUNT UID...          last rows
  *     bench_reader echo   ENDPOINT COUNT SIZE            echoes (service load.echo)
  *
+ * With METRICMQ_CURVE_KEY and METRICMQ_CURVE_SERVER in the environment it speaks CURVE.
+ *
  * The single requests go one at a time; the first hundred do not count. Metrics are taken in
  * turn, days at random. */
 #include <stdbool.h>
@@ -33,6 +35,19 @@ struct plan {
 
 static mmq_client *client;
 static int64_t rows, bytes;
+
+static mmq_client *connect_to(const char *endpoint, mmq_why *why)
+{
+    const char *key = getenv("METRICMQ_CURVE_KEY"), *server = getenv("METRICMQ_CURVE_SERVER");
+    mmq_curve curve;
+    if (key == NULL || server == NULL) {
+        return mmq_client_new(endpoint, why);
+    }
+    bench_must(mmq_curve_load(key, server, &curve, why), why);
+    mmq_client *made = mmq_client_new_curve(endpoint, &curve, why);
+    mmq_curve_wipe(&curve);
+    return made;
+}
 
 /* ---- streams ---------------------------------------------------------------------------- */
 
@@ -213,7 +228,7 @@ int main(int argc, char **argv)
     mmq_why why;
     int status = 2;
     if (argc >= 4) {
-        client = mmq_client_new(argv[2], &why);
+        client = connect_to(argv[2], &why);
         if (client == NULL) {
             bench_die("%s", why.text);
         }

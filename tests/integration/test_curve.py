@@ -6,7 +6,7 @@ import shutil
 import signal
 import stat
 
-import curve
+import bus_keys
 import harness
 import zmq
 import zmq.auth
@@ -22,14 +22,14 @@ class Keyed(harness.Case):
 
     @classmethod
     def setUpClass(cls):
-        cls.made = curve.folder_of_keys(harness.temporary_folder(cls) / "made", CLIENTS, WORKERS)
+        cls.made = bus_keys.folder_of_keys(harness.temporary_folder(cls) / "made", CLIENTS, WORKERS)
 
     def setUp(self):
         super().setUp()
         self.keys = self.folder / "keys"
         shutil.copytree(self.made, self.keys)
         self.server, _ = zmq.auth.load_certificate(self.keys / "server.cert")
-        self.program = self.enterContext(curve.broker(self.keys, *self.more, command=self.command))
+        self.program = self.enterContext(bus_keys.broker(self.keys, *self.more, command=self.command))
         self.clients, self.workers = self.program.ready["clients"], self.program.ready["workers"]
 
     def enterContext(self, context):
@@ -38,8 +38,8 @@ class Keyed(harness.Case):
         return value
 
     def peer(self, endpoint, name=None, own=None, server=None):
-        own = curve.pair(self.keys / name) if name else own
-        return self.enterContext(curve.Peer(endpoint, own, server or self.server) if own else curve.Peer(endpoint))
+        own = bus_keys.pair(self.keys / name) if name else own
+        return self.enterContext(bus_keys.Peer(endpoint, own, server or self.server) if own else bus_keys.Peer(endpoint))
 
     def admin(self):
         return self.peer(self.clients, "clients/admin")
@@ -120,18 +120,18 @@ class F21(Keyed):
     def test_f21_ours_do_not_fall_back_to_plain(self):
         """Our clients and workers with keys, at a broker without them and at one with other keys."""
         other = self.folder / "other"
-        curve.keygen(other, "server")
+        bus_keys.keygen(other, "server")
         wrong = ("--curve-key", self.keys / "clients/admin.cert_secret", "--curve-server", other / "server.cert")
         with harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL) as plain:
-            for endpoint, keys in ((plain.ready["clients"], curve.options(self.keys, "clients/admin")),
+            for endpoint, keys in ((plain.ready["clients"], bus_keys.options(self.keys, "clients/admin")),
                                    (self.clients, wrong), (self.clients, ())):
                 done = harness.run("status", "--connect", endpoint, "--timeout", "500ms", *keys, check=False)
                 self.assertEqual(done.returncode, 1, done.err)
                 self.assertIn("ends the handshake", done.err)
             worker = harness.Program("load", "--clients", "0", "--workers", "1", "--service", "echo",
                                      "--connect-workers", plain.ready["workers"],
-                                     *curve.options(self.keys, "workers/echo"), wait=False)
-            client = curve.Peer(plain.ready["clients"])
+                                     *bus_keys.options(self.keys, "workers/echo"), wait=False)
+            client = bus_keys.Peer(plain.ready["clients"])
             with client:
                 harness.wait_until(lambda: client.stats()["worker_handshakes_failed"] >= 2, what="its attempts")
                 self.assertEqual(client.stats()["workers"], [])
@@ -177,7 +177,7 @@ class Rights(Keyed):
         self.assertEqual(client.mmi("mmi.service", b"x"), [b"403"])
 
     def test_a_key_is_let_in_by_sighup(self):
-        curve.keygen(self.keys, "client", "late", "--rights", "", "--services", "echo")
+        bus_keys.keygen(self.keys, "client", "late", "--rights", "", "--services", "echo")
         self.refused("client", "its key is not in the list", name="clients/late")
         self.reload()
         late = self.peer(self.clients, "clients/late")
@@ -187,7 +187,7 @@ class Rights(Keyed):
     def test_secrets_are_not_told(self):
         """Not in the log of a broker that says all, not in what keygen prints, not in arguments."""
         self.refused("client", "its key is not in the list", own=zmq.curve_keypair())
-        said = self.program.errors() + curve.keygen(self.keys, "client", "quiet").out + str(self.program.args)
+        said = self.program.errors() + bus_keys.keygen(self.keys, "client", "quiet").out + str(self.program.args)
         for path in self.keys.rglob("*.cert_secret"):
             _, secret = zmq.auth.load_certificate(path)
             self.assertNotIn(secret.decode(), said)
@@ -204,7 +204,7 @@ class Up(Keyed):
         super().setUp()
 
     def run_as(self, name, *args, check=True):
-        return harness.run(*args, "--connect", self.clients, *curve.options(self.keys, f"clients/{name}"), check=check)
+        return harness.run(*args, "--connect", self.clients, *bus_keys.options(self.keys, f"clients/{name}"), check=check)
 
     def test_commands_and_the_adapter(self):
         self.run_as("admin", "demo", "--metrics", 2, "--rows", 50)
@@ -226,9 +226,9 @@ class Up(Keyed):
     def test_an_adapter_and_workers_of_their_own(self):
         """Each role as a process, with its own key; `up` here is only their store's writer."""
         adapter = harness.Program("http", "--http", "127.0.0.1:0", "--connect", self.clients,
-                                  *curve.options(self.keys, "clients/admin"))
+                                  *bus_keys.options(self.keys, "clients/admin"))
         query = harness.Program("worker", "query", "--connect", self.workers, "--data", self.data,
-                                *curve.options(self.keys, "workers/query"))
+                                *bus_keys.options(self.keys, "workers/query"))
         with adapter, query:
             admin = self.admin()
             harness.wait_until(lambda: admin.stats()["services"]["metric.query"]["workers"] == 2, what="the worker")
@@ -256,7 +256,7 @@ class Usage(harness.Case):
         with harness.Program("broker", "--bind", "tcp://0.0.0.0:*", "--bind-workers", "ipc://" + str(self.folder / "w"),
                              "--insecure"):
             pass
-        keys = curve.folder_of_keys(self.folder / "keys", [("all", "read,write,feedback,admin")])
+        keys = bus_keys.folder_of_keys(self.folder / "keys", [("all", "read,write,feedback,admin")])
         with harness.Program("broker", "--bind", "tcp://0.0.0.0:*", "--bind-workers", "tcp://0.0.0.0:*",
                              "--curve", keys) as program:
             port = program.ready["clients"].rsplit(":", 1)[1]
@@ -264,16 +264,16 @@ class Usage(harness.Case):
 
     def refused_or_served(self, port, keys):
         server, _ = zmq.auth.load_certificate(keys / "server.cert")
-        with curve.Peer(f"tcp://127.0.0.1:{port}", curve.pair(keys / "clients/all"), server) as peer:
+        with bus_keys.Peer(f"tcp://127.0.0.1:{port}", bus_keys.pair(keys / "clients/all"), server) as peer:
             self.assertEqual(peer.mmi("mmi.service", b"x"), [b"404"])
 
     def test_keygen_makes_private_files_and_overwrites_none(self):
         keys = self.folder / "keys"
         os.umask(0)
         self.addCleanup(os.umask, 0o022)
-        self.assertIn("stays here", curve.keygen(keys, "server").out)
-        curve.keygen(keys, "client", "a", "--rights", "read,admin")
-        curve.keygen(keys, "worker", "a")
+        self.assertIn("stays here", bus_keys.keygen(keys, "server").out)
+        bus_keys.keygen(keys, "client", "a", "--rights", "read,admin")
+        bus_keys.keygen(keys, "worker", "a")
         files = sorted(path for path in keys.rglob("*") if path.is_file())
         self.assertEqual([str(path.relative_to(keys)) for path in files],
                          ["clients/a.cert", "clients/a.cert_secret", "server.cert", "server.cert_secret",
@@ -293,7 +293,7 @@ class Usage(harness.Case):
             self.assertTrue(not path.exists() or path.read_bytes() == data)
 
     def test_certificates_are_what_others_read_and_write(self):
-        keys = curve.folder_of_keys(self.folder / "keys", [("ours", "read")])
+        keys = bus_keys.folder_of_keys(self.folder / "keys", [("ours", "read")])
         public, secret = zmq.auth.load_certificate(keys / "clients/ours.cert_secret")
         self.assertEqual(zmq.curve_public(secret), public)
         self.assertEqual(zmq.auth.load_certificate(keys / "clients/ours.cert"), (public, None))
@@ -301,13 +301,13 @@ class Usage(harness.Case):
         listed = theirs.read_text()  # pyzmq writes metadata into the secret half only
         (keys / "clients/theirs.cert").write_text(listed.replace("metadata\n", "metadata\n    rights = \"read\"\n"))
         their_secret.chmod(0o600)
-        with curve.broker(keys) as program:
+        with bus_keys.broker(keys) as program:
             done = harness.run("models", "--connect", program.ready["clients"], "--timeout", "200ms",
                                "--curve-key", their_secret, "--curve-server", keys / "server.cert", check=False)
             self.assertRegex(done.err, "no worker|timeout")
 
     def test_mistakes_are_told(self):
-        keys = curve.folder_of_keys(self.folder / "keys", [("a", "read")])
+        keys = bus_keys.folder_of_keys(self.folder / "keys", [("a", "read")])
         plain = ("--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
         self.refused("no such folder", "broker", *plain, "--curve", self.folder / "nowhere")
         for path, fault in (("server.cert_secret", "garbage"), ("clients/a.cert", "garbage")):
