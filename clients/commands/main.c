@@ -63,7 +63,7 @@ static const struct command commands[] = {
      NAMES("connect", KEYS, "timeout", "format", "extra", "wait")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
      NAMES("connect", KEYS, "timeout", "format", "watch")},
-    {"keygen", "server|client NAME|worker NAME", "make CURVE keys: of the broker, or of a peer",
+    {"keygen", "server|client|worker [NAME]", "make CURVE keys: of the broker, or of a peer",
      mmq_command_keygen, NAMES("curve", "rights", "services")},
     {"spool", "list|retry|drop [NAME]...", "feedback archives that are not uploaded yet",
      mmq_command_spool, NAMES("data", "format")},

@@ -13,15 +13,16 @@ SMALL, LARGE = 64, 1 << 20
 
 
 class Side:
-    """A broker and `up`, with keys or without."""
+    """A broker, echo workers and a query worker, with keys or without: every message goes over TCP twice."""
 
     def __init__(self, stack, store, keys):
         self.keys = keys
-        more = ("--curve", keys) if keys else ()
-        self.broker = stack.enter_context(bench.broker(*more))
+        self.broker = stack.enter_context(bench.broker(*(("--curve", keys) if keys else ())))
         self.workers = stack.enter_context(bench.echo_workers(self.broker, "--workers", 2, "--capacity", 64,
                                                               *self.options("workers/load")))
-        self.up = stack.enter_context(bench.up(store, *more))
+        self.query = stack.enter_context(bench.harness.Program(
+            "worker", "query", "--connect", self.broker.ready["workers"], "--store", store.url,
+            *self.options("workers/load")))
         self.uid = store.uids[0]
 
     def options(self, path):
@@ -41,11 +42,12 @@ class Side:
                 "cpu": done["server_cpu"] / (rate * seconds) * 1e6}
 
     def stream(self):
-        """All rows of a metric from `up`."""
+        """All rows of a metric."""
         key, server = (self.options("clients/load")[1::2] if self.keys else (None, None))
         with environment(METRICMQ_CURVE_KEY=key, METRICMQ_CURVE_SERVER=server):
-            done = bench.beside([self.up.pid], lambda: bench.measure("bench_reader", "drop", self.up.ready["clients"],
-                                                                     self.uid))
+            pids = [self.broker.process.pid, self.query.process.pid]
+            done = bench.beside(pids, lambda: bench.measure("bench_reader", "drop", self.broker.ready["clients"],
+                                                            self.uid))
         return {"mb": done["bytes"] / done["wall"] / 1e6, "cpu": done["all_cpu"] / done["bytes"] * 1e9}
 
 
@@ -62,7 +64,7 @@ def environment(**values):
 
 
 def make_keys(folder):
-    return bus_keys.folder_of_keys(folder, [("load", "read,admin")], [("load", "load.echo")])
+    return bus_keys.folder_of_keys(folder, [("load", "read,admin")], [("load", "load.echo,metric.query")])
 
 
 def measure(options, store, seconds):
