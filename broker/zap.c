@@ -151,7 +151,7 @@ static void answer(mmq_zap *zap, mmq_message *request, bool granted, const char 
         err = append_text(&message, texts[i]);
     }
     if (err == MMQ_OK) {
-        err = mmq_message_send(&message, zsock_resolve(zap->socket)); /* who is gone, is gone */
+        (void)!mmq_message_send(&message, zsock_resolve(zap->socket)); /* who is gone, is gone */
     }
     mmq_message_clear(&message);
 }

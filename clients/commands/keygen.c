@@ -69,6 +69,7 @@ static mmq_err read_rights(const mmq_config *config, struct pair *pair, mmq_why 
 {
     const char *rights = mmq_config_text(config, "rights");
     const char *services = mmq_config_text(config, "services");
+    mmq_certificate *made = &pair->certificate;
     unsigned set;
     if (pair->kind != KIND_CLIENT && rights != NULL) {
         return mmq_fail(why, MMQ_EINVAL, "--rights are a client's");
@@ -89,8 +90,8 @@ static mmq_err read_rights(const mmq_config *config, struct pair *pair, mmq_why 
         err = mmq_services_check(services, why);
     }
     if (err == MMQ_OK) {
-        strcpy(pair->certificate.rights, rights);
-        strcpy(pair->certificate.services, services);
+        snprintf(made->rights, sizeof made->rights, "%s", rights);
+        snprintf(made->services, sizeof made->services, "%s", services);
     }
     return err;
 }
@@ -113,7 +114,7 @@ static mmq_err read_pair(const mmq_config *config, struct pair *pair, mmq_why *w
     if (err == MMQ_OK) {
         snprintf(pair->public_file, sizeof pair->public_file, "%s.cert", pair->name);
         snprintf(pair->secret_file, sizeof pair->secret_file, "%s.cert_secret", pair->name);
-        strcpy(pair->certificate.name, pair->name);
+        snprintf(pair->certificate.name, sizeof pair->certificate.name, "%s", pair->name);
         err = read_rights(config, pair, why);
     }
     return err;

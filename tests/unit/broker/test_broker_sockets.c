@@ -213,8 +213,8 @@ static void test_no_pings_where_input_is_held_back(void **state)
     for (int side = 0; side < (int)MMQ_SIDES; side++) {
         bool local = side == MMQ_SIDE_LOCAL_CLIENTS || side == MMQ_SIDE_LOCAL_WORKERS;
         mmq_why why = {""};
-        mmq_router *router =
-            mmq_router_new((mmq_side)side, local ? "inproc://a-test" : "tcp://127.0.0.1:*", NULL, &why);
+        mmq_router *router = mmq_router_new(
+            (mmq_side)side, local ? "inproc://a-test" : "tcp://127.0.0.1:*", NULL, &why);
         assert_non_null(router);
         int value = -1;
         size_t size = sizeof value;
