@@ -56,11 +56,11 @@ struct mmq_broker {
     size_t polled_count;
     mmq_core *core;
     mmq_pressure pressure;
-    uint64_t reopened; /* routers, for memory that was not accounted for */
-    bool scarce;       /* of descriptors: nobody new is let in */
-    mmq_keys *keys;    /* NULL: plain text */
-    bool asked;        /* there may be more for the keys to do */
-    uint64_t told;     /* handshakes that failed, as of the last line of the log about them */
+    uint64_t reopened;  /* routers, for memory that was not accounted for */
+    bool scarce;        /* of descriptors: nobody new is let in */
+    mmq_bus_keys *keys; /* NULL: plain text */
+    bool asked;         /* there may be more for the keys to do */
+    uint64_t told;      /* handshakes that failed, as of the last line of the log about them */
     int64_t told_ns;
     unsigned drain_ms;
 };
@@ -122,7 +122,7 @@ static void collect_descriptors(mmq_broker *broker)
     add_descriptor(broker, broker->stop, -1);
     if (broker->keys != NULL) {
         int descriptors[MMQ_KEYS_DESCRIPTORS];
-        mmq_keys_descriptors(broker->keys, descriptors);
+        mmq_bus_keys_descriptors(broker->keys, descriptors);
         for (size_t i = 0; i < MMQ_KEYS_DESCRIPTORS; i++) {
             add_descriptor(broker, descriptors[i], -1);
         }
@@ -245,7 +245,7 @@ static void tell_gauges(mmq_broker *broker)
 /* Keys, connections, descriptors, memory. */
 static void tend_routers(mmq_broker *broker)
 {
-    broker->asked = broker->keys != NULL && mmq_keys_serve(broker->keys, broker->core);
+    broker->asked = broker->keys != NULL && mmq_bus_keys_serve(broker->keys, broker->core);
     (void)mmq_router_check(broker->routers[MMQ_SIDE_CLIENTS]);
     if (mmq_router_check(broker->routers[MMQ_SIDE_WORKERS])) {
         mmq_core_suspect(broker->core, mmq_now_ns());
@@ -409,7 +409,7 @@ static bool open_all(mmq_broker *broker, const mmq_broker_settings *settings, mm
     mmq_curve pair = {0};
     const bool secure = settings->curve != NULL;
     if (secure) { /* who may connect is known before anybody can */
-        broker->keys = mmq_keys_new(settings->curve, &pair, why);
+        broker->keys = mmq_bus_keys_new(settings->curve, &pair, why);
     }
     bool opened = (!secure || broker->keys != NULL) &&
                   open_routers(broker, settings, secure ? &pair : NULL, why);
@@ -422,7 +422,7 @@ static bool start_thread(mmq_broker *broker, const mmq_broker_settings *settings
     collect_descriptors(broker);
     broker->core = make_core(broker, settings);
     if (broker->core != NULL && broker->keys != NULL) {
-        mmq_core_set_allow(broker->core, mmq_keys_allow(broker->keys), mmq_now_ns());
+        mmq_core_set_allow(broker->core, mmq_bus_keys_allow(broker->keys), mmq_now_ns());
     }
     broker->running = broker->core != NULL && broker->stop >= 0 &&
                       mmq_thread_start(&broker->thread, run_broker, broker);
@@ -451,7 +451,7 @@ mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why)
 
 mmq_err mmq_broker_reload(mmq_broker *broker, mmq_why *why)
 {
-    return broker->keys != NULL ? mmq_keys_reload(broker->keys, why)
+    return broker->keys != NULL ? mmq_bus_keys_reload(broker->keys, why)
                                 : mmq_fail(why, MMQ_EINVAL, "there is no folder of keys (--curve)");
 }
 
@@ -485,7 +485,7 @@ void mmq_broker_destroy(mmq_broker **broker_p)
     for (size_t side = 0; side < MMQ_SIDES; side++) {
         mmq_router_destroy(&broker->routers[side]);
     }
-    mmq_keys_destroy(&broker->keys);
+    mmq_bus_keys_destroy(&broker->keys);
     mmq_pressure_clear(&broker->pressure);
     mmq_fd_close(&broker->stop);
     free(broker);

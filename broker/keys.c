@@ -19,7 +19,7 @@
 #include "lib/files.h"
 #include "lib/log.h"
 
-struct mmq_keys {
+struct mmq_bus_keys {
     char *folder;
     mmq_zap *zap;
     mmq_allow *allow;             /* in force */
@@ -42,7 +42,7 @@ static mmq_err read_pair(const char *folder, mmq_curve *out, mmq_why *why)
     return err;
 }
 
-static bool init_keys(mmq_keys *keys, const char *folder, mmq_curve *pair, mmq_why *why)
+static bool init_keys(mmq_bus_keys *keys, const char *folder, mmq_curve *pair, mmq_why *why)
 {
     keys->offer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     keys->folder = strdup(folder);
@@ -55,22 +55,22 @@ static bool init_keys(mmq_keys *keys, const char *folder, mmq_curve *pair, mmq_w
            (keys->zap = mmq_zap_new(why)) != NULL;
 }
 
-mmq_keys *mmq_keys_new(const char *folder, mmq_curve *pair, mmq_why *why)
+mmq_bus_keys *mmq_bus_keys_new(const char *folder, mmq_curve *pair, mmq_why *why)
 {
     mmq_why reason = {"no memory"};
-    mmq_keys *keys = calloc(1, sizeof *keys);
+    mmq_bus_keys *keys = calloc(1, sizeof *keys);
     *pair = (mmq_curve){0};
     if (keys == NULL || !init_keys(keys, folder, pair, &reason)) {
         (void)mmq_fail(why, MMQ_EINVAL, "--curve %.80s: %.160s", folder, reason.text);
         mmq_curve_wipe(pair);
-        mmq_keys_destroy(&keys);
+        mmq_bus_keys_destroy(&keys);
     }
     return keys;
 }
 
-void mmq_keys_destroy(mmq_keys **keys_p)
+void mmq_bus_keys_destroy(mmq_bus_keys **keys_p)
 {
-    mmq_keys *keys = *keys_p;
+    mmq_bus_keys *keys = *keys_p;
     if (keys == NULL) {
         return;
     }
@@ -84,18 +84,18 @@ void mmq_keys_destroy(mmq_keys **keys_p)
     *keys_p = NULL;
 }
 
-const mmq_allow *mmq_keys_allow(const mmq_keys *keys)
+const mmq_allow *mmq_bus_keys_allow(const mmq_bus_keys *keys)
 {
     return keys->allow;
 }
 
-void mmq_keys_descriptors(const mmq_keys *keys, int out[MMQ_KEYS_DESCRIPTORS])
+void mmq_bus_keys_descriptors(const mmq_bus_keys *keys, int out[MMQ_KEYS_DESCRIPTORS])
 {
     out[0] = keys->offer;
     out[1] = mmq_zap_descriptor(keys->zap);
 }
 
-static void take_offer(mmq_keys *keys, mmq_core *core)
+static void take_offer(mmq_bus_keys *keys, mmq_core *core)
 {
     uint64_t count;
     (void)!read(keys->offer, &count, sizeof count); /* before the offer is taken: none is missed */
@@ -112,13 +112,13 @@ static void take_offer(mmq_keys *keys, mmq_core *core)
             MMQ_I("workers", mmq_allow_count(offered, true)));
 }
 
-bool mmq_keys_serve(mmq_keys *keys, mmq_core *core)
+bool mmq_bus_keys_serve(mmq_bus_keys *keys, mmq_core *core)
 {
     take_offer(keys, core);
     return mmq_zap_serve(keys->zap, keys->allow, mmq_now_ns());
 }
 
-mmq_err mmq_keys_reload(mmq_keys *keys, mmq_why *why)
+mmq_err mmq_bus_keys_reload(mmq_bus_keys *keys, mmq_why *why)
 {
     const uint64_t one = 1;
     mmq_allow *allow = mmq_allow_load(keys->folder, why);

@@ -16,6 +16,7 @@ int mmq_command_up(const mmq_config *config);
 int mmq_command_broker(const mmq_config *config);
 int mmq_command_worker(const mmq_config *config);
 int mmq_command_http(const mmq_config *config);
+int mmq_command_key(const mmq_config *config);
 int mmq_command_import(const mmq_config *config);
 int mmq_command_demo(const mmq_config *config);
 int mmq_command_models(const mmq_config *config);

@@ -35,7 +35,8 @@ struct command {
         "s3-endpoint", "s3-region", "s3-path-style", "s3-ca-file", "s3-insecure"
 #define HTTP_NAMES                                                                                 \
     "connections-max", "connections-per-address", "idle-timeout", "header-timeout",                \
-        "stall-timeout", "api-key", "tls-cert", "tls-key", "cors-origin"
+        "stall-timeout", "api-key", "api-keys", "http-host", "insecure", "tls-cert", "tls-key",    \
+        "cors-origin"
 #define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
 
 static const struct command commands[] = {
@@ -50,6 +51,7 @@ static const struct command commands[] = {
      NAMES("connect", KEYS, "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
     {"http", "", "the HTTP adapter alone", mmq_command_http,
      NAMES("http", "connect", KEYS, "timeout", "drain-timeout", HTTP_NAMES)},
+    {"key", "NAME", "make a key for HTTP clients", mmq_command_key, NAMES("rights", "api-keys")},
     {"import", "FILE...", "load CSV files", mmq_command_import,
      NAMES("connect", KEYS, "timeout", METRIC_NAMES)},
     {"demo", "", "fill the store with generated metrics", mmq_command_demo,
@@ -80,9 +82,9 @@ static const struct command commands[] = {
 __attribute__((format(printf, 2, 0))) static int complain(int status, const char *format,
                                                           va_list list)
 {
-    fputs("metricmq: ", stderr);
-    vfprintf(stderr, format, list);
-    fputc('\n', stderr);
+    char text[1024];
+    vsnprintf(text, sizeof text, format, list);
+    fprintf(stderr, "metricmq: %s\n", text); /* at once: roles may be writing their log */
     return status;
 }
 

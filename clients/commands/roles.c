@@ -31,14 +31,25 @@ struct house {
     char *store, *upload;
 };
 
-static void block_signals(sigset_t *signals, const mmq_config *config, bool has_lists)
+/* What SIGHUP has read again; NULL: nothing of the kind. */
+struct lists {
+    mmq_broker *broker;
+    mmq_http *http;
+};
+
+static bool is_given(const mmq_config *config, const char *name)
+{
+    return mmq_config_text(config, name) != NULL;
+}
+
+static void block_signals(sigset_t *signals, bool has_lists)
 {
     sigemptyset(signals);
-    if (has_lists && mmq_config_text(config, "curve") != NULL) {
-        sigaddset(signals, SIGHUP);
-    }
     sigaddset(signals, SIGTERM);
     sigaddset(signals, SIGINT);
+    if (has_lists) {
+        sigaddset(signals, SIGHUP);
+    }
     pthread_sigmask(SIG_BLOCK, signals, NULL);
 }
 
@@ -50,27 +61,30 @@ static bool is_told_to_stop(void)
            (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0);
 }
 
-static void reload(mmq_broker *broker)
+/* What cannot be read leaves things as they were. */
+static void reload(const struct lists *lists)
 {
     mmq_why why = {""};
-    if (mmq_broker_reload(broker, &why)) {
+    if (lists->broker && mmq_broker_reload(lists->broker, &why)) {
         mmq_log(MMQ_ERROR, "the lists of keys cannot be read again: they stay as they were",
+                MMQ_S("reason", why.text));
+    }
+    if (lists->http && mmq_http_reread_keys(lists->http, &why)) {
+        mmq_log(MMQ_ERROR, "the keys of HTTP cannot be read again: they stay as they were",
                 MMQ_S("reason", why.text));
     }
 }
 
 /* Waits for a signal, looking at the roles once a second: one that gave up ends the process. */
-static int wait_for_end(const sigset_t *signals, mmq_broker *broker, mmq_role *const *roles,
+static int wait_for_end(const sigset_t *signals, const struct lists *lists, mmq_role *const *roles,
                         size_t count)
 {
     const struct timespec second = {.tv_sec = 1};
     for (;;) {
         int number = sigtimedwait(signals, NULL, &second);
         if (number == SIGHUP) {
-            reload(broker);
-            continue;
-        }
-        if (number > 0) {
+            reload(lists);
+        } else if (number > 0) {
             mmq_log(MMQ_INFO, "stopping", MMQ_S("signal", strsignal(number)));
             return MMQ_EXIT_DONE;
         }
@@ -112,13 +126,18 @@ static mmq_broker_settings broker_settings(const mmq_config *config, bool local)
 static mmq_http_settings http_settings(const mmq_config *config, const char *connect,
                                        const mmq_curve *curve)
 {
-    const char *const *origins;
+    const char *const *origins, *const *hosts;
     const size_t origin_count = mmq_config_list(config, "cors-origin", &origins);
+    const size_t host_count = mmq_config_list(config, "http-host", &hosts);
     return (mmq_http_settings){
         .listen = mmq_config_text(config, "http"),
         .connect = connect,
         .curve = curve,
         .api_key = mmq_config_text(config, "api-key"),
+        .api_keys = mmq_config_text(config, "api-keys"),
+        .insecure = mmq_config_flag(config, "insecure"),
+        .hosts = hosts,
+        .host_count = host_count,
         .tls_certificate = mmq_config_text(config, "tls-cert"),
         .tls_key = mmq_config_text(config, "tls-key"),
         .cors_origins = origins,
@@ -182,7 +201,7 @@ static mmq_err make_data(const mmq_config *config, mmq_why *why)
 int mmq_command_broker(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals, config, true);
+    block_signals(&signals, is_given(config, "curve"));
     mmq_why why = {""};
     const mmq_broker_settings settings = broker_settings(config, false);
     mmq_broker *broker = mmq_broker_new(&settings, &why);
@@ -192,7 +211,8 @@ int mmq_command_broker(const mmq_config *config)
     printf("metricmq broker ready: clients=%s workers=%s", mmq_broker_endpoint(broker),
            mmq_broker_worker_endpoint(broker));
     say_ready();
-    int status = wait_for_end(&signals, broker, NULL, 0);
+    const struct lists lists = {.broker = is_given(config, "curve") ? broker : NULL};
+    int status = wait_for_end(&signals, &lists, NULL, 0);
     mmq_broker_destroy(&broker);
     return status;
 }
@@ -200,7 +220,7 @@ int mmq_command_broker(const mmq_config *config)
 int mmq_command_http(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals, config, false);
+    block_signals(&signals, is_given(config, "api-keys"));
     mmq_why why = {""};
     mmq_curve keys;
     const mmq_curve *curve;
@@ -217,7 +237,8 @@ int mmq_command_http(const mmq_config *config)
     }
     printf("metricmq http ready: http=%s", mmq_http_url(http));
     say_ready();
-    int status = wait_for_end(&signals, NULL, NULL, 0);
+    const struct lists lists = {.http = is_given(config, "api-keys") ? http : NULL};
+    int status = wait_for_end(&signals, &lists, NULL, 0);
     mmq_http_destroy(&http);
     return status;
 }
@@ -259,7 +280,7 @@ int mmq_command_worker(const mmq_config *config)
         return mmq_usage("`worker` wants one of query, write, feedback");
     }
     sigset_t signals;
-    block_signals(&signals, config, false);
+    block_signals(&signals, false);
     mmq_why why = {""};
     mmq_curve keys;
     const mmq_curve *curve;
@@ -284,7 +305,7 @@ int mmq_command_worker(const mmq_config *config)
     }
     printf("metricmq worker ready: service=metric.%s", kinds[0]);
     say_ready();
-    status = wait_for_end(&signals, NULL, &role, 1);
+    status = wait_for_end(&signals, &(struct lists){0}, &role, 1);
     mmq_role_destroy(&role);
     return status;
 }
@@ -373,13 +394,15 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
            mmq_config_text(config, "data"));
     say_ready();
     mmq_role *const roles[3] = {house->write, house->query, house->feedback};
-    return wait_for_end(signals, house->broker, roles, 3);
+    const struct lists lists = {.broker = is_given(config, "curve") ? house->broker : NULL,
+                                .http = is_given(config, "api-keys") ? house->http : NULL};
+    return wait_for_end(signals, &lists, roles, 3);
 }
 
 int mmq_command_up(const mmq_config *config)
 {
     sigset_t signals;
-    block_signals(&signals, config, true);
+    block_signals(&signals, is_given(config, "curve") || is_given(config, "api-keys"));
     mmq_why why = {""};
     if (make_data(config, &why)) {
         return mmq_usage("%s", why.text);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "clients/http/access.h"
 #include "clients/http/routes.h"
 #include "lib/check.h"
 #include "lib/clock.h"
@@ -42,6 +43,7 @@ static void free_exchange(mmq_exchange *exchange)
         mmq_client_cancel(exchange->adapter->client, exchange->calls[i].handle);
     }
     mmq_inquiry_leave(exchange);
+    mmq_access_leave(exchange);
     mmq_creation_destroy(&exchange->creation);
     mmq_exchange_clear_stream(exchange);
     drop_body(exchange);
@@ -82,6 +84,7 @@ void *mmq_exchange_new(void *context, const char *target, struct MHD_Connection 
     exchange->connection = connection;
     exchange->started_ns = mmq_now_ns();
     mmq_frame_init(&exchange->page);
+    mmq_heap_item_init(&exchange->hold);
     mmq_buffer_init(&exchange->body, 0);
     exchange->target_size = strlen(target);
     exchange->target = strdup(target);
@@ -132,18 +135,9 @@ void mmq_exchange_break(mmq_exchange *exchange)
     mmq_exchange_wake(exchange);
 }
 
-/* Paths that want no key; what is not there under them does not either. */
-static bool is_open(const mmq_exchange *exchange)
+/* Sizes and framing: refuses what is wrong with them. */
+static void check_shape(mmq_exchange *exchange, const char *version)
 {
-    const mmq_url *url = &exchange->url;
-    return (exchange->route && exchange->route->open) ||
-           (url->depth > 0 && mmq_slice_is(&url->segments[0], "health"));
-}
-
-/* Sizes and framing, and the target: refuses them or sets the url. */
-static void check_shape(mmq_exchange *exchange, const char *method, const char *version)
-{
-    mmq_why why = {""};
     const char *fault = mmq_headers_fault(&exchange->headers, version);
     if (fault) {
         exchange->close = true;
@@ -152,7 +146,14 @@ static void check_shape(mmq_exchange *exchange, const char *method, const char *
         mmq_exchange_refuse(exchange, 414, "the request target is over %d bytes", MMQ_TARGET_MAX);
     } else if (exchange->headers.bytes > MMQ_HEADER_BYTES) {
         mmq_exchange_refuse(exchange, 431, "the headers are over %d bytes", MMQ_HEADER_BYTES);
-    } else if (strcmp(method, "OPTIONS") == 0 && strcmp(exchange->target, "*") == 0) {
+    }
+}
+
+/* The target: refuses it, answers for all paths, or sets the url. */
+static void check_target(mmq_exchange *exchange, const char *method)
+{
+    mmq_why why = {""};
+    if (strcmp(method, "OPTIONS") == 0 && strcmp(exchange->target, "*") == 0) {
         mmq_exchange_answer_options(exchange, UINT_MAX);
     } else if (mmq_url_parse(exchange->target, exchange->target_size, &exchange->url, &why)) {
         exchange->close = true;
@@ -168,24 +169,40 @@ static void refuse_method(mmq_exchange *exchange, unsigned allowed)
     mmq_exchange_header(exchange, MHD_HTTP_HEADER_ALLOW, methods);
 }
 
-/* The key and the method: refuses or sets the route. */
-static void check_rights(mmq_exchange *exchange, const char *method)
+/* Key, path, method and right: refuses or sets the route. */
+static void check_route(mmq_exchange *exchange, const char *method)
 {
-    unsigned allowed;
-    const mmq_adapter *adapter = exchange->adapter;
+    unsigned allowed, rights;
     mmq_err err = mmq_route_find(&exchange->url, method, &exchange->route, &allowed);
-    if (adapter->keyed && !is_open(exchange) && !mmq_cors_preflight(exchange, method) &&
-        !mmq_key_matches(&adapter->key, &exchange->headers)) {
-        mmq_exchange_refuse(exchange, 401, "the key is missing or wrong");
-        mmq_exchange_header(exchange, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"metricmq\"");
-    } else if (err == MMQ_ENOTFOUND) {
+    mmq_access_check_key(exchange, method, &rights);
+    if (exchange->status != 0) {
+        return;
+    }
+    if (err == MMQ_ENOTFOUND) {
         mmq_exchange_refuse(exchange, 404, "there is nothing at this path");
     } else if (err && strcmp(method, "OPTIONS") == 0) {
         mmq_exchange_answer_options(exchange, allowed);
     } else if (err) {
         refuse_method(exchange, allowed);
-    } else if (adapter->draining) {
+    } else if (exchange->adapter->draining) {
         mmq_exchange_refuse(exchange, 503, "the adapter is being stopped");
+    } else {
+        mmq_access_check_right(exchange, rights);
+    }
+}
+
+/* Refuses what is wrong with the head of a request; else its route is set. */
+static void check_head(mmq_exchange *exchange, const char *method, const char *version)
+{
+    check_shape(exchange, version);
+    if (exchange->status == 0) {
+        mmq_access_check_source(exchange);
+    }
+    if (exchange->status == 0) {
+        check_target(exchange, method);
+    }
+    if (exchange->status == 0) {
+        check_route(exchange, method);
     }
 }
 
@@ -204,13 +221,14 @@ static enum MHD_Result send_answer(mmq_exchange *exchange)
     return result;
 }
 
-/* An answer that is not there yet is waited for; one that could not be made closes. */
+/* An answer that is not there yet, or not to be sent yet, is waited for; one that could not be made
+ * closes. */
 static enum MHD_Result answer_or_wait(mmq_exchange *exchange)
 {
-    if (exchange->response) {
+    if (exchange->response && !mmq_access_holds(exchange)) {
         return send_answer(exchange);
     }
-    if (exchange->status != 0) {
+    if (exchange->status != 0 && !exchange->response) {
         return MHD_NO;
     }
     mmq_exchange_suspend(exchange);
@@ -258,10 +276,7 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
     const mmq_headers *headers = &exchange->headers;
     exchange->state = MMQ_EXCHANGE_READING;
     note_headers(exchange, method, version);
-    check_shape(exchange, method, version);
-    if (exchange->status == 0) {
-        check_rights(exchange, method);
-    }
+    check_head(exchange, method, version);
     bool untrusted = mmq_headers_fault(headers, version) != NULL;
     if (exchange->status == 0 && headers->expects && headers->length > body_most(exchange)) {
         refuse_size(exchange);
@@ -358,14 +373,15 @@ enum MHD_Result mmq_exchange_handle(void *adapter, struct MHD_Connection *connec
 static void log_exchange(const mmq_exchange *exchange, bool done)
 {
     const int64_t elapsed_ns = mmq_now_ns() - exchange->started_ns;
-    if (mmq_log_wants(MMQ_INFO)) {
+    if (mmq_log_wants(MMQ_INFO) && !exchange->unlogged) {
         char address[64];
         mmq_seat_print(exchange->seat, address, sizeof address);
         mmq_log(MMQ_INFO, "request", MMQ_S("method", exchange->method),
                 MMQ_S("path", exchange->shown), MMQ_I("status", exchange->status),
                 MMQ_I("bytes", exchange->bytes), MMQ_I("ms", elapsed_ns / MMQ_NS_PER_MS),
-                MMQ_S("address", address), MMQ_S("agent", exchange->agent),
-                MMQ_S("trace", exchange->trace), MMQ_S("end", done ? "whole" : "broken"));
+                MMQ_S("address", address), MMQ_S("key", exchange->key),
+                MMQ_S("agent", exchange->agent), MMQ_S("trace", exchange->trace),
+                MMQ_S("end", done ? "whole" : "broken"));
     }
 }
 
@@ -492,6 +508,12 @@ static void end_vanished(mmq_seat *seat)
     mmq_exchange_break(seat->exchange);
 }
 
+/* -1: never. */
+static int64_t sooner(int64_t a_ns, int64_t b_ns)
+{
+    return a_ns < 0 || (b_ns >= 0 && b_ns < a_ns) ? b_ns : a_ns;
+}
+
 int64_t mmq_exchange_tick(mmq_adapter *adapter)
 {
     mmq_seat *seat;
@@ -500,12 +522,14 @@ int64_t mmq_exchange_tick(mmq_adapter *adapter)
     while ((seat = mmq_seats_overdue(&adapter->seats, &left_ns))) {
         end_overdue(&adapter->seats, seat);
     }
-    return left_ns < 0 || (look_ns >= 0 && look_ns < left_ns) ? look_ns : left_ns;
+    left_ns = sooner(left_ns, look_ns);
+    return sooner(left_ns, mmq_access_tick(adapter, adapter->draining));
 }
 
 void mmq_exchange_break_all(mmq_adapter *adapter)
 {
     mmq_exchange *exchange;
+    (void)mmq_access_tick(adapter, true);
     TAILQ_FOREACH(exchange, &adapter->live, live)
     {
         mmq_exchange_break(exchange);

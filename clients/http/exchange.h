@@ -13,15 +13,19 @@
 #include <sys/queue.h>
 
 #include "clients/http/create.h"
+#include "clients/http/guesses.h"
 #include "clients/http/gzip.h"
 #include "clients/http/headers.h"
 #include "clients/http/helper.h"
+#include "clients/http/hosts.h"
 #include "clients/http/inquiry.h"
+#include "clients/http/keys.h"
 #include "clients/http/meters.h"
 #include "clients/http/seats.h"
 #include "clients/http/url.h"
 #include "clients/render/render.h"
 #include "lib/buffer.h"
+#include "lib/heap.h"
 #include "lib/pack.h"
 #include "metricmq/client.h"
 
@@ -53,8 +57,11 @@ struct mmq_adapter {
     unsigned timeout_ms; /* of a request on the bus */
     bool draining;       /* no new work; connections are closed behind their answers */
     bool keyed;          /* a key is wanted */
-    mmq_key_digest key;  /* of the Authorization header that has it */
-    uint32_t trace_run;  /* random: trace ids of two runs differ */
+    mmq_keys *keys;      /* those that there are */
+    mmq_guesses guesses;
+    mmq_heap held; /* answers to wrong keys that wait */
+    mmq_hosts hosts;
+    uint32_t trace_run;   /* random: trace ids of two runs differ */
     uint64_t trace_count; /* requests so far */
     mmq_gzip_pool gzips;
     const char *const *origins; /* of pages that may ask from a browser; borrowed */
@@ -101,8 +108,9 @@ struct mmq_exchange {
     char shown[256]; /* its path for the log, as it came */
     char method[16]; /* for the log */
     char agent[MMQ_AGENT_MAX];
-    bool head; /* the method is HEAD: no body is made */
-    bool old;  /* HTTP/1.0: an answer without length ends where the connection does */
+    char key[MMQ_KEY_NAME_MAX + 1]; /* whose key it has; "": none */
+    bool head;                      /* the method is HEAD: no body is made */
+    bool old; /* HTTP/1.0: an answer without length ends where the connection does */
     mmq_url url;
     mmq_headers headers;
     const mmq_route *route;
@@ -115,6 +123,9 @@ struct mmq_exchange {
     int status;                    /* 0: no answer yet */
     struct MHD_Response *response; /* until it is queued */
     uint64_t bytes;                /* of the answer's body so far */
+    int64_t hold_ns;               /* not before: it had a wrong key; 0: at once */
+    bool unlogged;                 /* it was held: the log counts such only */
+    mmq_heap_item hold;            /* in adapter->held */
 
     mmq_exchange_call calls[MMQ_EXCHANGE_CALLS];
     mmq_inquiry *inquiry; /* that it waits for; NULL: none */
@@ -209,6 +220,8 @@ void mmq_exchange_answer_raw(mmq_exchange *exchange, int status, const char *rea
                              const char *sentence);
 /* Answers OPTIONS of a path that takes these methods; *: target of all paths. */
 void mmq_exchange_answer_options(mmq_exchange *exchange, unsigned methods);
+/* Pages of its Origin may ask: --cors-origin says so. */
+bool mmq_cors_allows(const mmq_exchange *exchange);
 /* A browser asks, without a key, whether a page from an origin of ours may ask. */
 bool mmq_cors_preflight(const mmq_exchange *exchange, const char *method);
 /* Adds what a browser wants to see before it shows the answer to a page. */

@@ -1,14 +1,10 @@
 /* Headers, read in one pass. libmicrohttpd takes the first of several, ignores a Content-Length
  * beside a Transfer-Encoding and reads an unknown coding until the connection closes; a proxy in
- * front may read them otherwise, so all of these are refused. Keys are compared by digest: neither
- * the time nor the length tells anything. */
+ * front may read them otherwise, so all of these are refused. */
 #include "clients/http/headers.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#include <openssl/evp.h>
 
 #include "lib/number.h"
 
@@ -27,8 +23,9 @@ static bool is_safe_id(const char *value, size_t size)
 
 static void take_host(mmq_headers *out, const char *value, size_t size)
 {
-    (void)value, (void)size;
+    (void)size;
     out->hosts++;
+    out->host = value;
 }
 
 static void take_length(mmq_headers *out, const char *value, size_t size)
@@ -83,6 +80,7 @@ static void take_none_match(mmq_headers *out, const char *value, size_t size)
 static void take_origin(mmq_headers *out, const char *value, size_t size)
 {
     (void)size;
+    out->origins++;
     out->origin = value;
 }
 
@@ -169,38 +167,4 @@ const char *mmq_headers_fault(const mmq_headers *headers, const char *version)
         return "Host must be there once";
     }
     return NULL;
-}
-
-bool mmq_key_digest_init(mmq_key_digest *out, const char *key)
-{
-    size_t size = strlen(key) + 1;
-    char *plain = malloc(size + 1);
-    unsigned char *text = malloc(4 * ((size + 2) / 3) + 1);
-    bool ok = plain != NULL && text != NULL && size < 4096;
-    if (ok) {
-        memcpy(plain, key, size - 1);
-        plain[size - 1] = ':';
-        int written = EVP_EncodeBlock(text, (const unsigned char *)plain, (int)size);
-        mmq_digest(text, (size_t)written, out->digest);
-    }
-    free(text);
-    free(plain);
-    return ok;
-}
-
-bool mmq_key_matches(const mmq_key_digest *key, const mmq_headers *headers)
-{
-    static const char scheme[] = "Basic ";
-    const char *given = headers->authorization;
-    if (headers->authorizations != 1 || strncasecmp(given, scheme, sizeof scheme - 1) != 0) {
-        return false;
-    }
-    char digest[MMQ_DIGEST_HEX + 1];
-    given += sizeof scheme - 1;
-    mmq_digest(given, strlen(given), digest);
-    unsigned char difference = 0;
-    for (size_t i = 0; i < MMQ_DIGEST_HEX; i++) {
-        difference |= (unsigned char)(digest[i] ^ key->digest[i]);
-    }
-    return difference == 0;
 }

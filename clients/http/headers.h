@@ -7,7 +7,6 @@
 #include <stdint.h>
 
 #include "clients/http/negotiate.h"
-#include "lib/digest.h"
 
 enum {
     MMQ_HEADER_BYTES = 16 * 1024, /* of a request's names and values together */
@@ -17,11 +16,12 @@ enum {
 
 /* Texts are borrowed from libmicrohttpd, which keeps them until the request ends. */
 typedef struct mmq_headers {
-    unsigned hosts, lengths, codings, authorizations; /* how often each was there */
-    bool chunked;                                     /* Transfer-Encoding is exactly "chunked" */
-    bool expects;                                     /* Expect was there */
-    uint64_t length;                    /* of Content-Length; UINT64_MAX if it is no number */
-    const char *authorization;          /* NULL: not there; likewise below */
+    unsigned hosts, lengths, codings, authorizations, origins; /* how often each was there */
+    bool chunked;     /* Transfer-Encoding is exactly "chunked" */
+    bool expects;     /* Expect was there */
+    uint64_t length;  /* of Content-Length; UINT64_MAX if it is no number */
+    const char *host; /* NULL: not there; likewise below */
+    const char *authorization;
     const char *origin, *wanted_method; /* of CORS: Access-Control-Request-Method */
     const char *agent;
     const char *request_id; /* of safe characters */
@@ -35,14 +35,5 @@ typedef struct mmq_headers {
 void mmq_headers_read(struct MHD_Connection *connection, mmq_headers *out);
 /* A sentence why the framing cannot be trusted; NULL: it can. */
 const char *mmq_headers_fault(const mmq_headers *headers, const char *version);
-
-typedef struct mmq_key_digest {
-    char digest[MMQ_DIGEST_HEX + 1];
-} mmq_key_digest;
-
-/* Of `Authorization: Basic base64(KEY:)`. False without memory. */
-bool mmq_key_digest_init(mmq_key_digest *out, const char *key);
-/* Takes the same time for every wrong key of one length. */
-bool mmq_key_matches(const mmq_key_digest *key, const mmq_headers *headers);
 
 #endif

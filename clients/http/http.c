@@ -3,18 +3,23 @@
  * libmicrohttpd's calls send requests; so each pass runs both until neither has anything at once.
  *
  * To stop, destroy writes to an eventfd. The thread then stops listening, lets exchanges end, and
- * resets what is left when the drain time is over. */
+ * resets what is left when the drain time is over.
+ *
+ * A new table of keys is read by who asks for it, since that may block, and handed over by one
+ * pointer; what is still there when the next one comes was never used. */
 #include "clients/http/http.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "clients/http/access.h"
 #include "clients/http/exchange.h"
 #include "clients/http/health.h"
 #include "clients/http/listen.h"
@@ -33,17 +38,24 @@ enum {
     WAIT_MAX_MS = 1000,
     BUS_GRACE_MS = 2000, /* beyond the bus timeout: the client library's own 504 comes first */
     LEAVE_MS = 2000,     /* for a client to see our last word while it still sends */
+    KEY_LEAST = 16,      /* bytes of a key that is not laughed at */
     PAGES_MAX = 32, /* asked for at once: an address waits for so many pages of others at most */
 };
+
+/* Numbers that the eventfd adds up; nobody tells TOLD_OTHER so often that it would be TOLD_STOP
+ * before it is read: to say it costs a file read. */
+static const uint64_t TOLD_OTHER = 1, TOLD_STOP = UINT64_C(1) << 32;
 
 struct mmq_http {
     mmq_adapter adapter;
     struct MHD_Daemon *daemon;
     mmq_listener listener;
     mmq_tls tls;
-    int stop;   /* eventfd */
+    int told;   /* eventfd: TOLD_... */
     int mhd_fd; /* libmicrohttpd's epoll */
     unsigned drain_ms;
+    const char *api_key, *api_keys;   /* where keys come from; borrowed */
+    _Atomic(mmq_keys *) keys_to_come; /* owned; NULL: none */
     pthread_t thread;
     bool started;
 };
@@ -93,23 +105,35 @@ static mmq_err start_daemon(mmq_http *http, const mmq_http_settings *settings, m
     return MMQ_OK;
 }
 
-/* Waits for input of either side; true when told to stop. */
+/* Waits for input of either side; true when told to stop. What else there is to be told is looked
+ * at in every pass. */
 static bool wait_for_input(mmq_http *http, int64_t wait_ns)
 {
     struct pollfd polled[] = {
-        {.fd = http->stop, .events = POLLIN},
+        {.fd = http->told, .events = POLLIN},
         {.fd = http->mhd_fd, .events = POLLIN},
         {.fd = mmq_client_descriptor(http->adapter.client), .events = POLLIN},
         {.fd = mmq_helper_descriptor(http->adapter.helper), .events = POLLIN},
     };
     int64_t wait_ms = (wait_ns + MMQ_NS_PER_MS - 1) / MMQ_NS_PER_MS;
     int found = poll(polled, sizeof polled / sizeof *polled, (int)wait_ms);
-    return found > 0 && (polled[0].revents & POLLIN);
+    uint64_t what;
+    return found > 0 && (polled[0].revents & POLLIN) &&
+           read(http->told, &what, sizeof what) == sizeof what && what >= TOLD_STOP;
 }
 
 static int64_t sooner(int64_t wait_ns, int64_t other_ns)
 {
     return other_ns >= 0 && other_ns < wait_ns ? other_ns : wait_ns;
+}
+
+static void take_keys(mmq_http *http)
+{
+    mmq_keys *keys = atomic_exchange(&http->keys_to_come, NULL);
+    if (keys) {
+        mmq_keys_destroy(&http->adapter.keys);
+        http->adapter.keys = keys;
+    }
 }
 
 /* Lets both sides do what they can; nanoseconds that they can wait for input. */
@@ -118,6 +142,7 @@ static int64_t run_sides(mmq_http *http)
     int64_t wait_ns = (int64_t)WAIT_MAX_MS * MMQ_NS_PER_MS;
     MHD_UNSIGNED_LONG_LONG library_ms;
     http->adapter.woken = false;
+    take_keys(http);
     (void)MHD_run(http->daemon);
     mmq_helper_step(http->adapter.helper);
     mmq_creations_step(&http->adapter);
@@ -142,8 +167,6 @@ static void drain(mmq_http *http)
     int64_t end_ns = mmq_now_ns() + (int64_t)http->drain_ms * MMQ_NS_PER_MS;
     http->adapter.draining = true;
     stop_listening(http);
-    uint64_t count;
-    (void)!read(http->stop, &count, sizeof count);
     while (http->adapter.live_count > 0 && mmq_now_ns() < end_ns) {
         int64_t wait_ns = sooner(run_sides(http), end_ns - mmq_now_ns());
         (void)wait_for_input(http, wait_ns > 0 ? wait_ns : 0);
@@ -220,6 +243,36 @@ static mmq_err set_tls(mmq_http *http, const mmq_http_settings *settings, mmq_wh
     return mmq_tls_load(&http->tls, settings->tls_certificate, settings->tls_key, why);
 }
 
+/* A key that can be found by trying words should be seen to be one. */
+static void warn_of_keys(const mmq_http_settings *settings, const mmq_keys *keys)
+{
+    if (settings->api_key && strlen(settings->api_key) < KEY_LEAST) {
+        mmq_log(MMQ_WARN,
+                "api-key is so short that it can be guessed: `metricmq key` makes better");
+    }
+    if (keys->count == 0) {
+        mmq_log(MMQ_WARN, "there are no keys: every request that wants one will be refused",
+                MMQ_S("file", settings->api_keys));
+    }
+}
+
+static mmq_err set_keys(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_adapter *adapter = &http->adapter;
+    http->api_key = settings->api_key && *settings->api_key ? settings->api_key : NULL;
+    http->api_keys = settings->api_keys;
+    adapter->keyed = http->api_key || http->api_keys;
+    if (!adapter->keyed) {
+        return MMQ_OK;
+    }
+    adapter->keys = mmq_keys_new(http->api_key, http->api_keys, why);
+    if (adapter->keys == NULL) {
+        return MMQ_EINVAL;
+    }
+    warn_of_keys(settings, adapter->keys);
+    return MMQ_OK;
+}
+
 /* A connection is a descriptor, and shells give a process few. */
 static void raise_descriptors(const mmq_http_settings *settings)
 {
@@ -244,11 +297,15 @@ static mmq_err init_adapter(mmq_http *http, const mmq_http_settings *settings, m
     mmq_random(&adapter->trace_run, sizeof adapter->trace_run);
     snprintf(adapter->server, sizeof adapter->server, "metricmq %s", mmq_version());
     http->drain_ms = settings->drain_ms;
-    adapter->keyed = settings->api_key != NULL && *settings->api_key != '\0';
-    if (adapter->keyed && !mmq_key_digest_init(&adapter->key, settings->api_key)) {
-        return mmq_fail(why, MMQ_EINVAL, "api-key is too long");
+    mmq_guesses_init(&adapter->guesses);
+    mmq_heap_init(&adapter->held);
+    if (mmq_heap_reserve(&adapter->held, settings->connections_max + MMQ_SEATS_SPARE)) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
     }
-    mmq_err err = set_origins(adapter, settings, why);
+    mmq_err err = set_keys(http, settings, why);
+    if (err == MMQ_OK) {
+        err = set_origins(adapter, settings, why);
+    }
     return err ? err : set_tls(http, settings, why);
 }
 
@@ -268,6 +325,24 @@ static mmq_err init_client(mmq_adapter *adapter, const mmq_http_settings *settin
     return MMQ_OK;
 }
 
+/* Where it listens, and whether it may without a key. */
+static mmq_err start_listening(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
+{
+    mmq_listener *listener = &http->listener;
+    mmq_err err = mmq_listen(listener, settings->listen, http->tls.key != NULL, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    if (!http->adapter.keyed && !settings->insecure && !mmq_address_is_local(&listener->bound)) {
+        return mmq_fail(why, MMQ_EINVAL,
+                        "--http %.64s: other machines can reach it and no key is wanted: set "
+                        "METRICMQ_API_KEY or --api-keys FILE, or give --insecure",
+                        settings->listen);
+    }
+    return mmq_hosts_init(&http->adapter.hosts, settings->listen, &listener->bound, settings->hosts,
+                          settings->host_count, why);
+}
+
 static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
     mmq_adapter *adapter = &http->adapter;
@@ -276,11 +351,11 @@ static mmq_err init_http(mmq_http *http, const mmq_http_settings *settings, mmq_
         return err;
     }
     raise_descriptors(settings);
-    http->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (http->stop < 0) {
+    http->told = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (http->told < 0) {
         return mmq_fail(why, MMQ_EIO, "cannot make an eventfd: %s", strerror(errno));
     }
-    err = mmq_listen(&http->listener, settings->listen, http->tls.key != NULL, why);
+    err = start_listening(http, settings, why);
     if (err != MMQ_OK) {
         return err;
     }
@@ -299,7 +374,7 @@ mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
         return NULL;
     }
-    http->listener.descriptor = http->stop = -1;
+    http->listener.descriptor = http->told = -1;
     mmq_err err = init_http(http, settings, why);
     if (err == MMQ_OK) {
         http->started = mmq_thread_start(&http->thread, run_thread, http);
@@ -318,6 +393,28 @@ const char *mmq_http_url(const mmq_http *http)
     return http->listener.url;
 }
 
+/* Wakes the thread for what is to come. */
+static void tell(mmq_http *http, uint64_t what)
+{
+    CHECK(write(http->told, &what, sizeof what) == sizeof what);
+}
+
+mmq_err mmq_http_reread_keys(mmq_http *http, mmq_why *why)
+{
+    if (http->api_keys == NULL) {
+        return MMQ_OK;
+    }
+    mmq_keys *keys = mmq_keys_new(http->api_key, http->api_keys, why);
+    if (keys == NULL) {
+        return MMQ_EINVAL;
+    }
+    mmq_log(MMQ_INFO, "keys read again", MMQ_S("file", http->api_keys), MMQ_I("keys", keys->count));
+    keys = atomic_exchange(&http->keys_to_come, keys);
+    mmq_keys_destroy(&keys);
+    tell(http, TOLD_OTHER);
+    return MMQ_OK;
+}
+
 void mmq_http_destroy(mmq_http **http_p)
 {
     mmq_http *http = *http_p;
@@ -325,8 +422,7 @@ void mmq_http_destroy(mmq_http **http_p)
         return;
     }
     if (http->started) {
-        const uint64_t one = 1;
-        CHECK(write(http->stop, &one, sizeof one) == sizeof one);
+        tell(http, TOLD_STOP);
         pthread_join(http->thread, NULL);
     }
     stop_listening(http);
@@ -337,11 +433,15 @@ void mmq_http_destroy(mmq_http **http_p)
     mmq_inquiry_destroy(&http->adapter.scrape);
     mmq_helper_destroy(&http->adapter.helper);
     mmq_client_destroy(&http->adapter.client);
+    mmq_keys *keys = atomic_exchange(&http->keys_to_come, NULL);
+    mmq_keys_destroy(&keys);
+    mmq_keys_destroy(&http->adapter.keys);
+    mmq_heap_clear(&http->adapter.held);
     mmq_buffer_clear(&http->adapter.openapi);
     mmq_gzip_pool_clear(&http->adapter.gzips);
     mmq_tls_clear(&http->tls);
-    if (http->stop >= 0) {
-        close(http->stop);
+    if (http->told >= 0) {
+        close(http->told);
     }
     free(http);
     *http_p = NULL;

@@ -2,6 +2,7 @@
 #ifndef MMQ_HTTP_H
 #define MMQ_HTTP_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "metricmq/curve.h"
@@ -9,12 +10,16 @@
 
 typedef struct mmq_http mmq_http;
 
-/* Texts are borrowed, those of api_key and cors_origins as long as the adapter lives. */
+/* Texts are borrowed, those of api_key, api_keys and the lists as long as the adapter lives. */
 typedef struct mmq_http_settings {
     const char *listen;     /* "127.0.0.1:8080", "[::1]:8080" (port 0 picks one), "unix:/path" */
     const char *connect;    /* the broker's endpoint for clients, or a list of several brokers' */
     const mmq_curve *curve; /* keys for the bus; copied; NULL: plain text */
-    const char *api_key;    /* NULL: no key is wanted */
+    const char *api_key;    /* a key with all rights; NULL: none */
+    const char *api_keys; /* the file of keys (keys.h); NULL: none. Without both no key is wanted */
+    bool insecure;        /* it may listen beyond this machine without a key */
+    const char *const *hosts; /* names that it goes by, beside its address; "*": any */
+    size_t host_count;
     const char *tls_certificate, *tls_key; /* files (PEM); both, or NULL: no TLS */
     const char *const *cors_origins;       /* "https://host[:port]" or "*" */
     size_t cors_count;
@@ -31,6 +36,9 @@ typedef struct mmq_http_settings {
 mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why);
 /* "http://127.0.0.1:8080", the port resolved; "https://..."; "unix:/path". Borrowed. */
 const char *mmq_http_url(const mmq_http *http);
+/* Reads the file of keys again; they hold for the next request. On failure a sentence in why, and
+ * nothing changes. The thread of mmq_http_new. */
+mmq_err mmq_http_reread_keys(mmq_http *http, mmq_why *why) MMQ_MUST_USE;
 /* Stops listening, lets answers under way end within drain_ms, breaks off (RST) the rest. */
 void mmq_http_destroy(mmq_http **http);
 

@@ -71,19 +71,19 @@ static int bind_socket(const struct addrinfo *info)
     return fd;
 }
 
-static bool print_url(int fd, bool tls, char url[MMQ_HTTP_URL_MAX])
+static bool print_url(mmq_listener *listener, bool tls)
 {
-    struct sockaddr_storage bound = {0};
-    socklen_t size = sizeof bound;
+    struct sockaddr_storage *bound = &listener->bound;
+    socklen_t size = sizeof *bound;
     char host[64], port[PORT_MAX];
-    if (getsockname(fd, (struct sockaddr *)&bound, &size) ||
-        getnameinfo((struct sockaddr *)&bound, size, host, sizeof host, port, sizeof port,
+    if (getsockname(listener->descriptor, (struct sockaddr *)bound, &size) ||
+        getnameinfo((struct sockaddr *)bound, size, host, sizeof host, port, sizeof port,
                     NI_NUMERICHOST | NI_NUMERICSERV)) {
         return false;
     }
-    bool v6 = bound.ss_family == AF_INET6;
-    return snprintf(url, MMQ_HTTP_URL_MAX, "http%s://%s%s%s:%s", tls ? "s" : "", v6 ? "[" : "",
-                    host, v6 ? "]" : "", port) < MMQ_HTTP_URL_MAX;
+    bool v6 = bound->ss_family == AF_INET6;
+    return snprintf(listener->url, MMQ_HTTP_URL_MAX, "http%s://%s%s%s:%s", tls ? "s" : "",
+                    v6 ? "[" : "", host, v6 ? "]" : "", port) < MMQ_HTTP_URL_MAX;
 }
 
 static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls, mmq_why *why)
@@ -101,7 +101,7 @@ static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls,
     }
     listener->descriptor = bind_socket(found);
     freeaddrinfo(found);
-    return listener->descriptor >= 0 && print_url(listener->descriptor, tls, listener->url)
+    return listener->descriptor >= 0 && print_url(listener, tls)
                ? MMQ_OK
                : mmq_fail(why, MMQ_EIO, "cannot listen on %s: %s", address, strerror(errno));
 }
@@ -155,6 +155,7 @@ static mmq_err listen_unix(mmq_listener *listener, const char *path, mmq_why *wh
         stat(path, &status) != 0) {
         return mmq_fail(why, MMQ_EIO, "cannot listen on unix:%s: %s", path, strerror(errno));
     }
+    listener->bound.ss_family = AF_UNIX;
     listener->device = status.st_dev;
     listener->inode = status.st_ino;
     return MMQ_OK;

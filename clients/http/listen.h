@@ -3,6 +3,7 @@
 #define MMQ_LISTEN_H
 
 #include <stdbool.h>
+#include <sys/socket.h>
 #include <sys/types.h>
 
 #include "metricmq/error.h"
@@ -14,6 +15,7 @@ typedef struct mmq_listener {
     char url[MMQ_HTTP_URL_MAX]; /* "http://HOST:PORT" with the port resolved; "unix:PATH" */
     dev_t device;               /* of a unix socket's file, */
     ino_t inode;                /* so that no other's is removed */
+    struct sockaddr_storage bound;
 } mmq_listener;
 
 /* Binds "HOST:PORT" ("[V6]:PORT"; port 0 picks one) or "unix:PATH" without blocking mode; tls: the

@@ -9,22 +9,33 @@ enum { IMPORT_MAX = 32 * 1024 * 1024 };
 
 #define READING (MMQ_METHOD_GET | MMQ_METHOD_HEAD)
 
+/* Rights. */
+enum {
+    OPEN = 0, /* to all, without a key */
+    READ = MMQ_MAY_READ,
+    WRITE = MMQ_MAY_WRITE,
+    FEEDBACK = MMQ_MAY_FEEDBACK,
+    ADMIN = MMQ_MAY_ADMIN,
+    ANY = MMQ_MAY_ALL, /* any key will do */
+};
+
 static const mmq_route routes[] = {
-    {"/", "page", READING, true, mmq_handle_page, 0},
-    {"/_models", "models", READING, false, mmq_handle_models, 0},
-    {"/_models", "create", MMQ_METHOD_POST | MMQ_METHOD_PUT, false, mmq_handle_create, IMPORT_MAX},
-    {"/_models/data", "all_data", READING, false, mmq_handle_all_data, 0},
-    {"/_models/data/stats", "stats", READING, false, mmq_handle_stats, 0},
-    {"/_models/export", "all_export", READING, false, mmq_handle_all_export, 0},
-    {"/_models/*", "model", READING, false, mmq_handle_model, 0},
-    {"/_models/*", "delete", MMQ_METHOD_DELETE, false, mmq_handle_delete, 0},
-    {"/_models/*/data", "data", READING, false, mmq_handle_data, 0},
-    {"/_models/*/export", "export", READING, false, mmq_handle_export, 0},
-    {"/_logging/feedback", "feedback", MMQ_METHOD_POST, false, mmq_handle_feedback, MMQ_BODY_KEPT},
-    {"/health/live", "live", READING, true, mmq_handle_live, 0},
-    {"/health/ready", "ready", READING, true, mmq_handle_ready, 0},
-    {"/metrics", "metrics", READING, false, mmq_handle_metrics, 0},
-    {"/openapi.json", "openapi", READING, false, mmq_handle_openapi, 0},
+    {"/", "page", READING, OPEN, mmq_handle_page, 0},
+    {"/_models", "models", READING, READ, mmq_handle_models, 0},
+    {"/_models", "create", MMQ_METHOD_POST | MMQ_METHOD_PUT, WRITE, mmq_handle_create, IMPORT_MAX},
+    {"/_models/data", "all_data", READING, READ, mmq_handle_all_data, 0},
+    {"/_models/data/stats", "stats", READING, READ, mmq_handle_stats, 0},
+    {"/_models/export", "all_export", READING, READ, mmq_handle_all_export, 0},
+    {"/_models/*", "model", READING, READ, mmq_handle_model, 0},
+    {"/_models/*", "delete", MMQ_METHOD_DELETE, WRITE, mmq_handle_delete, 0},
+    {"/_models/*/data", "data", READING, READ, mmq_handle_data, 0},
+    {"/_models/*/export", "export", READING, READ, mmq_handle_export, 0},
+    {"/_logging/feedback", "feedback", MMQ_METHOD_POST, FEEDBACK, mmq_handle_feedback,
+     MMQ_BODY_KEPT},
+    {"/health/live", "live", READING, OPEN, mmq_handle_live, 0},
+    {"/health/ready", "ready", READING, OPEN, mmq_handle_ready, 0},
+    {"/metrics", "metrics", READING, ADMIN, mmq_handle_metrics, 0},
+    {"/openapi.json", "openapi", READING, ANY, mmq_handle_openapi, 0},
 };
 
 static const struct {

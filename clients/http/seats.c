@@ -130,6 +130,7 @@ mmq_seat *mmq_seat_new(mmq_seats *seats, struct MHD_Connection *connection)
     const struct sockaddr *address = address_of(connection);
     seat->connection = connection;
     seat->party = find_party(address, &counted);
+    seat->shared = !counted;
     seat->local = address == NULL || address->sa_family == AF_UNIX;
     seat->since_ns = mmq_now_ns();
     LIST_INSERT_HEAD(bucket_of(seats, seat->party), seat, neighbour);

@@ -38,6 +38,7 @@ typedef struct mmq_seat {
     uint64_t progress; /* bytes, when since_ns was set: BODY, READER */
     uint64_t party;    /* where it comes from; not 0 */
     bool local;        /* over a unix socket */
+    bool shared;       /* a proxy's on this machine, it may be: it stands for many */
     struct MHD_Connection *connection;
     mmq_exchange *exchange; /* under way on it; may be NULL */
 } mmq_seat;

@@ -58,7 +58,7 @@ def measure_requests(options, store):
 @contextlib.contextmanager
 def idle_connections(program, count, line):
     """Connections that have asked once, and stay."""
-    request = f"GET {line} HTTP/1.1\r\nHost: x\r\n{bench.OCTETS}\r\n\r\n".encode()
+    request = f"GET {line} HTTP/1.1\r\nHost: localhost\r\n{bench.OCTETS}\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         for _ in range(count):
             peer = stack.enter_context(socket.create_connection(("127.0.0.1", int(program.port)), timeout=60))

@@ -168,7 +168,7 @@ class Answers(Scripted):
         def hold(bus, peer, service, request):
             held.append((peer, service))
         self.bus.answer = hold
-        probe = b"GET /health/ready HTTP/1.1\r\nHost: x\r\n\r\n"
+        probe = b"GET /health/ready HTTP/1.1\r\nHost: localhost\r\n\r\n"
         peers = [self.connect() for _ in range(50)]
         for peer in peers:
             peer.sendall(probe)
@@ -334,12 +334,12 @@ class Broken(Scripted):
             asked = len(self.bus.seen)
             ended = self.program.errors().count("end=broken")
             peer = self.connect()
-            peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
             harness.wait_until(lambda: len(self.bus.seen) > asked, what="the request")
             leave(peer)
             harness.wait_until(lambda: self.program.errors().count("end=broken") > ended, 10, "the end")
         peer = self.connect()
-        peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
         with self.assertRaises(TimeoutError):  # who stays is waited for
             peer.settimeout(4)
             peer.recv(1)
@@ -364,7 +364,7 @@ class Broken(Scripted):
             bus.final(peer, service, request, payload=rows("a", 1, 20000), next="c")
         self.bus.answer = answer
         peer = self.connect()
-        peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+        peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
         peer.recv(1000)
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
@@ -382,7 +382,7 @@ class Broken(Scripted):
         peer.sendall(b"GET /_models/a/data HTTP/1.0\r\n\r\n")
         self.assertTrue(peer.recv(1000))
         idle = self.connect()
-        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        idle.sendall(b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertTrue(idle.recv(1000))
         self.program.stop()
         with self.assertRaises(ConnectionResetError):

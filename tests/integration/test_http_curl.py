@@ -311,13 +311,14 @@ class Origins(Curl):
                                 ("http://a.example", False), ("null", False), ("*", False)):
             for path in ("/_models/data", "/_models/nothing", "/nothing"):
                 answer = self.curl(path, *self.KEY, headers={"Origin": origin})
+                self.assertEqual(answer.status == 403, not allowed, (origin, path))
                 self.assertEqual(answer["Access-Control-Allow-Origin"], origin if allowed else None)
                 self.assertEqual(answer["Access-Control-Allow-Credentials"], "true" if allowed else None)
                 self.assertIn("Origin", answer["Vary"])
             ask = {"Origin": origin, "Access-Control-Request-Method": "GET",
                    "Access-Control-Request-Headers": "authorization"}
             answer = self.curl("/_models/data", method="OPTIONS", headers=ask)
-            self.assertEqual(answer.status, 204 if allowed else 401)
+            self.assertEqual(answer.status, 204 if allowed else 403)
             if allowed:
                 self.assertEqual((answer["Access-Control-Allow-Methods"], answer["Access-Control-Max-Age"]),
                                  ("GET, HEAD, OPTIONS", "600"))

@@ -11,9 +11,9 @@ import time
 import harness
 from curl import curl, make_certificate
 
-LIVE = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
-QUERY = b"GET /_models/u/data HTTP/1.1\r\nHost: x\r\n\r\n"
-POST = b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+QUERY = b"GET /_models/u/data HTTP/1.1\r\nHost: localhost\r\n\r\n"
+POST = b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n"
 
 
 class Limits(harness.Case):
@@ -166,7 +166,7 @@ class Deadlines(Limits):
     def test_a_body_that_gets_ahead(self):
         size = 100 * 400
         peer = self.connect()
-        peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size)
+        peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size)
         for _ in range(99):  # 10 KB/s, longer than the time by far
             peer.sendall(b" " * 400)
             self.assertFalse(self.has_ended(peer, 0.04))
@@ -227,7 +227,7 @@ class Readers(Limits):
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         peer.settimeout(30)
         peer.connect((host, int(port)))
-        peer.sendall(b"GET /_models/data?anomaly=-1 HTTP/" + version + b"\r\nHost: x\r\nAccept: " + accept + b"\r\n\r\n")
+        peer.sendall(b"GET /_models/data?anomaly=-1 HTTP/" + version + b"\r\nHost: localhost\r\nAccept: " + accept + b"\r\n\r\n")
         self.assertTrue(peer.recv(1000))
         return peer
 
@@ -285,10 +285,10 @@ class Guesses(Limits):
         for _ in range(count // 200):
             for peer in peers:
                 guesses = [base64.b64encode(random.Random(seed.random()).randbytes(6) + b":") for _ in range(25)]
-                peer.sendall(b"".join(b"GET /_models HTTP/1.1\r\nHost: x\r\nAuthorization: Basic " + guess + b"\r\n\r\n"
+                peer.sendall(b"".join(b"GET /_models HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic " + guess + b"\r\n\r\n"
                                       for guess in guesses))
             asked = time.monotonic()
-            self.assertTrue(self.ask(friend, b"GET /_models HTTP/1.1\r\nHost: x\r\n" + good + b"\r\n"))
+            self.assertTrue(self.ask(friend, b"GET /_models HTTP/1.1\r\nHost: localhost\r\n" + good + b"\r\n"))
             slowest = max(slowest, time.monotonic() - asked)
             for peer in peers:
                 answers = b""
@@ -306,7 +306,7 @@ class Bodies(Limits):
         self.up()
         before = self.program.rss()
         size = 1024 * 1024
-        head = b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % size
+        head = b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % size
         peers = [self.connect() for _ in range(64)]  # which fill the room but for 64 bytes
         for peer in peers:
             peer.sendall(head + b" " * (size - 1))

@@ -119,7 +119,7 @@ class Tls(Listen):
                 self.assertEqual(peer.recv(65536), b"")
             with context.wrap_socket(socket.create_connection(("127.0.0.1", port)), server_hostname="127.0.0.1") as peer:
                 peer.settimeout(30)
-                peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n")
+                peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n")
                 for _ in range(130):
                     peer.sendall(b" " * 65536)
                 self.assertEqual(peer.recv(65536)[:12], b"HTTP/1.1 413")

@@ -62,7 +62,7 @@ class Paths(Requests):
                       "from=0001-01-01&to=9999-12-31T23:59:59Z", "anomaly=-1&other=%ZZ", "from=-12", "anomaly=.5",
                       "from=2013-08-15+21%3A34%3A00"):
             self.assertEqual(self.get(f"/_models/data?{query}")[0], 200, query)
-        self.assertEqual(self.raw(b"GET /?" + b"a" * 65536 + b" HTTP/1.1\r\nHost: x\r\n\r\n")[9:12], b"414")
+        self.assertEqual(self.raw(b"GET /?" + b"a" * 65536 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")[9:12], b"414")
 
     def test_uids(self):
         """F39"""
@@ -96,7 +96,7 @@ class Paths(Requests):
 
     def test_framing(self):
         """F37"""
-        host = b"Host: x\r\n"
+        host = b"Host: localhost\r\n"
         bad = [b"GET / HTTP/1.1\r\n\r\n",
                b"GET http://x/ HTTP/1.1\r\n" + host + b"\r\n",
                b"GET /%00 HTTP/1.1\r\n" + host + b"\r\n",
@@ -119,7 +119,7 @@ class Paths(Requests):
     def test_more_arguments_than_the_pool_holds(self):
         """F37: libmicrohttpd closes such a connection without a word; its exchange must go with it."""
         for _ in range(3):
-            self.raw(b"GET /_models/data?" + b"a=&" * 6000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            self.raw(b"GET /_models/data?" + b"a=&" * 6000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self.assertEqual(self.get("/health/live")[0], 200)
         began = time.monotonic()
         self.program.stop()
@@ -127,9 +127,9 @@ class Paths(Requests):
 
     def test_pipelined(self):
         """F36"""
-        one = b"GET /_models/u/data HTTP/1.1\r\nHost: x\r\n\r\n"
-        post = b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-        last = b"GET /health/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        one = b"GET /_models/u/data HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        post = b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
+        last = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
         answer = self.raw((one * 9 + post) * 20 + last, first_line=False)
         codes = [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
         self.assertEqual(codes, ([b"200"] * 9 + [b"400"]) * 20 + [b"200"])
@@ -141,8 +141,8 @@ class Trickles(Requests):
     def test_slow_requests_are_cut(self):
         """F32, F33: a byte now and then keeps no connection for ever; whole requests go on."""
         host, port = self.program.ready["http"].removeprefix("http://").rsplit(":", 1)
-        post = b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n"
-        live = b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+        post = b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+        live = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
         for begin, ends in ((b"GET", True), (b"GET / HTTP/1.1\r\nX: ", True), (post, True), (b"", False)):
             with socket.create_connection((host, int(port)), timeout=0.25) as peer:
                 began, cut = time.monotonic(), False
@@ -177,7 +177,7 @@ class Bodies(Requests):
         before = self.program.rss()
         for size in (1024 * 1024 + 1, 7 * 1024 * 1024):
             self.post(b" " * size, 413)
-        host = b"Host: x\r\n"
+        host = b"Host: localhost\r\n"
         answer = self.raw(b"POST /_logging/feedback HTTP/1.1\r\n" + host + b"Content-Length: 9000000\r\n\r\n"
                           + b" " * 9000000, first_line=False)
         self.assertEqual(answer[:12], b"HTTP/1.1 413")

@@ -65,7 +65,7 @@ class Roles(harness.Case):
         reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         reader.settimeout(60)
         reader.connect((host, int(port)))
-        reader.sendall(b"GET /_models/data?anomaly=-1 HTTP/" + version + b"\r\nHost: x\r\n\r\n")
+        reader.sendall(b"GET /_models/data?anomaly=-1 HTTP/" + version + b"\r\nHost: localhost\r\n\r\n")
         self.assertTrue(reader.recv(4096))
         return reader
 

@@ -185,7 +185,7 @@ class Scripted(Scraped):
         self.bus.answer = lambda bus, peer, service, request: held.append((peer, service, request))
         peers = [self.connect() for _ in range(20)]
         for peer in peers:
-            peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
         harness.wait_until(lambda: len(held) == 2, what="the questions")
         self.assertEqual(self.get("/health/live")[0], 200)
         for peer in peers:
@@ -197,7 +197,7 @@ class Scripted(Scraped):
         leaver, stalled = self.connect(), self.connect()
         stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         for peer in (leaver, stalled):
-            peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: x\r\n\r\n")
+            peer.sendall(b"GET /_models/a/data HTTP/1.1\r\nHost: localhost\r\n\r\n")
             self.assertTrue(peer.recv(1000))
         metrics = self.scrape()
         self.assertEqual(metrics.get("metricmq_http_streams"), 2)
@@ -225,7 +225,7 @@ class Scripted(Scraped):
 
     def test_client_that_leaves_before_there_is_an_answer(self):
         peer = self.connect()
-        peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        peer.sendall(b"POST /_logging/feedback HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         self.wait_for(lambda metrics: metrics.get("metricmq_http_requests_under_way") == 2, "the request")
         peer.close()
         self.wait_for(lambda metrics: metrics.get("metricmq_http_requests_total", route="feedback", code="none") == 1,

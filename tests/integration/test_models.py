@@ -277,7 +277,7 @@ class Errors(Models):
         for size in (32 * MIB + 1, 1 << 30):  # told before it is sent
             host, port = self.program.ready["http"].removeprefix("http://").rsplit(":", 1)
             with socket.create_connection((host, int(port)), timeout=30) as peer:
-                peer.sendall(f"POST /_models HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n"
+                peer.sendall(f"POST /_models HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n"
                              "Expect: 100-continue\r\n\r\n".encode())
                 self.assertEqual(peer.recv(4096)[:12], b"HTTP/1.1 413")
         status, _, _ = harness.http_get(self.program, "/_logging/feedback", method="POST", body=b" " * (2 * MIB))
@@ -626,10 +626,10 @@ class Scripted(harness.Case):
         for _ in range(3):
             host, port = self.program.ready["http"].removeprefix("http://").rsplit(":", 1)
             with socket.create_connection((host, int(port)), timeout=30) as peer:
-                peer.sendall(b"POST /_models HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                peer.sendall(b"POST /_models HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
                 harness.wait_until(lambda: self.bus.seen, what="the create")
         with socket.create_connection((host, int(port)), timeout=30) as peer:  # in the middle of its body
-            peer.sendall(b"POST /_models HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\n\r\n" + body)
+            peer.sendall(b"POST /_models HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n" + body)
         self.assertEqual(self.post(CUSTOM)[0], 201)
 
 

@@ -4,6 +4,7 @@ program answered meanwhile is in it.
 To add a path: describe it in clients/http/openapi.json; what brings about its statuses is in ASKS, as far as GENERAL
 does not say it for all paths.
 """
+import base64
 import contextlib
 import copy
 import http.client
@@ -51,11 +52,15 @@ GENERAL = {
     "304": [Ask(headers={"If-None-Match": "*"}), Ask(headers={"If-None-Match": '"x", *'})],
     "400": [Ask(host=False)],
     "401": [Ask(on="keyed"), Ask(on="keyed", headers={"Authorization": "Basic d3Jvbmc6"})],
+    "403": [Ask(headers={"Origin": "https://evil.example"}), Ask(headers={"Host": "evil.example"}, host=False),
+            Ask(on="righted")],
     "413": [Ask(body=b" " * (MIB + 1))],
     "500": [Ask(on="failing")],
     "503": [Ask(on="stopping")],
     "504": [Ask(on="silent")],
 }
+
+FOREIGN = GENERAL["403"][:2]  # where any key will do, or none
 
 CUSTOM = {"datasource": "custom", "metric": "new"}
 CREATE = {
@@ -116,7 +121,20 @@ ASKS = {
         "503": [Ask(body={"uid": "known"}, on="lonely"), Ask(body={"uid": "known"}, on="stopping")],
         "504": [Ask(body={"uid": "known"}, on="silent")],
     },
+    "/metrics": {
+        "403": [*FOREIGN, Ask(on="reading")],
+    },
+    "/openapi.json": {
+        "403": FOREIGN,
+    },
+    "/": {
+        "403": FOREIGN,
+    },
+    "/health/live": {
+        "403": FOREIGN,
+    },
     "/health/ready": {
+        "403": FOREIGN,
         "503": [Ask(on="lonely"), Ask(on="silent"), Ask(on="stopping")],
     },
 }
@@ -172,6 +190,20 @@ class Programs:
         """One that wants a key."""
         return self.adapter(self.bus(None).endpoint, env={"METRICMQ_API_KEY": "sesame"})
 
+    def righted(self):
+        """One that is asked with a key that has the right `admin` alone."""
+        return self.with_rights("admin")
+
+    def reading(self):
+        return self.with_rights("read")
+
+    def with_rights(self, rights):
+        file = self.folder / f"keys-{rights}"
+        key = harness.run("key", "one", "--rights", rights, "--api-keys", file).out.strip()
+        program = self.adapter(self.bus(None).endpoint, "--api-keys", file)
+        program.headers = {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()}
+        return program
+
     def failing(self):
         return self.adapter(self.bus(500).endpoint)
 
@@ -189,8 +221,11 @@ class Programs:
     def send(self, ask, path, method):
         if ask.on == "stopping":
             return self.get("stopping")(ask, path, method)
-        with contextlib.closing(connect(self.get(ask.on))) as connection:
-            return ask.send(connection, path, method)
+        program = self.get(ask.on)
+        asked = copy.copy(ask)
+        asked.headers = {**ask.headers, **getattr(program, "headers", {})}
+        with contextlib.closing(connect(program)) as connection:
+            return asked.send(connection, path, method)
 
     def stopping(self):
         """A function that asks an adapter that is being stopped, on connections made before."""
@@ -211,8 +246,8 @@ class Programs:
 
     def metrics(self):
         """[(program's name, Metrics)] of those that can still be asked."""
-        return [(name, Metrics(harness.http_get(program, "/metrics")[2])) for name, program in self.made.items()
-                if name not in ("stopping", "keyed")]
+        return [(name, Metrics(harness.http_get(program, "/metrics", getattr(program, "headers", {}))[2]))
+                for name, program in self.made.items() if name not in ("stopping", "keyed", "reading")]
 
 
 def connect(program):
@@ -341,8 +376,13 @@ class OpenApi(harness.Case):
         for path, method, operation, _ in rules.operations(self.document):
             wanted = operation.get("security", self.document["security"])
             status, _, _ = self.programs.send(Ask(on="keyed"), path, method)
-            self.assertEqual(status == 401, wanted == [{"key": []}], (method, path))
-            self.assertEqual("401" in operation["responses"], wanted == [{"key": []}], (method, path))
+            self.assertEqual(status == 401, wanted != [], (method, path))
+            self.assertEqual("401" in operation["responses"], wanted != [], (method, path))
+            rights = {name for one in wanted for name in one["key"]}
+            status, _, body = self.programs.send(Ask(on="righted"), path, method)
+            self.assertEqual(status == 403, rights not in (set(), {"admin"}), (method, path))
+            if status == 403 and method != "head":
+                self.assertIn(f"`{rights.pop()}`", json.loads(body)["result"])
 
     def test_document_is_openapi(self):
         self.assertEqual(rules.faults(self.document), [])

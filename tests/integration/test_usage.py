@@ -18,7 +18,7 @@ class Usage(harness.Case):
     def test_help_and_version(self):
         self.assertRegex(harness.run("--version").out, r"^metricmq \d+\.\d+\.\d+\n$")
         commands = harness.run("--help").out
-        for name in ("up", "broker", "worker", "http", "import", "demo", "models", "query", "feedback", "status", "spool", "check",
+        for name in ("up", "broker", "worker", "http", "import", "demo", "models", "query", "feedback", "status", "spool", "check", "key",
                      "migrate"):
             self.assertIn(f"  {name} ", commands)
             text = harness.run(name, "--help").out

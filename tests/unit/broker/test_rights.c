@@ -389,40 +389,40 @@ static void test_a_broker_needs_its_own_pair(void **state)
     mmq_why why = {""};
     mmq_curve pair;
     mmq_buffer text;
-    assert_null(mmq_keys_new(folder, &pair, &why));
+    assert_null(mmq_bus_keys_new(folder, &pair, &why));
     assert_non_null(strstr(why.text, "server.cert_secret"));
-    assert_null(mmq_keys_new("/nowhere/at/all", &pair, &why));
+    assert_null(mmq_bus_keys_new("/nowhere/at/all", &pair, &why));
     assert_non_null(strstr(why.text, "no such folder"));
 
     mmq_buffer_init(&text, MMQ_CERTIFICATE_MAX);
     mmq_certificate_write(&keys[0], true, &text);
     put("server.cert_secret", mmq_buffer_cstr(&text), 0644);
-    assert_null(mmq_keys_new(folder, &pair, &why));
+    assert_null(mmq_bus_keys_new(folder, &pair, &why));
     assert_non_null(strstr(why.text, "chmod 600"));
     put("server.cert_secret", mmq_buffer_cstr(&text), 0600);
     put_certificate("clients/a.cert", 'a', "read");
     put_certificate("clients/b.cert", 'b', "read");
-    mmq_keys *made = mmq_keys_new(folder, &pair, &why);
+    mmq_bus_keys *made = mmq_bus_keys_new(folder, &pair, &why);
     assert_non_null(made);
     assert_string_equal(pair.secret_key, keys[0].secret_key);
     mmq_curve other;
-    assert_null(mmq_keys_new(folder, &other, &why)); /* libzmq has room for one */
+    assert_null(mmq_bus_keys_new(folder, &other, &why)); /* libzmq has room for one */
     assert_string_equal(other.secret_key, "");
 
     put("clients/b.cert", "garbage", 0600);
-    assert_int_equal(mmq_keys_reload(made, &why), MMQ_EINVAL);
-    assert_int_equal(mmq_allow_count(mmq_keys_allow(made), false), 2); /* as it was */
+    assert_int_equal(mmq_bus_keys_reload(made, &why), MMQ_EINVAL);
+    assert_int_equal(mmq_allow_count(mmq_bus_keys_allow(made), false), 2); /* as it was */
     drop("clients/b.cert");
-    assert_int_equal(mmq_keys_reload(made, &why), MMQ_OK);
-    assert_int_equal(mmq_keys_reload(made, &why), MMQ_OK); /* before the first was seen */
+    assert_int_equal(mmq_bus_keys_reload(made, &why), MMQ_OK);
+    assert_int_equal(mmq_bus_keys_reload(made, &why), MMQ_OK); /* before the first was seen */
     fake_bus *bus = bus_new();
     bus->core->settings.user = fake_user;
-    (void)mmq_keys_serve(made, bus->core);
-    assert_int_equal(mmq_allow_count(mmq_keys_allow(made), false), 1);
-    assert_ptr_equal(bus->core->allow, mmq_keys_allow(made));
+    (void)mmq_bus_keys_serve(made, bus->core);
+    assert_int_equal(mmq_allow_count(mmq_bus_keys_allow(made), false), 1);
+    assert_ptr_equal(bus->core->allow, mmq_bus_keys_allow(made));
     bus_destroy(bus);
     mmq_buffer_clear(&text);
-    mmq_keys_destroy(&made);
+    mmq_bus_keys_destroy(&made);
 }
 
 int main(void)

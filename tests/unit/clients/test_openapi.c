@@ -46,6 +46,25 @@ static const char *path_of(const mmq_route *route, char out[128])
     return out;
 }
 
+/* Of "security": [] for none, [{"key": ["read"]}] for a right, and nothing where any key will do.
+ */
+static unsigned described_rights(const cJSON *operation)
+{
+    unsigned rights = MMQ_MAY_ALL;
+    const cJSON *security = cJSON_GetObjectItemCaseSensitive(operation, "security");
+    if (security == NULL) {
+        return rights;
+    }
+    if (cJSON_GetArraySize(security) == 0) {
+        return 0;
+    }
+    const cJSON *key = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(security, 0), "key");
+    assert_int_equal(cJSON_GetArraySize(key), 1);
+    const char *name = cJSON_GetArrayItem(key, 0)->valuestring;
+    assert_int_equal(mmq_key_rights_parse(name, strlen(name), &rights, NULL), MMQ_OK);
+    return rights;
+}
+
 /* Walks the methods of a route in the document: how many are there; they bear its name. */
 static int count_described(const mmq_route *route)
 {
@@ -66,8 +85,7 @@ static int count_described(const mmq_route *route)
         size_t size = strlen(route->name);
         assert_memory_equal(id, route->name, size);
         assert_true(id[size] == '\0' || id[size] == '_');
-        const cJSON *key = cJSON_GetObjectItemCaseSensitive(operation, "security");
-        assert_int_equal(key != NULL && cJSON_GetArraySize(key) == 0, route->open);
+        assert_int_equal(described_rights(operation), route->rights);
         count++;
     }
     return count;
