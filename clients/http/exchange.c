@@ -136,9 +136,8 @@ void mmq_exchange_break(mmq_exchange *exchange)
 }
 
 /* Sizes and framing: refuses what is wrong with them. */
-static void check_shape(mmq_exchange *exchange, const char *version)
+static void check_shape(mmq_exchange *exchange, const char *fault)
 {
-    const char *fault = mmq_headers_fault(&exchange->headers, version);
     if (fault) {
         exchange->close = true;
         mmq_exchange_refuse(exchange, 400, "%s", fault);
@@ -191,10 +190,18 @@ static void check_route(mmq_exchange *exchange, const char *method)
     }
 }
 
-/* Refuses what is wrong with the head of a request; else its route is set. */
-static void check_head(mmq_exchange *exchange, const char *method, const char *version)
+/* A sentence why it cannot be said where the request ends; NULL: it can. */
+static const char *find_fault(const mmq_exchange *exchange, const char *method, const char *version)
 {
-    check_shape(exchange, version);
+    /* No method begins with what a request before it left over. */
+    return mmq_is_token(method, strlen(method)) ? mmq_headers_fault(&exchange->headers, version)
+                                                : "the method is none that a request may have";
+}
+
+/* Refuses what is wrong with the head of a request; else its route is set. */
+static void check_head(mmq_exchange *exchange, const char *method, const char *fault)
+{
+    check_shape(exchange, fault);
     if (exchange->status == 0) {
         mmq_access_check_source(exchange);
     }
@@ -255,7 +262,7 @@ static void refuse_size(mmq_exchange *exchange)
 static void note_headers(mmq_exchange *exchange, const char *method, const char *version)
 {
     mmq_headers *headers = &exchange->headers;
-    mmq_headers_read(exchange->connection, headers);
+    mmq_headers_read(exchange->connection, method, version, headers);
     const char *agent = headers->agent ? headers->agent : "";
     copy_text(exchange->method, sizeof exchange->method, method, strlen(method));
     copy_text(exchange->agent, sizeof exchange->agent, agent, strlen(agent));
@@ -276,13 +283,13 @@ static enum MHD_Result begin_exchange(mmq_exchange *exchange, const char *method
     const mmq_headers *headers = &exchange->headers;
     exchange->state = MMQ_EXCHANGE_READING;
     note_headers(exchange, method, version);
-    check_head(exchange, method, version);
-    bool untrusted = mmq_headers_fault(headers, version) != NULL;
+    const char *fault = find_fault(exchange, method, version);
+    check_head(exchange, method, fault);
     if (exchange->status == 0 && headers->expects && headers->length > body_most(exchange)) {
         refuse_size(exchange);
     }
     mmq_buffer_init(&exchange->body, body_kept(exchange));
-    if (exchange->status == 0 || !(untrusted || headers->expects)) {
+    if (exchange->status == 0 || !(fault || headers->expects)) {
         return MHD_YES;
     }
     exchange->close = true;

@@ -1,6 +1,15 @@
 /* Headers, read in one pass. libmicrohttpd takes the first of several, ignores a Content-Length
  * beside a Transfer-Encoding and reads an unknown coding until the connection closes; a proxy in
- * front may read them otherwise, so all of these are refused. */
+ * front may read them otherwise, so all of these are refused.
+ *
+ * It also takes `Content-Length :` for a header of another name than Content-Length. Where a header
+ * goes on in the next line (which HTTP has given up) it adds that line to the header's name: so a
+ * Content-Length can be hidden from it, or a Transfer-Encoding made of something else. The name has
+ * then moved away from its value. And a line that begins with a colon or a NUL ends the headers:
+ * the lines behind it would be the next request. What was read stands in memory as it came, but for
+ * NULs in place of colons and line ends, so it can be seen whether the empty line follows the last
+ * value. Two of such lines cannot be told from it: `:` that ends in a bare LF, and one with NULs at
+ * its end; a proxy that sends those on would be needed. */
 #include "clients/http/headers.h"
 
 #include <string.h>
@@ -125,13 +134,35 @@ static const struct {
 #undef TAKER
 };
 
+bool mmq_is_token(const char *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++) {
+        const char byte = text[i], letter = (char)(byte | 0x20);
+        if ((letter < 'a' || letter > 'z') && (byte < '0' || byte > '9') &&
+            (byte == '\0' || strchr("!#$%&'*+-.^_`|~", byte) == NULL)) {
+            return false;
+        }
+    }
+    return size > 0;
+}
+
+/* A name and its value stand side by side, with a colon and blanks between them. */
+static bool is_folded(const char *name, size_t name_size, const char *value)
+{
+    const uintptr_t end = (uintptr_t)name + name_size, start = (uintptr_t)value;
+    return start <= end || strspn(name + name_size + 1, " \t") < start - end - 1;
+}
+
 static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const char *name,
                                    size_t name_size, const char *value, size_t value_size)
 {
     mmq_headers *out = context;
     (void)kind;
+    out->odd |= !mmq_is_token(name, name_size);
+    out->folded |= value != NULL && is_folded(name, name_size, value);
     value = value ? value : "";
     out->bytes += name_size + value_size;
+    out->end = value + value_size;
     for (size_t i = 0; i < sizeof takers / sizeof *takers; i++) {
         if (takers[i].size == name_size && strcasecmp(takers[i].name, name) == 0) {
             takers[i].take(out, value, strlen(value));
@@ -141,16 +172,38 @@ static enum MHD_Result read_header(void *context, enum MHD_ValueKind kind, const
     return MHD_YES;
 }
 
-void mmq_headers_read(struct MHD_Connection *connection, mmq_headers *out)
+/* Do the headers, whose last value ends at `at`, end there, by two line ends? */
+static bool is_whole(const char *at, const char *end)
 {
-    *out = (mmq_headers){0};
+    size_t ends = 0;
+    while (end - ends > at && end[-1 - (ptrdiff_t)ends] == '\0') {
+        ends++;
+    }
+    /* Two of CR LF or LF; or, with NULs in the last value, two of CR LF. */
+    return end - ends == at ? ends >= 2 && ends <= 4 : ends == 4;
+}
+
+void mmq_headers_read(struct MHD_Connection *connection, const char *method, const char *version,
+                      mmq_headers *out)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    *out = (mmq_headers){.end = version + strlen(version)};
     mmq_accept_init(&out->accept);
     mmq_codings_init(&out->accepted);
     MHD_get_connection_values_n(connection, MHD_HEADER_KIND, read_header, out);
+    out->cut = info == NULL || !is_whole(out->end, method + info->header_size);
 }
 
 const char *mmq_headers_fault(const mmq_headers *headers, const char *version)
 {
+    if (headers->odd || headers->folded) {
+        return headers->odd ? "a header has a name that none may have"
+                            : "a header goes on in the next line";
+    }
+    if (headers->cut) {
+        return "a line of the headers is none that may be there";
+    }
     if (headers->lengths > 1) {
         return "Content-Length is there more than once";
     }
@@ -159,6 +212,9 @@ const char *mmq_headers_fault(const mmq_headers *headers, const char *version)
     }
     if (headers->codings > 0 && headers->lengths > 0) {
         return "Content-Length and Transfer-Encoding cannot go together";
+    }
+    if (headers->codings > 0 && strcmp(version, "HTTP/1.0") == 0) {
+        return "HTTP/1.0 has no Transfer-Encoding";
     }
     if (headers->codings > 1 || (headers->codings == 1 && !headers->chunked)) {
         return "Transfer-Encoding must be chunked";

@@ -19,6 +19,10 @@ typedef struct mmq_headers {
     unsigned hosts, lengths, codings, authorizations, origins; /* how often each was there */
     bool chunked;     /* Transfer-Encoding is exactly "chunked" */
     bool expects;     /* Expect was there */
+    bool odd;         /* a name is none that a header may have */
+    bool folded;      /* a header goes on in the next line */
+    bool cut;         /* they ended before the empty line */
+    const char *end;  /* behind the last value */
     uint64_t length;  /* of Content-Length; UINT64_MAX if it is no number */
     const char *host; /* NULL: not there; likewise below */
     const char *authorization;
@@ -32,8 +36,12 @@ typedef struct mmq_headers {
     size_t bytes;         /* of all names and values */
 } mmq_headers;
 
-void mmq_headers_read(struct MHD_Connection *connection, mmq_headers *out);
+/* method and version: as libmicrohttpd hands them to its access handler. */
+void mmq_headers_read(struct MHD_Connection *connection, const char *method, const char *version,
+                      mmq_headers *out);
 /* A sentence why the framing cannot be trusted; NULL: it can. */
 const char *mmq_headers_fault(const mmq_headers *headers, const char *version);
+/* Letters, digits and what else may be in names of methods and headers (RFC 9110, 5.6.2). */
+bool mmq_is_token(const char *text, size_t size);
 
 #endif
