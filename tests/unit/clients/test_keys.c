@@ -1,11 +1,13 @@
 /* The keys of HTTP clients: the file's text, what is compared, who may have written it (F45). */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
@@ -60,7 +62,7 @@ static void test_lines(void **state)
     assert_string_equal(keys->list[0].name, "a");
     assert_int_equal(keys->list[0].rights, MMQ_MAY_READ);
     assert_int_equal(keys->list[1].rights, MMQ_MAY_READ | MMQ_MAY_ADMIN);
-    assert_string_equal(keys->list[1].digest, OTHER + 7);
+    assert_string_equal(keys->list[1].digest, &OTHER[7]);
     mmq_keys_destroy(&keys);
 }
 
@@ -94,8 +96,7 @@ static void test_hashes_that_are_none(void **state)
         "sha256:",
         "SHA256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "sha256:9F86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        "mmq_9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-        HASH "0"};
+        "mmq_9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char line[256];
         snprintf(line, sizeof line, "a read %s", bad[i]);
@@ -103,6 +104,7 @@ static void test_hashes_that_are_none(void **state)
         assert_null(strstr(why.text, "secret"));
         assert_null(strcasestr(why.text, "9f86"));
     }
+    refuse("a read " HASH "0", "the hash must be");
     const char nul[] = "a read " HASH "\0\n";
     mmq_keys *keys = parse(nul, sizeof nul - 1, MMQ_EINVAL);
     mmq_keys_destroy(&keys);
@@ -353,6 +355,43 @@ static void test_append(void **state)
     refuse_file("keys:1: want"); /* nothing is appended to what cannot be read */
 }
 
+/* F52: a line that the disk takes a part of only is taken back. */
+static void test_append_is_whole_or_nothing(void **state)
+{
+    (void)state;
+    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ, .digest = "0"};
+    struct rlimit old;
+    write_file("a read " HASH "\n", 0600);
+    const long size = (long)strlen("a read " HASH "\n");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
+    for (long room = 0; room < 10; room += 5) {
+        const struct rlimit low = {(rlim_t)(size + room), old.rlim_max};
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &low), 0);
+        const mmq_err err = mmq_key_append(path, &key, &why);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(err, MMQ_EIO);
+        struct stat status;
+        assert_int_equal(stat(path, &status), 0);
+        assert_int_equal(status.st_size, size);
+    }
+}
+
+static void test_append_to_a_full_file(void **state)
+{
+    (void)state;
+    write_file("", 0600);
+    FILE *file = fopen(path, "a");
+    assert_non_null(file);
+    for (int i = 0; i < MMQ_KEYS_MAX; i++) {
+        assert_true(fprintf(file, "k%d read sha256:%064d\n", i, i) > 0);
+    }
+    assert_int_equal(fclose(file), 0);
+    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ};
+    assert_int_equal(mmq_key_append(path, &key, &why), MMQ_EINVAL);
+    assert_non_null(strstr(why.text, "256 keys already"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -368,6 +407,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_no_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_too_big_a_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_append, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_append_is_whole_or_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_append_to_a_full_file, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,6 +18,9 @@
 #undef LLVMFuzzerTestOneInput
 #define LLVMFuzzerTestOneInput fuzz_negotiate
 #include "tests/fuzz/fuzz_negotiate.c"
+#undef LLVMFuzzerTestOneInput
+#define LLVMFuzzerTestOneInput fuzz_http_access
+#include "tests/fuzz/fuzz_http_access.c"
 
 static void test_url(void **state)
 {
@@ -43,13 +46,18 @@ static void test_models_body(void **state)
     replay_corpus(fuzz_models_body, "models_body");
 }
 
+static void test_http_access(void **state)
+{
+    (void)state;
+    replay_corpus(fuzz_http_access, "http_access");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_url),
-        cmocka_unit_test(test_render),
-        cmocka_unit_test(test_models_body),
-        cmocka_unit_test(test_negotiate),
+        cmocka_unit_test(test_url),         cmocka_unit_test(test_render),
+        cmocka_unit_test(test_models_body), cmocka_unit_test(test_negotiate),
+        cmocka_unit_test(test_http_access),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
