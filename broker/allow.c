@@ -35,14 +35,6 @@ struct mmq_allow {
 
 /* ---- rights and services ------------------------------------------------------------------ */
 
-static const struct {
-    const char *name;
-    mmq_right right;
-} rights_table[] = {{"read", MMQ_RIGHT_READ},
-                    {"write", MMQ_RIGHT_WRITE},
-                    {"feedback", MMQ_RIGHT_FEEDBACK},
-                    {"admin", MMQ_RIGHT_ADMIN}};
-
 #define COUNT_OF(array_) (sizeof(array_) / sizeof *(array_))
 
 /* The next item of a list, without its comma; false at the end. */
@@ -60,33 +52,6 @@ static bool next_item(const char **at, const char **item, size_t *size)
 static bool is_text(const char *data, size_t size, const char *text)
 {
     return size == strlen(text) && memcmp(data, text, size) == 0;
-}
-
-static unsigned right_of(const char *name, size_t size)
-{
-    for (size_t i = 0; i < COUNT_OF(rights_table); i++) {
-        if (is_text(name, size, rights_table[i].name)) {
-            return rights_table[i].right;
-        }
-    }
-    return 0;
-}
-
-mmq_err mmq_rights_parse(const char *text, unsigned *rights, mmq_why *why)
-{
-    const char *at = text[0] != '\0' ? text : NULL, *item;
-    size_t size;
-    *rights = 0;
-    while (next_item(&at, &item, &size)) {
-        unsigned right = right_of(item, size);
-        if (right == 0) {
-            return mmq_fail(why, MMQ_EINVAL,
-                            "\"%.*s\" is no right: want some of read,write,feedback,admin",
-                            (int)(size < 40 ? size : 40), item);
-        }
-        *rights |= right;
-    }
-    return MMQ_OK;
 }
 
 static bool is_service(const char *name, size_t size)
@@ -225,7 +190,9 @@ static mmq_err check_entry(const mmq_allow *allow, bool works, const mmq_certifi
     if (works && certificate->rights[0] != '\0') {
         return mmq_fail(why, MMQ_EINVAL, "a worker has services, no rights");
     }
-    mmq_err err = mmq_rights_parse(certificate->rights, rights, why);
+    const size_t size = strlen(certificate->rights);
+    *rights = 0;
+    mmq_err err = size > 0 ? mmq_rights_parse(certificate->rights, size, rights, why) : MMQ_OK;
     return err == MMQ_OK && certificate->services[0] != '\0'
                ? mmq_services_check(certificate->services, why)
                : err;

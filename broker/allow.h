@@ -9,15 +9,8 @@
 #include <stddef.h>
 
 #include "lib/certificate.h"
+#include "lib/rights.h"
 #include "metricmq/error.h"
-
-/* What a client may ask for. */
-typedef enum mmq_right {
-    MMQ_RIGHT_READ = 1,     /* metric.query */
-    MMQ_RIGHT_WRITE = 2,    /* metric.write */
-    MMQ_RIGHT_FEEDBACK = 4, /* metric.feedback */
-    MMQ_RIGHT_ADMIN = 8,    /* mmi.stats, and services that are none of ours */
-} mmq_right;
 
 typedef struct mmq_grant mmq_grant;
 typedef struct mmq_allow mmq_allow;
@@ -45,8 +38,6 @@ bool mmq_grant_asks(const mmq_grant *grant, const char *service, size_t size);
 /* May a worker of that grant serve it? */
 bool mmq_grant_serves(const mmq_grant *grant, const char *service, size_t size);
 
-/* "read,write" as a set of rights; "" is none. MMQ_EINVAL names what is no right. */
-mmq_err mmq_rights_parse(const char *text, unsigned *rights, mmq_why *why) MMQ_MUST_USE;
 /* A list of services, as a certificate has it: 1 to 100 names, separated by commas. */
 mmq_err mmq_services_check(const char *text, mmq_why *why) MMQ_MUST_USE;
 

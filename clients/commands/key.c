@@ -44,7 +44,7 @@ int mmq_command_key(const mmq_config *config)
     if (rights == NULL) {
         return mmq_usage("`key` wants --rights: one or more of read, write, feedback, admin");
     }
-    if (mmq_key_rights_parse(rights, strlen(rights), &set, &why) != MMQ_OK) {
+    if (mmq_rights_parse(rights, strlen(rights), &set, &why) != MMQ_OK) {
         return mmq_usage("--rights %.40s: %s", rights, why.text);
     }
     return make_key(names[0], set, mmq_config_text(config, "api-keys"));

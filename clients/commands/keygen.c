@@ -83,8 +83,8 @@ static mmq_err read_rights(const mmq_config *config, struct pair *pair, mmq_why 
     if (err == MMQ_OK) {
         err = check_text(services, MMQ_SERVICES_MAX, "services", why);
     }
-    if (err == MMQ_OK) {
-        err = mmq_rights_parse(rights, &set, why);
+    if (err == MMQ_OK && rights[0] != '\0') {
+        err = mmq_rights_parse(rights, strlen(rights), &set, why);
     }
     if (err == MMQ_OK && services[0] != '\0') {
         err = mmq_services_check(services, why);

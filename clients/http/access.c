@@ -79,7 +79,7 @@ static const mmq_key *find_key(const mmq_exchange *exchange)
 
 void mmq_access_check_key(mmq_exchange *exchange, const char *method, unsigned *rights)
 {
-    *rights = MMQ_MAY_ALL;
+    *rights = MMQ_RIGHTS_ALL;
     if (!exchange->adapter->keyed || is_open(exchange) || mmq_cors_preflight(exchange, method)) {
         return;
     }
@@ -98,8 +98,8 @@ void mmq_access_check_right(mmq_exchange *exchange, unsigned rights)
 {
     const unsigned wanted = exchange->route->rights;
     if (wanted != 0 && (wanted & rights) == 0) {
-        char text[MMQ_KEY_RIGHTS_TEXT];
-        mmq_key_rights_print(wanted, text);
+        char text[MMQ_RIGHTS_TEXT];
+        mmq_rights_print(wanted, text);
         mmq_exchange_refuse(exchange, 403, "this needs the right `%s`, which the key has not",
                             text);
     }

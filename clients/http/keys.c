@@ -26,18 +26,6 @@ enum {
     CODED_MAX = (PLAIN_MAX + 2) / 3 * 4 + 1, /* with a NUL */
 };
 
-static const struct {
-    const char *name;
-    unsigned bit;
-} rights_known[] = {
-    {"read", MMQ_MAY_READ},
-    {"write", MMQ_MAY_WRITE},
-    {"feedback", MMQ_MAY_FEEDBACK},
-    {"admin", MMQ_MAY_ADMIN},
-};
-
-enum { RIGHTS = sizeof rights_known / sizeof *rights_known };
-
 static bool is_hex(const char *text, size_t size)
 {
     size_t i = 0;
@@ -54,48 +42,7 @@ static bool is_made(const char *key, size_t size)
            is_hex(key + prefix, size - prefix);
 }
 
-/* ---- rights and names ------------------------------------------------------------------- */
-
-static unsigned right_bit(const char *name, size_t size)
-{
-    const mmq_slice slice = {name, size};
-    for (size_t i = 0; i < RIGHTS; i++) {
-        if (mmq_slice_is(&slice, rights_known[i].name)) {
-            return rights_known[i].bit;
-        }
-    }
-    return 0;
-}
-
-mmq_err mmq_key_rights_parse(const char *text, size_t size, unsigned *rights, mmq_why *why)
-{
-    *rights = 0;
-    for (size_t at = 0; at <= size;) {
-        const char *comma = memchr(text + at, ',', size - at);
-        const size_t length = comma ? (size_t)(comma - text) - at : size - at;
-        const unsigned bit = right_bit(text + at, length);
-        if (bit == 0) {
-            return mmq_fail(why, MMQ_EINVAL,
-                            "rights are one or more of read, write, feedback, admin, with commas "
-                            "between them");
-        }
-        *rights |= bit;
-        at += length + 1;
-    }
-    return MMQ_OK;
-}
-
-void mmq_key_rights_print(unsigned rights, char out[MMQ_KEY_RIGHTS_TEXT])
-{
-    size_t size = 0;
-    out[0] = '\0';
-    for (size_t i = 0; i < RIGHTS; i++) {
-        if (rights & rights_known[i].bit) {
-            size += (size_t)snprintf(out + size, MMQ_KEY_RIGHTS_TEXT - size, "%s%s",
-                                     size > 0 ? "," : "", rights_known[i].name);
-        }
-    }
-}
+/* ---- names ------------------------------------------------------------------------------ */
 
 bool mmq_key_name_valid(const char *name, size_t size)
 {
@@ -183,7 +130,7 @@ static mmq_err read_words(mmq_keys *keys, const mmq_slice words[4], mmq_why *why
                         MMQ_KEY_NAME_MAX);
     }
     memcpy(key.name, words[0].data, words[0].size);
-    mmq_err err = mmq_key_rights_parse(words[1].data, words[1].size, &key.rights, why);
+    mmq_err err = mmq_rights_parse(words[1].data, words[1].size, &key.rights, why);
     if (err != MMQ_OK) {
         return err;
     }
@@ -233,7 +180,7 @@ static mmq_err add_api_key(mmq_keys *keys, const char *text, mmq_why *why)
     if (size >= MMQ_API_KEY_MAX) {
         return mmq_fail(why, MMQ_EINVAL, "api-key is too long");
     }
-    mmq_key key = {.name = API_NAME, .rights = MMQ_MAY_ALL};
+    mmq_key key = {.name = API_NAME, .rights = MMQ_RIGHTS_ALL};
     mmq_digest(text, size, key.digest);
     const mmq_key *alike = find_alike(keys, &key);
     if (alike) { /* which rights would it have? */
@@ -353,7 +300,7 @@ mmq_key mmq_key_make(const char *name, unsigned rights, char out[MMQ_KEY_SIZE + 
 
 void mmq_key_print(const mmq_key *key, char out[MMQ_KEY_LINE_MAX])
 {
-    char rights[MMQ_KEY_RIGHTS_TEXT];
-    mmq_key_rights_print(key->rights, rights);
+    char rights[MMQ_RIGHTS_TEXT];
+    mmq_rights_print(key->rights, rights);
     snprintf(out, MMQ_KEY_LINE_MAX, "%s %s " SCHEME "%s\n", key->name, rights, key->digest);
 }

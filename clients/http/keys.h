@@ -3,9 +3,9 @@
  * A key of the file is "mmq_" and 64 hex digits of 256 random bits; the file holds its SHA-256, one
  * line a key:
  *
- *     # name  rights          hash
- *     grafana read sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 phones
- * read,feedback   sha256:...
+ *     # name rights hash
+ *     grafana read sha256:9f86d081884c7d659a2feaa0c55ad015...
+ *     phones read,feedback sha256:...
  *
  * A hash without salt or stretching is right for such keys alone, so a text of another form is no
  * key of the file's, whatever its hash. The one key of api-key may be any text; it has all rights.
@@ -18,15 +18,8 @@
 #include <stddef.h>
 
 #include "lib/digest.h"
+#include "lib/rights.h"
 #include "metricmq/error.h"
-
-enum {
-    MMQ_MAY_READ = 1,
-    MMQ_MAY_WRITE = 2,
-    MMQ_MAY_FEEDBACK = 4,
-    MMQ_MAY_ADMIN = 8, /* to see the insides: /metrics */
-    MMQ_MAY_ALL = 15,
-};
 
 enum {
     MMQ_KEY_RANDOM = 32,           /* bytes of a key that we make */
@@ -35,13 +28,12 @@ enum {
     MMQ_KEYS_MAX = 256,            /* of a file */
     MMQ_KEYS_FILE_MAX = 64 * 1024, /* bytes */
     MMQ_KEY_LINE_MAX = 256,        /* of a line that we write */
-    MMQ_KEY_RIGHTS_TEXT = 32,      /* "read,write,feedback,admin" */
     MMQ_API_KEY_MAX = 4096,        /* bytes of api-key, less one */
 };
 
 typedef struct mmq_key {
     char name[MMQ_KEY_NAME_MAX + 1]; /* for the log */
-    unsigned rights;                 /* set of MMQ_MAY_*, not empty */
+    unsigned rights;                 /* set of mmq_right, not empty */
     bool made;                       /* it is of the form that we make */
     char digest[MMQ_DIGEST_HEX + 1]; /* SHA-256 of the key */
 } mmq_key;
@@ -62,10 +54,6 @@ const mmq_key *mmq_keys_find(const mmq_keys *keys, const char *value);
 /* Adds the keys of a file's text; path is for the sentence only. Pure. */
 mmq_err mmq_keys_parse(mmq_keys *keys, const char *path, const char *text, size_t size,
                        mmq_why *why) MMQ_MUST_USE;
-/* "read,write" as a set: MMQ_EINVAL with a sentence if it holds anything else or nothing. */
-mmq_err mmq_key_rights_parse(const char *text, size_t size, unsigned *rights,
-                             mmq_why *why) MMQ_MUST_USE;
-void mmq_key_rights_print(unsigned rights, char out[MMQ_KEY_RIGHTS_TEXT]);
 /* [-A-Za-z0-9_.], 1 to 64 of them; "api-key" is taken. */
 bool mmq_key_name_valid(const char *name, size_t size);
 

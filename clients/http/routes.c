@@ -12,11 +12,11 @@ enum { IMPORT_MAX = 32 * 1024 * 1024 };
 /* Rights. */
 enum {
     OPEN = 0, /* to all, without a key */
-    READ = MMQ_MAY_READ,
-    WRITE = MMQ_MAY_WRITE,
-    FEEDBACK = MMQ_MAY_FEEDBACK,
-    ADMIN = MMQ_MAY_ADMIN,
-    ANY = MMQ_MAY_ALL, /* any key will do */
+    READ = MMQ_RIGHT_READ,
+    WRITE = MMQ_RIGHT_WRITE,
+    FEEDBACK = MMQ_RIGHT_FEEDBACK,
+    ADMIN = MMQ_RIGHT_ADMIN,
+    ANY = MMQ_RIGHTS_ALL, /* any key will do */
 };
 
 static const mmq_route routes[] = {

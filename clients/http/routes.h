@@ -19,7 +19,7 @@ struct mmq_route {
     const char *path; /* "*" stands for any one segment */
     const char *name; /* in metrics and /openapi.json; no two have the same */
     unsigned methods; /* set of MMQ_METHOD_* */
-    unsigned rights;  /* set of MMQ_MAY_*: a key must have one of them; 0: it needs no key */
+    unsigned rights;  /* set of MMQ_RIGHT_*: a key must have one of them; 0: it needs no key */
     void (*handle)(mmq_exchange *exchange);
     size_t body_max; /* bytes of a request's body that are kept; 0: it is thrown away */
 };

@@ -60,8 +60,8 @@ static void test_lines(void **state)
     mmq_keys *keys = parse(text, sizeof text - 1, MMQ_OK);
     assert_int_equal(keys->count, 2);
     assert_string_equal(keys->list[0].name, "a");
-    assert_int_equal(keys->list[0].rights, MMQ_MAY_READ);
-    assert_int_equal(keys->list[1].rights, MMQ_MAY_READ | MMQ_MAY_ADMIN);
+    assert_int_equal(keys->list[0].rights, MMQ_RIGHT_READ);
+    assert_int_equal(keys->list[1].rights, MMQ_RIGHT_READ | MMQ_RIGHT_ADMIN);
     assert_string_equal(keys->list[1].digest, &OTHER[7]);
     mmq_keys_destroy(&keys);
 }
@@ -140,9 +140,9 @@ static void test_keys_that_we_make(void **state)
     char texts[3][MMQ_KEY_SIZE + 1];
     mmq_keys *keys = mmq_keys_new("sesame:1", NULL, &why);
     assert_non_null(keys);
-    add_made(keys, "a", MMQ_MAY_READ, texts[0]);
-    add_made(keys, "b", MMQ_MAY_ALL, texts[1]);
-    add_made(keys, "c", MMQ_MAY_FEEDBACK | MMQ_MAY_WRITE, texts[2]);
+    add_made(keys, "a", MMQ_RIGHT_READ, texts[0]);
+    add_made(keys, "b", MMQ_RIGHTS_ALL, texts[1]);
+    add_made(keys, "c", MMQ_RIGHT_FEEDBACK | MMQ_RIGHT_WRITE, texts[2]);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(strlen(texts[i]), MMQ_KEY_SIZE);
         const mmq_key *key = mmq_keys_find(keys, with_colon(texts[i]));
@@ -156,7 +156,7 @@ static void test_keys_that_we_make(void **state)
     const mmq_key *api = mmq_keys_find(keys, with_colon("sesame:1"));
     assert_ptr_equal(api, &keys->list[0]);
     assert_string_equal(api->name, "api-key");
-    assert_int_equal(api->rights, MMQ_MAY_ALL);
+    assert_int_equal(api->rights, MMQ_RIGHTS_ALL);
     mmq_keys_destroy(&keys);
 }
 
@@ -265,7 +265,7 @@ static void refuse_file(const char *says)
     assert_null(mmq_keys_new(NULL, path, &why));
     assert_non_null(strstr(why.text, says));
     assert_non_null(strstr(why.text, path));
-    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ};
+    const mmq_key key = {.name = "new", .rights = MMQ_RIGHT_READ};
     assert_int_equal(mmq_key_append(path, &key, &why), MMQ_EINVAL);
 }
 
@@ -319,7 +319,7 @@ static void test_too_big_a_file(void **state)
     mmq_keys *keys = mmq_keys_new(NULL, path, &why);
     assert_non_null(keys);
     mmq_keys_destroy(&keys);
-    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ};
+    const mmq_key key = {.name = "new", .rights = MMQ_RIGHT_READ};
     assert_int_equal(mmq_key_append(path, &key, &why), MMQ_EINVAL);
     assert_non_null(strstr(why.text, "would be over"));
 }
@@ -332,7 +332,7 @@ static void test_append(void **state)
     for (int i = 0; i < 3; i++) {
         char name[8];
         snprintf(name, sizeof name, "k%d", i);
-        mmq_key key = mmq_key_make(name, MMQ_MAY_WRITE, texts[i]);
+        mmq_key key = mmq_key_make(name, MMQ_RIGHT_WRITE, texts[i]);
         assert_int_equal(mmq_key_append(path, &key, &why), MMQ_OK);
         assert_int_equal(mmq_key_append(path, &key, &why), MMQ_ECONFLICT);
         assert_int_equal(stat(path, &status), 0);
@@ -359,7 +359,7 @@ static void test_append(void **state)
 static void test_append_is_whole_or_nothing(void **state)
 {
     (void)state;
-    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ, .digest = "0"};
+    const mmq_key key = {.name = "new", .rights = MMQ_RIGHT_READ, .digest = "0"};
     struct rlimit old;
     write_file("a read " HASH "\n", 0600);
     const long size = (long)strlen("a read " HASH "\n");
@@ -387,7 +387,7 @@ static void test_append_to_a_full_file(void **state)
         assert_true(fprintf(file, "k%d read sha256:%064d\n", i, i) > 0);
     }
     assert_int_equal(fclose(file), 0);
-    const mmq_key key = {.name = "new", .rights = MMQ_MAY_READ};
+    const mmq_key key = {.name = "new", .rights = MMQ_RIGHT_READ};
     assert_int_equal(mmq_key_append(path, &key, &why), MMQ_EINVAL);
     assert_non_null(strstr(why.text, "256 keys already"));
 }

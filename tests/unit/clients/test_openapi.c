@@ -50,7 +50,7 @@ static const char *path_of(const mmq_route *route, char out[128])
  */
 static unsigned described_rights(const cJSON *operation)
 {
-    unsigned rights = MMQ_MAY_ALL;
+    unsigned rights = MMQ_RIGHTS_ALL;
     const cJSON *security = cJSON_GetObjectItemCaseSensitive(operation, "security");
     if (security == NULL) {
         return rights;
@@ -61,7 +61,7 @@ static unsigned described_rights(const cJSON *operation)
     const cJSON *key = cJSON_GetObjectItemCaseSensitive(cJSON_GetArrayItem(security, 0), "key");
     assert_int_equal(cJSON_GetArraySize(key), 1);
     const char *name = cJSON_GetArrayItem(key, 0)->valuestring;
-    assert_int_equal(mmq_key_rights_parse(name, strlen(name), &rights, NULL), MMQ_OK);
+    assert_int_equal(mmq_rights_parse(name, strlen(name), &rights, NULL), MMQ_OK);
     return rights;
 }
 
