@@ -74,6 +74,7 @@ int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, v
 ssize_t __wrap_write(int fd, const void *data, size_t size);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t size, off_t at);
 ssize_t __wrap_pread(int fd, void *data, size_t size, off_t at);
+ssize_t __wrap___pread_chk(int fd, void *data, size_t size, off_t at, size_t room);
 int __wrap_fsync(int fd);
 int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attributes, void *(*run)(void *),
                           void *argument);
@@ -91,6 +92,15 @@ ssize_t __wrap_pwrite(int fd, const void *data, size_t size, off_t at)
 ssize_t __wrap_pread(int fd, void *data, size_t size, off_t at)
 {
     return fails(CALL_PREAD, fd) ? -1 : __real_pread(fd, data, cut(fd, size), at);
+}
+
+/* What a release calls instead, with the room that there is. */
+ssize_t __wrap___pread_chk(int fd, void *data, size_t size, off_t at, size_t room)
+{
+    if (size > room) {
+        abort();
+    }
+    return __wrap_pread(fd, data, size, at);
 }
 
 int __wrap_fsync(int fd)
