@@ -1,6 +1,7 @@
 /* Each message is judged by the list that is in force when it comes, so that a key that has left
  * the list is refused at once, whatever its connection. The judgement is a table's look-up: the key
- * is the User-Id of the message's first frame, and stands in the peer.
+ * is the User-Id of the message's first frame, and stands in the peer. A peer may name a User-Id of
+ * its own in its handshake; libzmq takes the one that the ZAP handler gave.
  *
  * Peers of this process, and all peers of a broker without lists, may do everything. */
 #include "broker/state.h"
