@@ -139,9 +139,11 @@ static void read_metric(mmq_store *store, const mmq_metric_head *head)
     if (mmq_store_length_at(store, head, head->made, &length, &why) == MMQ_OK) {
         CHECK(length >= 0 && length <= head->last_rowid);
     }
-    read_time(store, head, true);
-    read_time(store, head, false);
-    read_rowids(store, head);
+    if (head->last_rowid > 0) { /* a range's 0 would mean that there is no bound */
+        read_time(store, head, true);
+        read_time(store, head, false);
+        read_rowids(store, head);
+    }
 }
 
 static void read_all(mmq_store *store)
