@@ -325,7 +325,7 @@ class Usage(harness.Case):
         self.refused("wants --curve DIR", "keygen", "server")
         for args, wanted in ((("host",), "one of server"), (("client",), "one of server"), (("server", "x"), "one of"),
                              (("client", "../x"), "a name has"), (("client", ".x"), "a name has"),
-                             (("client", "b", "--rights", "root"), "no right"),
+                             (("client", "b", "--rights", "root"), "one or more of read"),
                              (("worker", "b", "--rights", "read"), "a client's"),
                              (("worker", "b", "--services", "mmi.x"), "can be no service"),
                              (("server", "--services", "x"), "a client's or a worker's")):

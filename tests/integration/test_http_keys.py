@@ -189,7 +189,7 @@ class File(Adapter):
             self.assertEqual((self.status("/_models", revoked), self.status("/metrics", old)), (401, 403))
             self.file.write_text("x")  # a mistake changes nothing
             self.program.signal(signal.SIGHUP)
-            self.line(r"level=error .*those of before hold.*keys:1: want")
+            self.line(r"level=error .*they stay as they were.*keys:1: want")
             self.assertEqual((self.status("/metrics", new), self.status("/_models", revoked)), (200, 401))
             self.file.write_text("")  # but none is none
             self.program.signal(signal.SIGHUP)
