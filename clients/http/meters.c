@@ -210,6 +210,16 @@ static void expose_now(const mmq_adapter *adapter, mmq_buffer *out)
                  streams);
 }
 
+static void expose_guesses(const mmq_guesses *guesses, mmq_buffer *out)
+{
+    mmq_expose_family(out, "metricmq_http_wrong_keys_total", "counter",
+                      "Requests with a key that is none of ours.");
+    mmq_expose_count(out, "metricmq_http_wrong_keys_total", NULL, 0, (int64_t)guesses->total);
+    mmq_expose_family(out, "metricmq_http_wrong_keys_held_total", "counter",
+                      "Those of them whose answer had to wait, since there were many.");
+    mmq_expose_count(out, "metricmq_http_wrong_keys_held_total", NULL, 0, (int64_t)guesses->held);
+}
+
 void mmq_meters_expose(const mmq_adapter *adapter, mmq_buffer *out)
 {
     expose_requests(&adapter->meters, out);
@@ -217,4 +227,5 @@ void mmq_meters_expose(const mmq_adapter *adapter, mmq_buffer *out)
     expose_bytes(adapter, out);
     expose_broken(&adapter->meters, out);
     expose_now(adapter, out);
+    expose_guesses(&adapter->guesses, out);
 }
