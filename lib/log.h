@@ -26,8 +26,8 @@ typedef struct mmq_field {
 
 /* Settings of the process; set before threads start. */
 void mmq_log_setup(mmq_level least, bool json);
-/* The role that this thread's lines bear, e.g. "broker"; static storage. Tools see it as the name of
- * the thread, if that is not the program's first. */
+/* The role that this thread's lines bear, e.g. "broker"; static storage. Tools see it as the name
+ * of the thread, if that is not the program's first. */
 void mmq_log_role(const char *role);
 bool mmq_log_wants(mmq_level level);
 /* Values are escaped (control bytes and quotes included) and cut at 1 KiB. */
