@@ -120,10 +120,9 @@ def workers_come_and_go(trial):
             come_and_go(stand, trial, number)
             threading.Event().wait(max(0, began + (number + 1) / 100 - time.monotonic()))
         trial.note(f"{count} in {time.monotonic() - began:.1f} s")
-        harness.wait_until(lambda: is_purged(stand.stats()), 15 * SLOWER, "the purge of workers and services")
-        if client.call(b"mmi.service", b"mayfly-0") != [[b"404"]]:
-            raise Broken("a dead worker's service is found")
         harness.wait_until(lambda: stand.broker.program.descriptors() <= descriptors + 8, what="the descriptors")
+        harness.wait_until(lambda: is_purged(stand.stats()) and client.call(b"mmi.service", b"mayfly-0") == [[b"404"]],
+                           15 * SLOWER, "the purge of workers and services")
 
 
 def is_purged(stats):
