@@ -10,7 +10,20 @@ REQUEST_OF_CLIENT, PARTIAL_OF_CLIENT, FINAL_OF_CLIENT = b"\x01", b"\x02", b"\x03
 READY, REQUEST, PARTIAL, FINAL, HEARTBEAT, DISCONNECT = (bytes([n]) for n in range(1, 7))
 
 
-class Client:
+class Peer:
+    """Has a socket, which is closed behind it."""
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Client(Peer):
     def __init__(self, endpoint, identity=None):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.linger = 0
@@ -40,15 +53,6 @@ class Client:
             parts.append(frames)
             if command == FINAL_OF_CLIENT:
                 return parts
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 class Worker(threading.Thread):
@@ -113,7 +117,7 @@ class Worker(threading.Thread):
         self.stop()
 
 
-class Hand:
+class Hand(Peer):
     """A worker's DEALER that a test plays by hand: it says what it is told to, and nothing by itself."""
 
     def __init__(self, endpoint):
@@ -140,15 +144,6 @@ class Hand:
         address, empty, *body = heard[1]
         assert empty == b"" and body, heard
         return address, body
-
-    def close(self):
-        self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 class ForeignBroker:

@@ -266,6 +266,16 @@ static inline int expect_request(fake_bus *bus, const char *peer, uint8_t token[
     return value.type == MMQ_INT ? (int)value.integer : -1;
 }
 
+/* A bus on which worker w (of s, with room for 8) holds request 1 of client c; its token. */
+static inline fake_bus *bus_with_request(uint8_t token[MMQ_TOKEN_SIZE])
+{
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 8);
+    client_asks(bus, "c", "s", 1, 0);
+    assert_int_equal(expect_request(bus, "w", token), 1);
+    return bus;
+}
+
 /* A PARTIAL or FINAL of a worker went to that client. */
 static inline void expect_answer(fake_bus *bus, const char *peer, mmq_client_command command)
 {

@@ -25,11 +25,8 @@ static void test_f1_a_silent_worker_loses_its_request(void **state)
 static void test_whatever_a_worker_says_is_a_heartbeat(void **state)
 {
     (void)state;
-    fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 8);
-    client_asks(bus, "c", "s", 1, 0);
-    expect_request(bus, "w", token);
+    fake_bus *bus = bus_with_request(token);
     for (int i = 0; i < 5; i++) {
         bus_pass(bus, 2900); /* it is borne for 3 s */
         worker_answers(bus, "w", MMQ_WORKER_PARTIAL, token);
@@ -144,11 +141,8 @@ static void test_a_side_is_lost(void **state)
 static void test_f6_what_a_slow_client_was_sent_is_accounted_for(void **state)
 {
     (void)state;
-    fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 8);
-    client_asks(bus, "c", "s", 1, 0);
-    expect_request(bus, "w", token);
+    fake_bus *bus = bus_with_request(token);
     size_t before = mmq_core_bytes(bus->core);
     worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 100000);
     assert_true(mmq_core_bytes(bus->core) <= before);
@@ -347,11 +341,8 @@ static void test_f14_a_token_of_another_worker(void **state)
 static void test_f8_a_flood_of_partials(void **state)
 {
     (void)state;
-    fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 8);
-    client_asks(bus, "c", "s", 1, 0);
-    expect_request(bus, "w", token);
+    fake_bus *bus = bus_with_request(token);
     for (int i = 0; i < 17; i++) {
         worker_answers_size(bus, "w", MMQ_WORKER_PARTIAL, token, 1 << 20);
         expect_answer(bus, "c", MMQ_CLIENT_PARTIAL);
@@ -512,81 +503,6 @@ static void test_a_late_request_keeps_its_room(void **state)
     bus_destroy(bus);
 }
 
-static const char *const peers[] = {"p0", "p1", "p2", "p3", "p4", "p5"};
-
-/* One of the last requests that the core sent is answered, in time or late. */
-static void answer_some_request(fake_bus *bus)
-{
-    for (size_t i = bus->count; i-- > 0 && bus->count - i < 10;) {
-        const mmq_message *sent = &bus->sent[i];
-        if (bus->sides[i] == MMQ_SIDE_WORKERS && sent->count > 5) {
-            char name[3] = "";
-            uint8_t token[MMQ_TOKEN_SIZE];
-            memcpy(name, mmq_frame_data(&sent->frames[0]), 2);
-            memcpy(token, mmq_frame_data(&sent->frames[3]), MMQ_TOKEN_SIZE);
-            worker_answers_size(bus, name, rand() % 2 ? MMQ_WORKER_FINAL : MMQ_WORKER_PARTIAL,
-                                token, (size_t)(rand() % 100000));
-            return;
-        }
-    }
-}
-
-static void do_something(fake_bus *bus, int id)
-{
-    static const mmq_err errs[] = {MMQ_OK, MMQ_OK, MMQ_EAGAIN, MMQ_EUNREACHABLE};
-    static const char *const services[] = {"a", "b", MMQ_SERVICE_WRITE};
-    const char *peer = peers[rand() % 6];
-    const char *service = services[rand() % 3];
-    switch (rand() % 10) {
-    case 0:
-        worker_ready(bus, peer, service, (unsigned)(rand() % 4));
-        break;
-    case 1:
-        bus_fault(bus, peer, errs[rand() % 4]);
-        break;
-    case 2:
-        bus_pass(bus, rand() % 1500);
-        break;
-    case 3:
-        worker_says(bus, peer, rand() % 8 == 0 ? MMQ_WORKER_DISCONNECT : MMQ_WORKER_HEARTBEAT);
-        break;
-    case 4:
-    case 5:
-    case 6:
-        client_asks_big(bus, peer, service, id, 1 + rand() % 5000, (size_t)(rand() % 9000));
-        break;
-    default:
-        answer_some_request(bus);
-    }
-}
-
-/* Random commands, answers, times and faults: the CHECKs of the invariants hold and nothing is left
- * when all is over. */
-static void test_random_traffic(void **state)
-{
-    (void)state;
-    const char *given = getenv("METRICMQ_SEED");
-    unsigned seed = given != NULL ? (unsigned)atoi(given) : (unsigned)(mmq_now_ns() & 0xffffff);
-    print_message("seed: METRICMQ_SEED=%u\n", seed);
-    srand(seed);
-    fake_bus *bus = bus_new_sized(20, 1 << 16, 1 << 20);
-    for (int i = 0; i < 20000; i++) {
-        do_something(bus, i);
-        if (bus->count > SENT_MAX / 2) {
-            bus_forget(bus);
-        }
-    }
-    for (size_t i = 0; i < 6; i++) {
-        bus_fault(bus, peers[i], MMQ_OK);
-    }
-    bus_pass(bus, 40000);
-    assert_true(mmq_core_idle(bus->core));
-    assert_int_equal(bus->core->bytes, 0);
-    assert_int_equal(bus->core->services.count, 0);
-    assert_int_equal(bus->core->callers.count, 0);
-    bus_destroy(bus);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -616,7 +532,6 @@ int main(void)
         cmocka_unit_test(test_a_worker_that_is_full_is_passed_over),
         cmocka_unit_test(test_a_worker_that_leaves_gives_back),
         cmocka_unit_test(test_a_late_request_keeps_its_room),
-        cmocka_unit_test(test_random_traffic),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

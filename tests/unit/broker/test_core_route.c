@@ -182,11 +182,8 @@ static void test_mmi(void **state)
 static void test_draining(void **state)
 {
     (void)state;
-    fake_bus *bus = bus_new();
     uint8_t token[MMQ_TOKEN_SIZE];
-    worker_ready(bus, "w", "s", 8);
-    client_asks(bus, "c", "s", 1, 0);
-    expect_request(bus, "w", token);
+    fake_bus *bus = bus_with_request(token);
     client_asks(bus, "c", "nobody", 2, 0);
     mmq_core_drain(bus->core, bus->now_ns);
     expect_error(bus, "c", 2, 503);
