@@ -6,10 +6,19 @@
 
 #include "lib/digest.h"
 
-static bool is_uid_byte(char c)
+static bool is_plain_byte(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
            c == '_' || c == '.';
+}
+
+bool mmq_text_plain(const char *text, size_t size)
+{
+    size_t i = 0;
+    while (i < size && is_plain_byte(text[i])) {
+        i++;
+    }
+    return size > 0 && i == size;
 }
 
 static bool is_reserved(const char *uid, size_t size)
@@ -25,15 +34,7 @@ static bool is_reserved(const char *uid, size_t size)
 
 bool mmq_uid_valid(const char *uid, size_t size)
 {
-    if (size < 1 || size > MMQ_UID_MAX) {
-        return false;
-    }
-    for (size_t i = 0; i < size; i++) {
-        if (!is_uid_byte(uid[i])) {
-            return false;
-        }
-    }
-    return !is_reserved(uid, size);
+    return size <= MMQ_UID_MAX && mmq_text_plain(uid, size) && !is_reserved(uid, size);
 }
 
 void mmq_uid_derive(const char *datasource, const char *identity, char out[MMQ_UID_MAX + 1])

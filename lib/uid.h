@@ -7,6 +7,9 @@
 
 #include "metricmq/rows.h"
 
+/* One or more of [-A-Za-z0-9_.]: what means nothing else in URLs, headers, file names and lists. */
+bool mmq_text_plain(const char *text, size_t size);
+
 /* [-A-Za-z0-9_.]{1,100} and none of the reserved names: MMQ_UID_RULE tells people. */
 #define MMQ_UID_RULE "uid must be 1 to 100 of [-A-Za-z0-9_.] and no reserved name"
 bool mmq_uid_valid(const char *uid, size_t size);

@@ -13,6 +13,7 @@
 #include <strings.h>
 
 #include "lib/fields.h"
+#include "lib/uid.h"
 
 enum { NAME_MAX_BYTES = 255 };
 
@@ -99,14 +100,7 @@ static bool is_alike(const mmq_slice *slice, const char *text)
 
 static bool is_name(const mmq_slice *slice)
 {
-    for (size_t i = 0; i < slice->size; i++) {
-        const char byte = slice->data[i], letter = (char)(byte | 0x20);
-        if ((letter < 'a' || letter > 'z') && (byte < '0' || byte > '9') && byte != '-' &&
-            byte != '_' && byte != '.') {
-            return false;
-        }
-    }
-    return slice->size > 0 && slice->size <= NAME_MAX_BYTES;
+    return slice->size <= NAME_MAX_BYTES && mmq_text_plain(slice->data, slice->size);
 }
 
 static bool is_port(const char *text)

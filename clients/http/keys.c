@@ -16,6 +16,7 @@
 
 #include "clients/http/key_file.h"
 #include "lib/fields.h"
+#include "lib/uid.h"
 
 #define PREFIX   "mmq_"
 #define SCHEME   "sha256:"
@@ -47,14 +48,8 @@ static bool is_made(const char *key, size_t size)
 bool mmq_key_name_valid(const char *name, size_t size)
 {
     const mmq_slice slice = {name, size};
-    for (size_t i = 0; i < size; i++) {
-        const char byte = name[i];
-        const bool letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
-        if (!letter && (byte < '0' || byte > '9') && byte != '-' && byte != '_' && byte != '.') {
-            return false;
-        }
-    }
-    return size > 0 && size <= MMQ_KEY_NAME_MAX && !mmq_slice_is(&slice, API_NAME);
+    return size <= MMQ_KEY_NAME_MAX && mmq_text_plain(name, size) &&
+           !mmq_slice_is(&slice, API_NAME);
 }
 
 /* ---- the file's text -------------------------------------------------------------------- */

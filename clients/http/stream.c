@@ -15,6 +15,7 @@
 
 #include "clients/http/exchange.h"
 #include "lib/log.h"
+#include "lib/uid.h"
 
 enum {
     BLOCK = 32 * 1024,
@@ -178,24 +179,12 @@ static char form_letter(mmq_form form)
     return letter ? letter : 'r';
 }
 
-/* A state is any worker's, and goes into a header; a tag is any client's, and goes to the bus. */
-static bool is_plain(const char *text, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        const char byte = text[i], letter = (char)(byte | 0x20);
-        if (!(letter >= 'a' && letter <= 'z') && !(byte >= '0' && byte <= '9') &&
-            memchr("-_.", byte, 3) == NULL) {
-            return false;
-        }
-    }
-    return size > 0;
-}
-
-/* The entity tag without quotes; false: there is none. */
+/* The entity tag without quotes; false: there is none. A state is any worker's, and goes into a
+ * header. */
 static bool print_tag(const mmq_exchange *exchange, char out[ETAG_MAX])
 {
     const char *state = exchange->stream ? mmq_stream_state(exchange->stream) : "";
-    return exchange->tagged && is_plain(state, strlen(state)) &&
+    return exchange->tagged && mmq_text_plain(state, strlen(state)) &&
            snprintf(out, ETAG_MAX, "%s-%c", state, form_letter(exchange->form)) < ETAG_MAX;
 }
 
@@ -475,12 +464,13 @@ static bool find_ours(const mmq_slice *tag, void *context)
     return is_ours(tag, search->exchange);
 }
 
-/* The bus can compare with one tag, and then has nothing to do; with others we compare. */
+/* The bus can compare with one tag, and then has nothing to do; with others we compare. A tag is
+ * any client's, and goes to the bus. */
 static void add_unless(mmq_exchange *exchange, mmq_args *args)
 {
     struct search search = {.exchange = exchange};
     if (has_tag(&exchange->headers, find_ours, &search) &&
-        is_plain(search.found.data, search.found.size)) {
+        mmq_text_plain(search.found.data, search.found.size)) {
         mmq_args_text(args, "unless", search.found.data, search.found.size - 2);
     }
 }
