@@ -85,6 +85,7 @@ struct mmq_store {
     struct mmq_block *block;               /* the one that is open */
     int64_t open_data;                     /* key of its data; 0: none is open */
     uint64_t open_check;                   /* what its head says of the data: a key may be wrong */
+    int64_t steps;                         /* of SQLite, that the statement has taken */
 
     /* The writer's only. */
     int restart_pages;            /* the log's size from which on readers are waited for */
@@ -97,6 +98,11 @@ struct mmq_store {
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_statements_finalize(mmq_store *store);
 const char *mmq_query_text(mmq_query query);
+
+/* From here on a statement that takes more steps than a sound file of that size can need is broken
+ * off, with SQLITE_INTERRUPT (steps.c). */
+void mmq_steps_bound(mmq_store *store);
+void mmq_steps_anew(mmq_store *store);
 
 /* The statement, reset. Bind, then step. */
 sqlite3_stmt *mmq_statement(mmq_store *store, mmq_query query);

@@ -217,6 +217,7 @@ static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch
     if (code != SQLITE_OK) {
         return mmq_sqlite_error(store->db, code, "the store", why);
     }
+    mmq_steps_bound(store);
     mmq_err err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
     mmq_form form = MMQ_FORM_CURRENT;
     if (err == MMQ_OK) {

@@ -265,8 +265,8 @@ static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *w
 {
     int64_t left;
     mmq_err err = read_pragma(
-        db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'old_row'", &left,
-        why);
+        db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'old_row')",
+        &left, why);
     const mmq_form second = err == MMQ_OK && left > 0 ? MMQ_FORM_BETWEEN : MMQ_FORM_CURRENT;
     *out = version == MMQ_SCHEMA_VERSION_OLD ? MMQ_FORM_OLD : second;
     return err;
@@ -275,7 +275,7 @@ static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *w
 mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why)
 {
     int64_t tables, application, version;
-    mmq_err err = read_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, why);
+    mmq_err err = read_pragma(db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", &tables, why);
     if (err == MMQ_OK) {
         err = read_pragma(db, "PRAGMA application_id", &application, why);
     }

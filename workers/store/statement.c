@@ -96,6 +96,7 @@ const char *mmq_query_text(mmq_query query)
 
 mmq_err mmq_prepare(mmq_store *store, const char *sql, sqlite3_stmt **out, mmq_why *why)
 {
+    mmq_steps_anew(store);
     int code = sqlite3_prepare_v3(store->db, sql, -1, SQLITE_PREPARE_PERSISTENT, out, NULL);
     return code == SQLITE_OK ? MMQ_OK
                              : mmq_sqlite_error(store->db, code, "the store's tables", why);
@@ -137,6 +138,7 @@ static void note_failure(mmq_store *store)
 
 mmq_err mmq_step(mmq_store *store, sqlite3_stmt *statement, bool *row, mmq_why *why)
 {
+    mmq_steps_anew(store);
     int code = sqlite3_step(statement);
     *row = code == SQLITE_ROW;
     if (code == SQLITE_ROW) {
@@ -198,6 +200,11 @@ mmq_err mmq_sqlite_error(sqlite3 *db, int code, const char *doing, mmq_why *why)
         return mmq_fail(why, err, "%s cannot be read or written: %s%s%s", doing, text,
                         number != 0 ? ": " : "", number != 0 ? strerror(number) : "");
     }
+    case SQLITE_INTERRUPT:
+        return mmq_fail(why, MMQ_ECORRUPT,
+                        "%s: damaged: its tables take more steps than a sound file's; restore a"
+                        " backup",
+                        doing);
     default:
         return mmq_fail(why, MMQ_ECORRUPT, "%s: damaged: %s; restore a backup", doing, text);
     }

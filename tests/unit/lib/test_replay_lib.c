@@ -65,8 +65,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unpack),    cmocka_unit_test(test_envelope),
         cmocka_unit_test(test_rows),      cmocka_unit_test(test_fields),
-        cmocka_unit_test(test_endpoints),
-        cmocka_unit_test(test_log),
+        cmocka_unit_test(test_endpoints), cmocka_unit_test(test_log),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,43 @@
+/* How much one statement may do. A file may have been made so that a walk over a small table never
+ * ends: pages that lead to the same page hundreds of times over, twenty levels deep, each as SQLite
+ * wants it. A sound file's walk takes a number of SQLite's steps that its size bounds, since every
+ * record has bytes of its own, so that is the bound. It is far above what our statements take, and
+ * no deadline: how busy the machine is does not matter. */
+#include "workers/store/handle.h"
+
+enum {
+    STRIDE = 10000,     /* steps between two looks */
+    STEPS_PER_BYTE = 4, /* the check of 20,000 metrics with a row each takes 0.2 */
+};
+
+/* Half a second or so; also for what is in the log and not in the file yet. */
+#define STEPS_FREE INT64_C(50000000)
+
+static int64_t file_size(sqlite3 *db)
+{
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    return sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
+                   file->pMethods != NULL && file->pMethods->xFileSize(file, &size) == SQLITE_OK
+               ? size
+               : 0;
+}
+
+/* Not 0: SQLite breaks off, with SQLITE_INTERRUPT. */
+static int count_steps(void *context)
+{
+    mmq_store *store = context;
+    store->steps += STRIDE;
+    return store->steps > STEPS_FREE &&
+           (store->steps - STEPS_FREE) / STEPS_PER_BYTE > file_size(store->db);
+}
+
+void mmq_steps_bound(mmq_store *store)
+{
+    sqlite3_progress_handler(store->db, STRIDE, count_steps, store);
+}
+
+void mmq_steps_anew(mmq_store *store)
+{
+    store->steps = 0;
+}
