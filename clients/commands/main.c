@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clients/commands/options.h"
+#include "clients/commands/table.h"
 #include "lib/log.h"
 #include "lib/process.h"
 #include "metricmq/version.h"
@@ -18,66 +19,6 @@
 /* Sockets of a process: `up` with 64 threads a role has 450. Connections are none, so no peer makes
  * us open one: who comes near it is a leak of ours, which then ends in an error. */
 enum { SOCKETS_MAX = 1024 };
-
-struct command {
-    const char *name;
-    const char *operands;
-    const char *help;
-    int (*run)(const mmq_config *config);
-    const char *const *options;
-};
-
-#define LOGGING    "log-level", "log-format"
-#define KEYS       "curve-key", "curve-server"
-#define NAMES(...) ((const char *const[]){__VA_ARGS__, LOGGING, NULL})
-#define UPLOADING                                                                                  \
-    "upload", "server-id", "spool-max", "spool-jobs", "uploads", "archive-level", "upload-stall",  \
-        "s3-endpoint", "s3-region", "s3-path-style", "s3-ca-file", "s3-insecure"
-#define HTTP_NAMES                                                                                 \
-    "connections-max", "connections-per-address", "idle-timeout", "header-timeout",                \
-        "stall-timeout", "api-key", "api-keys", "http-host", "insecure", "tls-cert", "tls-key",    \
-        "cors-origin"
-#define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
-
-static const struct command commands[] = {
-    {"up", "", "everything in one process, on one data directory", mmq_command_up,
-     NAMES("data", "http", "bind", "bind-workers", "curve", "insecure", "store", UPLOADING,
-           "import", "threads", "queue-max", "queue-bytes", "stray-memory", "timeout",
-           "drain-timeout", HTTP_NAMES)},
-    {"broker", "", "the broker alone", mmq_command_broker,
-     NAMES("bind", "bind-workers", "curve", "insecure", "queue-max", "queue-bytes", "stray-memory",
-           "drain-timeout")},
-    {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
-     NAMES("connect", KEYS, "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
-    {"http", "", "the HTTP adapter alone", mmq_command_http,
-     NAMES("http", "connect", KEYS, "timeout", "drain-timeout", HTTP_NAMES)},
-    {"key", "NAME", "make a key for HTTP clients", mmq_command_key, NAMES("rights", "api-keys")},
-    {"import", "FILE...", "load CSV files", mmq_command_import,
-     NAMES("connect", KEYS, "timeout", METRIC_NAMES)},
-    {"demo", "", "fill the store with generated metrics", mmq_command_demo,
-     NAMES("connect", KEYS, "timeout", "metrics", "rows", "seed")},
-    {"models", "[UID]", "the metrics", mmq_command_models,
-     NAMES("connect", KEYS, "timeout", "format")},
-    {"query", "[UID]", "rows of one metric or of all", mmq_command_query,
-     NAMES("connect", KEYS, "timeout", "format", "from", "to", "anomaly", "limit", "rowid",
-           "order")},
-    {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
-     NAMES("connect", KEYS, "timeout", "format", "extra", "wait")},
-    {"status", "", "services, workers, queues, spool", mmq_command_status,
-     NAMES("connect", KEYS, "timeout", "format", "watch")},
-    {"keygen", "server|client|worker [NAME]", "make CURVE keys: of the broker, or of a peer",
-     mmq_command_keygen, NAMES("curve", "rights", "services")},
-    {"spool", "list|retry|drop [NAME]...", "feedback archives that are not uploaded yet",
-     mmq_command_spool, NAMES("data", "format")},
-    {"check", "", "is the store whole? reads all of it, beside workers too", mmq_command_check,
-     NAMES("data", "store")},
-    {"migrate", "", "bring a store of an earlier form to the current one", mmq_command_migrate,
-     NAMES("data", "store")},
-    {"load", "", "load generator: many clients that check what they get", mmq_command_load,
-     NAMES("connect", KEYS, "connect-workers", "op", "mix", "clients", "concurrency", "rate",
-           "workers", "capacity", "service-time", "service", "size", "retry", "duration", "warmup",
-           "timeout", "seed", "json", "plot")},
-};
 
 __attribute__((format(printf, 2, 0))) static int complain(int status, const char *format,
                                                           va_list list)
@@ -112,15 +53,16 @@ static void print_commands(FILE *out)
           "Serves metric time series and their anomaly scores over ZeroMQ and HTTP.\n\n"
           "commands:\n",
           out);
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    for (size_t i = 0; i < mmq_commands_count; i++) {
         char synopsis[64];
-        snprintf(synopsis, sizeof synopsis, "%s %s", commands[i].name, commands[i].operands);
-        fprintf(out, "  %-28s %s\n", synopsis, commands[i].help);
+        snprintf(synopsis, sizeof synopsis, "%s %s", mmq_commands[i].name,
+                 mmq_commands[i].operands);
+        fprintf(out, "  %-28s %s\n", synopsis, mmq_commands[i].help);
     }
     fputs("\n`metricmq COMMAND --help` lists a command's options; `metricmq --version`.\n", out);
 }
 
-static void print_command(const struct command *command)
+static void print_command(const mmq_command *command)
 {
     printf("usage: metricmq %s%s%s [OPTION]...\n\n%s\n\noptions:\n", command->name,
            command->operands[0] ? " " : "", command->operands, command->help);
@@ -131,18 +73,18 @@ static void print_command(const struct command *command)
           stdout);
 }
 
-static const struct command *find_command(const char *name)
+static const mmq_command *find_command(const char *name)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
-        if (strcmp(commands[i].name, name) == 0) {
-            return &commands[i];
+    for (size_t i = 0; i < mmq_commands_count; i++) {
+        if (strcmp(mmq_commands[i].name, name) == 0) {
+            return &mmq_commands[i];
         }
     }
     return NULL;
 }
 
 /* Operands that a command does not name are a mistake of the user's, found before it starts. */
-static bool takes_operands(const struct command *command, const mmq_config *config)
+static bool takes_operands(const mmq_command *command, const mmq_config *config)
 {
     const char *const *operands;
     return command->operands[0] || mmq_config_operands(config, &operands) == 0;
@@ -167,7 +109,7 @@ static void set_up_process(const mmq_config *config)
     signal(SIGPIPE, SIG_IGN);
 }
 
-static int run_command(const struct command *command, const mmq_config *config)
+static int run_command(const mmq_command *command, const mmq_config *config)
 {
     if (mmq_config_wants_help(config)) {
         print_command(command);
@@ -200,7 +142,7 @@ int mmq_main(int argc, char **argv)
         printf("metricmq %s\n", mmq_version());
         return MMQ_EXIT_DONE;
     }
-    const struct command *command = find_command(name);
+    const mmq_command *command = find_command(name);
     if (!command) {
         print_commands(stderr);
         return name[0] ? mmq_usage("there is no command `%s`", name) : MMQ_EXIT_USAGE;
