@@ -38,8 +38,7 @@ struct putting {
     long index; /* -1: the only one */
     bool has_failed;
     /* of the put that is under way */
-    int64_t began_ns, ticked_ns, gap_ns, done, total;
-    int64_t ticks;
+    int64_t began_ns, ticks, done, total;
     bool went_back; /* done became less */
 };
 
@@ -67,12 +66,10 @@ int getaddrinfo(const char *node, const char *service, const struct addrinfo *hi
 static mmq_err tick(void *context, const char *stage, int64_t done, int64_t total, mmq_why *why)
 {
     struct putting *putting = context;
-    const int64_t now_ns = mmq_now_ns(), gap_ns = now_ns - putting->ticked_ns;
+    const int64_t now_ns = mmq_now_ns();
     const long stop_at = number_of("PUT_STOP_AT", -1), stop_ms = number_of("PUT_STOP_MS", -1);
     putting->ticks++;
-    putting->gap_ns = gap_ns > putting->gap_ns ? gap_ns : putting->gap_ns;
     putting->went_back = putting->went_back || done < putting->done;
-    putting->ticked_ns = now_ns;
     putting->done = done;
     putting->total = total;
     if (strcmp(stage, "upload") != 0 || (stop_at >= 0 && done >= stop_at) ||
@@ -112,19 +109,17 @@ static void print_outcome(struct putting *putting, mmq_err err, const mmq_setbac
 {
     static const char *const kinds[] = {"passing", "settings", "refused"};
     const int64_t now_ns = mmq_now_ns();
-    const int64_t gap_ns = now_ns - putting->ticked_ns;
     mmq_buffer line;
     mmq_buffer_init(&line, 16384);
     mmq_buffer_format(&line,
                       "{\"result\":\"%s\",\"class\":\"%s\",\"wait_s\":%.3f,\"seconds\":%.3f,"
-                      "\"ticks\":%" PRId64 ",\"gap_s\":%.3f,\"done\":%" PRId64 ",\"total\":%" PRId64
+                      "\"ticks\":%" PRId64 ",\"done\":%" PRId64 ",\"total\":%" PRId64
                       ",\"went_back\":%s,\"cpu_s\":%.3f,\"peak_kb\":%ld,\"index\":%ld,\"why\":",
                       mmq_err_name(err), err == MMQ_OK ? "" : kinds[setback->kind],
                       (double)setback->wait_ns / 1e9, (double)(now_ns - putting->began_ns) / 1e9,
-                      putting->ticks,
-                      (double)(gap_ns > putting->gap_ns ? gap_ns : putting->gap_ns) / 1e9,
-                      putting->done, putting->total, putting->went_back ? "true" : "false",
-                      cpu_s() - cpu_before_s, peak_kb(), putting->index);
+                      putting->ticks, putting->done, putting->total,
+                      putting->went_back ? "true" : "false", cpu_s() - cpu_before_s, peak_kb(),
+                      putting->index);
     mmq_json_string(&line, why->text, strlen(why->text));
     mmq_buffer_text(&line, "}\n");
     const char *text = mmq_buffer_cstr(&line);
@@ -152,8 +147,8 @@ static void put_once(struct putting *putting, int fd)
     const char *sweep = getenv("PUT_SWEEP");
     snprintf(key, sizeof key, putting->index < 0 ? "%s" : "%s-%ld", putting->key, putting->index);
     const mmq_object object = {.key = key, .uid = "a-uid", .fd = fd, .sums = putting->sums};
-    putting->began_ns = putting->ticked_ns = mmq_now_ns();
-    putting->gap_ns = putting->ticks = putting->done = putting->total = 0;
+    putting->began_ns = mmq_now_ns();
+    putting->ticks = putting->done = putting->total = 0;
     putting->went_back = false;
     mmq_err err = sweep != NULL
                       ? mmq_target_sweep(putting->target, sweep, is_wanted, NULL, &watch, &why)
