@@ -1,4 +1,4 @@
-/* Every command of metricmq, in one table: `--help` and the documents are made of it. */
+/* Every command of metricmq, in one table, which `--help` is made of. */
 #ifndef MMQ_TABLE_H
 #define MMQ_TABLE_H
 

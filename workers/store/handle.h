@@ -102,6 +102,7 @@ const char *mmq_query_text(mmq_query query);
 /* From here on a statement that takes more steps than a sound file of that size can need is broken
  * off, with SQLITE_INTERRUPT (steps.c). */
 void mmq_steps_bound(mmq_store *store);
+/* What follows is another statement, or the next row of one. */
 void mmq_steps_anew(mmq_store *store);
 
 /* The statement, reset. Bind, then step. */
