@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "lib/monitor.h"
+#include "lib/process.h"
 #include "metricmq/protocol.h"
 
 enum {
@@ -101,10 +102,14 @@ static mmq_err connect_socket(zsock_t *socket, const char *endpoint, mmq_why *wh
                           endpoint);
 }
 
-/* Only libzmq knows what it takes; the attempt that begins ends with the socket. */
+/* Only libzmq knows what it takes; the attempt that begins ends with the socket. This may be the
+ * process's first one, with which libzmq's own threads start: they block all signals as soon as
+ * they run, which on a busy machine may be after our program has taken SIGTERM for itself. */
 mmq_err mmq_endpoint_check(const char *endpoint, mmq_why *why)
 {
+    const sigset_t before = mmq_signals_block();
     zsock_t *socket = zsock_new(ZMQ_DEALER);
+    mmq_signals_restore(&before);
     if (socket == NULL) {
         return MMQ_OK; /* no descriptors left: nothing can be said against the endpoint */
     }

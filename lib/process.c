@@ -4,7 +4,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -15,13 +14,24 @@
 
 #include "lib/clock.h"
 
-bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
+sigset_t mmq_signals_block(void)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
+    return before;
+}
+
+void mmq_signals_restore(const sigset_t *before)
+{
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
+bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument)
+{
+    const sigset_t before = mmq_signals_block();
     int code = pthread_create(thread, NULL, run, argument);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    mmq_signals_restore(&before);
     return code == 0;
 }
 

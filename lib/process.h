@@ -3,6 +3,7 @@
 #define MMQ_PROCESS_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,6 +11,10 @@
 /* Starts a thread that takes no signals: those are for the program's own threads. False if there is
  * no memory or no thread left. */
 bool mmq_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
+/* Lets this thread, and the threads that it starts meanwhile, take no signals; returns what
+ * mmq_signals_restore wants. */
+sigset_t mmq_signals_block(void);
+void mmq_signals_restore(const sigset_t *before);
 /* Gives up what the process does not need: neither it nor a program that it might start can gain
  * rights, and what is in its memory (keys, requests) goes into no core file, nor to a program that
  * keeps them. For a core all the same: prlimit --core=unlimited --pid PID. False if something could

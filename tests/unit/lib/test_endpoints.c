@@ -1,5 +1,9 @@
 /* Lists of endpoints: how they are split, and what is refused by which name. */
+#include <dlfcn.h>
+#include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -9,6 +13,28 @@
 #include <cmocka.h>
 
 #include "lib/endpoints.h"
+
+/* ---- threads ------------------------------------------------------------------------------ */
+
+static atomic_uint threads_started, threads_open; /* the latter: to SIGTERM */
+
+typedef int creator(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+
+/* In the place of everybody's, libzmq's too. */
+__attribute__((visibility("default"))) int pthread_create(pthread_t *thread,
+                                                          const pthread_attr_t *attributes,
+                                                          void *(*run)(void *), void *argument)
+{
+    sigset_t mask;
+    pthread_sigmask(SIG_BLOCK, NULL, &mask);
+    threads_started++;
+    threads_open += sigismember(&mask, SIGTERM) == 0;
+    creator *real = NULL;
+    *(void **)&real = dlsym(RTLD_NEXT, "pthread_create");
+    return real(thread, attributes, run, argument);
+}
+
+/* ---- tests -------------------------------------------------------------------------------- */
 
 static void test_split(void **state)
 {
@@ -75,9 +101,20 @@ static void test_check(void **state)
     }
 }
 
+/* A thread that has yet to block them takes the signals that the program waits for. */
+static void test_check_starts_threads_without_signals(void **state)
+{
+    (void)state;
+    mmq_why why = {""};
+    assert_int_equal(check("tcp://127.0.0.1:1,inproc://nobody-binds-it", &why), MMQ_OK);
+    assert_true(threads_started > 0);
+    assert_int_equal(threads_open, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_check_starts_threads_without_signals),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_refused),
         cmocka_unit_test(test_check),
