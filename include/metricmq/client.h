@@ -23,6 +23,10 @@
 #include "metricmq/frame.h"
 #include "metricmq/protocol.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mmq_client mmq_client;
 typedef struct mmq_stream mmq_stream;
 
@@ -132,5 +136,9 @@ uint64_t mmq_stream_pages(const mmq_stream *stream);
 /* The `state` of the first page; "" until its FINAL, or its first PARTIAL from workers that tell it
  * there. Borrowed. */
 const char *mmq_stream_state(const mmq_stream *stream);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -7,6 +7,10 @@
 
 #include "metricmq/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { MMQ_KEY_TEXT = 40 }; /* characters of a key */
 
 /* The keys of one peer. A value: whoever keeps a copy wipes it with mmq_curve_wipe. */
@@ -22,5 +26,9 @@ mmq_err mmq_curve_load(const char *key_file, const char *server_file, mmq_curve 
                        mmq_why *why) MMQ_MUST_USE;
 /* Overwrites the keys. */
 void mmq_curve_wipe(mmq_curve *curve);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

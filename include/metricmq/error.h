@@ -4,6 +4,10 @@
 
 #include <stddef.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MMQ_MUST_USE __attribute__((warn_unused_result))
 
 typedef enum mmq_err {
@@ -45,5 +49,9 @@ const char *mmq_err_name(mmq_err err);
 /* The status (HTTP's numbers, as in FINAL headers) that stands for an error, and back. */
 int mmq_err_status(mmq_err err);
 mmq_err mmq_err_from_status(int status);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -15,6 +15,10 @@
 
 #include "metricmq/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mmq_frame {
     zmq_msg_t msg;
 } mmq_frame;
@@ -82,5 +86,9 @@ mmq_err mmq_message_receive(mmq_message *message, void *zmq_socket, size_t size_
 /* As mmq_message_receive, but waits as long as the socket's ZMQ_RCVTIMEO says. */
 mmq_err mmq_message_receive_wait(mmq_message *message, void *zmq_socket,
                                  size_t size_max) MMQ_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define MMQ_CLIENT_MAGIC     "MDPC02"
 #define MMQ_WORKER_MAGIC     "MDPW02"
 #define MMQ_SERVICE_QUERY    "metric.query"
@@ -104,5 +108,9 @@ mmq_err mmq_header_parse(const void *data, size_t size, mmq_header *out) MMQ_MUS
  * it is NULL. */
 mmq_err mmq_header_partial(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 mmq_err mmq_header_final(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

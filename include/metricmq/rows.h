@@ -10,6 +10,10 @@
 
 #include "metricmq/error.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
     MMQ_BATCH_ROWS = 1024,                    /* rows of a batch at most */
     MMQ_UID_MAX = 100,                        /* bytes of a uid */
@@ -64,5 +68,9 @@ typedef struct mmq_row {
  * MMQ_EPROTO: neither. Integers are taken as value and score too (other writers send them). */
 mmq_err mmq_rows_decode(const void *payload, size_t size, size_t *offset,
                         mmq_row *out) MMQ_MUST_USE;
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -28,6 +28,10 @@
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef struct mmq_worker mmq_worker;
 typedef struct mmq_request mmq_request;
 
@@ -95,5 +99,9 @@ typedef struct mmq_final {
 void mmq_request_final(mmq_request **request, const mmq_final *final, mmq_frame *payload);
 /* Ends it with an error's status and sentence. */
 void mmq_request_refuse(mmq_request **request, mmq_err err, const mmq_why *why);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
