@@ -10,6 +10,8 @@ target_compile_options(mmq_flags INTERFACE -fno-semantic-interposition)
 # program. All of the program's addresses are random (PIE); what the loader has filled in is read-only; no stack may be
 # run; jumps go only where a function begins, as far as the processor sees to it.
 if(CMAKE_BUILD_TYPE MATCHES "Rel")
+  # What is built tells nothing of the folder it was built in, and is the same from every folder.
+  target_compile_options(mmq_flags INTERFACE -ffile-prefix-map=${PROJECT_SOURCE_DIR}=.)
   include(CheckCCompilerFlag)
   check_c_compiler_flag(-fcf-protection=full MMQ_HAS_CF_PROTECTION) # amd64
   check_c_compiler_flag(-mbranch-protection=standard MMQ_HAS_BRANCH_PROTECTION) # arm64
@@ -22,7 +24,8 @@ if(CMAKE_BUILD_TYPE MATCHES "Rel")
   else()
     target_compile_options(mmq_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3)
   endif()
-  target_link_options(mmq_flags INTERFACE -pie -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
+  target_link_options(mmq_flags INTERFACE $<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:-pie>
+    -Wl,-z,relro,-z,now,-z,noexecstack,-z,separate-code)
 endif()
 if(MMQ_SANITIZE)
   target_compile_options(mmq_flags INTERFACE

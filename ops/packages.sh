@@ -4,7 +4,9 @@ build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-d
   libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
   libxxhash-dev libcurl4-openssl-dev curl"
 test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonschema libarchive-tools procps openssl
-  slowhttptest binutils python3-seccomp"
+  slowhttptest binutils python3-seccomp g++"
+# What ops/package packs with; g++ above is for a consumer of the library.
+package_packages="git file dpkg-dev lintian"
 # promtool, which checks /metrics, and systemd-analyze, which checks ops/systemd, come with daemons.
 watch_packages="prometheus systemd"
 # The object stores that feedback is delivered to in tests: Ceph's radosgw and OpenStack Swift's s3api.
