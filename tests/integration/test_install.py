@@ -4,6 +4,7 @@ Two projects of others (tests/consumers) are built against the installed tree an
 machine: trees are made in a temporary folder, packages are only looked into.
 """
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -231,6 +232,59 @@ class Packages(unittest.TestCase):
         """No error, and no warning but those that ops/debian/lintian-accepted gives a reason for."""
         self.assertNotRegex(self.lintian, r"(?m)^[EW]: ")
         self.assertIn("lintian: nothing to say", self.lintian)
+
+
+class Container(harness.Case):
+    """ops/Containerfile, as far as it can be held against the checkout and the program without building an image."""
+
+    def setUp(self):
+        super().setUp()
+        text = re.sub(r"\\\n\s*", "", (harness.SOURCE / "ops/Containerfile").read_text())
+        self.steps = [tuple(line.split(None, 1)) for line in text.splitlines() if line and not line.startswith("#")]
+        self.last = self.steps[max(n for n, (kind, _) in enumerate(self.steps) if kind == "FROM"):]
+
+    def of(self, kind, steps=None):
+        return [text for name, text in steps or self.steps if name == kind]
+
+    def test_what_it_is_built_from(self):
+        self.assertEqual(self.of("ARG"), ["BASE=debian:12-slim"])
+        self.assertEqual(self.of("FROM"), ["${BASE} AS build", "${BASE}"])
+        self.assertEqual(self.of("COPY"), [". /src"])
+        for script in re.findall(r"/src/(\S+)", " ".join(self.of("RUN"))):
+            self.assertTrue(os.access(harness.SOURCE / script, os.X_OK), script)
+        self.assertIn("/build", (harness.SOURCE / ".dockerignore").read_text().split())
+
+    def test_it_runs_without_rights_and_holds_no_secret(self):
+        user, = self.of("USER", self.last)
+        self.assertRegex(user, r"^[1-9]\d+:[1-9]\d+$")
+        owner = user.split(":")[0]
+        made = " ".join(self.of("RUN", self.last))
+        self.assertIn(f"--uid {owner}", made)
+        self.assertIn(f"install -d -o {owner} -g {owner} -m 0700 {self.of('VOLUME', self.last)[0]}", made)
+        self.assertNotRegex(" ".join(self.of("ENV") + self.of("ARG")), r"(?i)key|secret|token|password")
+
+    def environment(self):
+        settings = dict(pair.split("=", 1) for pair in self.of("ENV", self.last)[0].split())
+        self.assertEqual(settings["METRICMQ_DATA"], self.of("VOLUME", self.last)[0])
+        self.assertEqual(settings["METRICMQ_HTTP"].rsplit(":", 1)[1], self.of("EXPOSE", self.last)[0])
+        return {**settings, "METRICMQ_DATA": str(self.folder / "data"), "METRICMQ_HTTP": "0.0.0.0:0",
+                "METRICMQ_BIND": harness.LOCAL, "METRICMQ_BIND_WORKERS": harness.LOCAL}
+
+    def test_its_command_wants_a_key(self):
+        command = [*json.loads(self.of("ENTRYPOINT")[0]), *json.loads(self.of("CMD")[0])]
+        self.assertEqual(command[0], "metricmq")
+        done = harness.run(*command[1:], check=False, env=self.environment())
+        self.assertEqual(done.returncode, 2, done.err)
+        self.assertIn("api-key", done.err)
+
+    def test_its_health_check(self):
+        """It succeeds on an empty store, and fails where nobody serves."""
+        command = json.loads(self.of("HEALTHCHECK", self.last)[0].split("CMD ", 1)[1])
+        command[command.index("--timeout") + 1] = "1s" if not harness.SLOW else "4s"
+        with harness.Program("up", env={**self.environment(), "METRICMQ_API_KEY": "0123456789abcdef"}) as program:
+            address = {"METRICMQ_CONNECT": program.ready["clients"]}
+            self.assertEqual(harness.run(*command[1:], env=address).returncode, 0)
+        self.assertEqual(harness.run(*command[1:], check=False, env=address).returncode, 1)
 
 
 if __name__ == "__main__":
