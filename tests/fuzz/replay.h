@@ -28,8 +28,7 @@ static inline void replay_file(fuzz_fn *fuzz, const char *path)
 static inline void replay_corpus(fuzz_fn *fuzz, const char *name)
 {
     char folder[4096], path[8192];
-    const int here = (int)(strlen(__FILE__) - strlen("replay.h"));
-    snprintf(folder, sizeof folder, "%.*scorpus/%s", here, __FILE__, name);
+    snprintf(folder, sizeof folder, "%s/fuzz/corpus/%s", MMQ_TESTS, name);
     DIR *dir = opendir(folder);
     assert_non_null(dir);
     int files = 0;
