@@ -27,8 +27,8 @@
 #include "lib/files.h"
 #include "lib/log.h"
 #include "lib/process.h"
-#include "metricmq/frame.h"
-#include "metricmq/protocol.h"
+#include "lib/message.h"
+#include "lib/envelope.h"
 
 enum {
     BURST = 256,               /* messages of one socket before the others are looked at */

@@ -11,7 +11,7 @@
 
 #include "broker/allow.h"
 #include "metricmq/error.h"
-#include "metricmq/frame.h"
+#include "lib/message.h"
 
 /* Where a peer stands. Routing ids are unique on one side only. */
 typedef enum mmq_side {

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "lib/buffer.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 enum {
     STATS_MAX = 8 * 1024 * 1024,

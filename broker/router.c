@@ -16,7 +16,7 @@
 #include "broker/zap.h"
 #include "lib/dealer.h"
 #include "lib/monitor.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 enum { ENDPOINT_MAX = 256 };
 

@@ -18,7 +18,7 @@
 #include "lib/clock.h"
 #include "lib/heap.h"
 #include "lib/intrusive.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 enum {
     MMQ_PEER_MAX = 255,  /* bytes of a routing id */

@@ -17,7 +17,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/monitor.h"
-#include "metricmq/frame.h"
+#include "lib/message.h"
 
 #define COMPLAIN_NS (10 * MMQ_NS_PER_S)
 

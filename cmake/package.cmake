@@ -95,8 +95,7 @@ serve it as workers of their own.")
 
 set(CPACK_DEBIAN_LIBMETRICMQ-DEV_PACKAGE_NAME libmetricmq-dev)
 set(CPACK_DEBIAN_LIBMETRICMQ-DEV_PACKAGE_SECTION libdevel)
-set(CPACK_DEBIAN_LIBMETRICMQ-DEV_PACKAGE_DEPENDS
-  "libmetricmq1 (= ${PROJECT_VERSION}-${release}), libzmq3-dev (>= 4.3.4)")
+set(CPACK_DEBIAN_LIBMETRICMQ-DEV_PACKAGE_DEPENDS "libmetricmq1 (= ${PROJECT_VERSION}-${release})")
 set(CPACK_COMPONENT_LIBMETRICMQ-DEV_DESCRIPTION "clients and workers of metricmq - development files
 metricmq serves metric time series over ZeroMQ and HTTP.
 

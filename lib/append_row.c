@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "lib/put.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { ROW_HEAD = 0x94, ROW_WIDTH = 4, NIL = 0xc0 };
 

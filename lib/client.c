@@ -23,8 +23,9 @@
 #include "lib/client_link.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 
 enum {
     PASSES_MAX = 16,        /* of one step */

@@ -59,6 +59,27 @@ mmq_err mmq_client_call(mmq_client *client, const mmq_call *call, mmq_result *re
     }
 }
 
+mmq_err mmq_client_ask(mmq_client *client, const mmq_call *call, mmq_result *result, mmq_why *why)
+{
+    mmq_err err = mmq_client_call(client, call, result, why);
+    if (err != MMQ_OK) {
+        result->status = 0;
+        mmq_frame_init(&result->payload);
+    } else if (result->status >= 400) {
+        err = mmq_fail(why, mmq_err_from_status(result->status), "%s", result->error);
+        mmq_result_clear(result);
+    }
+    return err;
+}
+
+mmq_call mmq_args_call(const mmq_args *args, const char *service)
+{
+    return (mmq_call){.service = service,
+                      .args = args->pairs.data,
+                      .args_size = args->pairs.failed ? SIZE_MAX : args->pairs.size,
+                      .args_count = args->count};
+}
+
 void mmq_result_clear(mmq_result *result)
 {
     mmq_frame_close(&result->payload);

@@ -17,7 +17,7 @@
 #include "lib/backoff.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 enum {
     SEND_HWM = 1000,

@@ -9,7 +9,7 @@
 
 #include "lib/calendar.h"
 #include "lib/check.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { SPECS_MAX = 64, NAME_SHOWN = 40 };
 

@@ -16,7 +16,7 @@
  * content's, which inproc does not change. Content of up to 33 bytes lies inside zmq_msg_t and
  * changes address; the address of a slot chosen by the content serves, so that a pointer sent in a
  * frame orders what it points to. References count as closed one after the other. */
-#include "metricmq/frame.h"
+#include "lib/message.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -91,29 +91,32 @@ static void acquire_adopted(void *data)
 }
 #endif
 
+_Static_assert(sizeof(mmq_frame) == sizeof(zmq_msg_t), "a frame is a zmq_msg_t");
+_Static_assert(_Alignof(mmq_frame) >= _Alignof(zmq_msg_t), "a frame is a zmq_msg_t");
+
 /* libzmq's getters want a pointer to non-const but change nothing. */
 static zmq_msg_t *get_msg(const mmq_frame *frame)
 {
     union {
-        const zmq_msg_t *in;
+        const mmq_frame *in;
         zmq_msg_t *out;
-    } msg = {.in = &frame->msg};
+    } msg = {.in = frame};
     return msg.out;
 }
 
 void mmq_frame_init(mmq_frame *frame)
 {
-    zmq_msg_init(&frame->msg);
+    zmq_msg_init(get_msg(frame));
 }
 
 mmq_err mmq_frame_copy(mmq_frame *frame, const void *data, size_t size)
 {
-    if (zmq_msg_init_size(&frame->msg, size) != 0) {
+    if (zmq_msg_init_size(get_msg(frame), size) != 0) {
         mmq_frame_init(frame);
         return MMQ_ENOMEM;
     }
     if (size > 0) {
-        memcpy(zmq_msg_data(&frame->msg), data, size);
+        memcpy(zmq_msg_data(get_msg(frame)), data, size);
     }
     return MMQ_OK;
 }
@@ -128,7 +131,7 @@ static void free_adopted(void *data, void *hint)
 
 mmq_err mmq_frame_adopt(mmq_frame *frame, void *data, size_t size)
 {
-    if (zmq_msg_init_data(&frame->msg, data, size, free_adopted, NULL) != 0) {
+    if (zmq_msg_init_data(get_msg(frame), data, size, free_adopted, NULL) != 0) {
         mmq_frame_init(frame);
         return MMQ_ENOMEM;
     }
@@ -138,21 +141,21 @@ mmq_err mmq_frame_adopt(mmq_frame *frame, void *data, size_t size)
 mmq_err mmq_frame_share(mmq_frame *to, mmq_frame *from)
 {
     mmq_frame_init(to);
-    return zmq_msg_copy(&to->msg, &from->msg) == 0 ? MMQ_OK : MMQ_ENOMEM;
+    return zmq_msg_copy(get_msg(to), get_msg(from)) == 0 ? MMQ_OK : MMQ_ENOMEM;
 }
 
 void mmq_frame_move(mmq_frame *to, mmq_frame *from)
 {
     release_frame(to); /* its content is freed here */
     acquire_frame(to);
-    CHECK(zmq_msg_move(&to->msg, &from->msg) == 0);
+    CHECK(zmq_msg_move(get_msg(to), get_msg(from)) == 0);
 }
 
 void mmq_frame_close(mmq_frame *frame)
 {
     release_frame(frame);
     acquire_frame(frame);
-    CHECK(zmq_msg_close(&frame->msg) == 0);
+    CHECK(zmq_msg_close(get_msg(frame)) == 0);
 }
 
 const void *mmq_frame_data(const mmq_frame *frame)
@@ -290,7 +293,7 @@ static int send_frame(mmq_frame *frame, void *zmq_socket, int flags)
 {
     int rc;
     do {
-        rc = zmq_msg_send(&frame->msg, zmq_socket, flags);
+        rc = zmq_msg_send(get_msg(frame), zmq_socket, flags);
     } while (rc < 0 && errno == EINTR);
     return rc < 0 ? errno : 0;
 }
@@ -349,7 +352,7 @@ static int receive_frame(mmq_frame *frame, void *zmq_socket, int flags)
 {
     int rc;
     do {
-        rc = zmq_msg_recv(&frame->msg, zmq_socket, flags);
+        rc = zmq_msg_recv(get_msg(frame), zmq_socket, flags);
     } while (rc < 0 && errno == EINTR);
     if (rc < 0) {
         return errno;
@@ -365,7 +368,7 @@ static void drop_rest(mmq_message *message, void *zmq_socket, bool more)
     mmq_frame_init(&frame);
     while (more &&
            receive_frame(&frame, zmq_socket, ZMQ_DONTWAIT) == 0) { /* else the context ended */
-        more = zmq_msg_more(&frame.msg) != 0;
+        more = zmq_msg_more(get_msg(&frame)) != 0;
     }
     mmq_frame_close(&frame);
     while (message->count > 1) {
@@ -392,7 +395,7 @@ static mmq_err receive_message(mmq_message *message, void *zmq_socket, size_t si
             return code == EAGAIN ? MMQ_EAGAIN : MMQ_ECLOSED;
         }
         message->count++;
-        more = zmq_msg_more(&slot->msg) != 0;
+        more = zmq_msg_more(get_msg(slot)) != 0;
         size_t size = mmq_frame_size(slot);
         err = size <= left ? MMQ_OK : MMQ_ETOOBIG;
         left -= size;

@@ -10,8 +10,8 @@
 #include <string.h>
 
 #include "lib/number.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 
 #define WHOLE_MAX 9007199254740992.0 /* 2^53: from here on doubles skip whole numbers */
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "lib/number.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum {
     NUMBER_MAX_BYTES = 63,  /* cJSON reads no more of one */

@@ -14,7 +14,7 @@
 
 #include "lib/calendar.h"
 #include "lib/number.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum {
     LINE_MAX_BYTES = PIPE_BUF,

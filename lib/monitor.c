@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "lib/check.h"
-#include "metricmq/frame.h"
+#include "lib/message.h"
 
 enum { EVENT_SIZE_MAX = 4096 };
 

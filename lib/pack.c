@@ -1,6 +1,6 @@
 /* msgpack-c's packer over a buffer. Its write callback never reports failure: the buffer's own
  * sticky failure says it, and half a value in a failed buffer is never sent. */
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 #include <msgpack/pack.h>
 #include <string.h>

@@ -1,14 +1,14 @@
 /* Envelopes and headers. Everything here reads bytes of peers: a frame is looked at only after its
  * index was checked, and what a parser returns borrows from the message. */
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 #include <stdio.h>
 #include <string.h>
 
 #include "lib/buffer.h"
 #include "lib/check.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 
 enum {
     BODY_OF_CLIENT = 3, /* magic, command, service, body */
@@ -251,10 +251,10 @@ static bool take_number(const mmq_value *value, int64_t *out)
     return value->type == MMQ_NIL;
 }
 
-static bool take_text(const mmq_value *value, size_t most, struct mmq_text *out)
+static bool take_text(const mmq_value *value, size_t most, mmq_text *out)
 {
     if (value->type == MMQ_STR && value->text.size <= most) {
-        *out = (struct mmq_text){value->text.data, value->text.size};
+        *out = (mmq_text){value->text.data, value->text.size};
         return true;
     }
     return value->type == MMQ_NIL;
@@ -272,6 +272,7 @@ static bool take_header_value(const mmq_value *key, const mmq_value *value, mmq_
     } else if (mmq_value_is(key, "cursor")) {
         return take_text(value, MMQ_CURSOR_MAX, &out->cursor);
     } else if (mmq_value_is(key, "next")) {
+        out->has_next = true;
         return take_text(value, MMQ_CURSOR_MAX, &out->next);
     } else if (mmq_value_is(key, "error")) {
         return take_text(value, SIZE_MAX, &out->error);
@@ -336,7 +337,7 @@ static void pack_number(mmq_buffer *out, const char *key, int64_t value)
     }
 }
 
-static void pack_text(mmq_buffer *out, const char *key, struct mmq_text text)
+static void pack_text(mmq_buffer *out, const char *key, mmq_text text)
 {
     mmq_pack_cstr(out, key);
     if (text.data == NULL) {

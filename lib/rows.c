@@ -6,7 +6,7 @@
  * Nearly all rows are plain: a timestamp of four bytes and a rowid of one to four. They are read
  * in a straight line too; whatever else there may be is left to the bounded reader (lib/unpack.h).
  */
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 
 #include <endian.h>
 #include <math.h>
@@ -14,7 +14,7 @@
 
 #include "lib/check.h"
 #include "lib/put.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { /* heads of msgpack values */
        FIXARRAY = 0x90,

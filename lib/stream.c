@@ -18,7 +18,7 @@
 #include "lib/check.h"
 #include "lib/client_later.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/client.h"
 
 enum { PAGES_HELD_MAX = 2, TRY_LEAST_MS = 1000 };
@@ -166,13 +166,13 @@ static bool hold_payload(mmq_stream *stream, mmq_frame *payload)
     return true;
 }
 
-static bool is_cursor(struct mmq_text text)
+static bool is_cursor(mmq_text text)
 {
     return text.data != NULL && text.size > 0 && text.size <= MMQ_CURSOR_MAX;
 }
 
 /* False if it is where we are already: whoever says that will never come to an end. */
-static bool move_cursor(mmq_stream *stream, struct mmq_text cursor)
+static bool move_cursor(mmq_stream *stream, mmq_text cursor)
 {
     if (stream->paged && cursor.size == stream->cursor_size &&
         memcmp(cursor.data, stream->cursor, cursor.size) == 0) {

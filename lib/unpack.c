@@ -1,7 +1,7 @@
 /* One value at a time from borrowed bytes. Each head is checked against what is left before it is
  * believed, so nothing loops, jumps or allocates by a number that a peer made up. On failure the
  * reader stays where it was. */
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 #include <endian.h>
 #include <string.h>

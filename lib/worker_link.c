@@ -23,6 +23,7 @@
 #include "lib/clock.h"
 #include "lib/dealer.h"
 #include "lib/log.h"
+#include "lib/envelope.h"
 
 enum {
     SEND_HWM = 64,     /* messages of up to 256 KiB that wait for the network */

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/worker_parts.h"
+#include "lib/message.h"
 
 typedef struct mmq_worker_link mmq_worker_link;
 

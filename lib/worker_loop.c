@@ -37,6 +37,7 @@
 #include "lib/monitor.h"
 #include "lib/worker_link.h"
 #include "lib/worker_parts.h"
+#include "lib/envelope.h"
 
 enum {
     PIPE_HWM = 8,      /* notes that wait for the loop, at each end */

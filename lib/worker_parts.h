@@ -16,6 +16,7 @@
 #include "lib/endpoints.h"
 #include "metricmq/protocol.h"
 #include "metricmq/worker.h"
+#include "lib/message.h"
 
 enum { MMQ_WORK_THREADS_MAX = 64 };
 

@@ -6,8 +6,9 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "lib/worker_parts.h"
+#include "lib/envelope.h"
 
 enum { TRACE_PAIRS_MAX = 64 }; /* how far into a body we look for the trace */
 
@@ -96,9 +97,9 @@ bool mmq_request_stopping(const mmq_request *request)
     return mmq_worker_stopping(request->thread->worker);
 }
 
-static struct mmq_text text_of(const char *text)
+static mmq_text text_of(const char *text)
 {
-    return (struct mmq_text){text, text != NULL ? strlen(text) : 0};
+    return (mmq_text){text, text != NULL ? strlen(text) : 0};
 }
 
 bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames)

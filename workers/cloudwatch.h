@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "lib/fields.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/store/store.h"
 
 enum { MMQ_DIMENSIONS_MAX = 30 };

@@ -5,7 +5,7 @@
 
 #include <inttypes.h>
 
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 #include "workers/scan.h"
 
 static size_t encode(const mmq_scan_run *run, size_t from, uint8_t *out, size_t size, size_t *next)

@@ -7,9 +7,9 @@
 
 #include "lib/check.h"
 #include "lib/json.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 #include "workers/archive/archive.h"
 #include "lib/deflate.h"
 #include "workers/metric_csv.h"

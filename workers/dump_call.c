@@ -9,7 +9,7 @@
 
 #include "lib/clock.h"
 #include "lib/log.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "workers/dump_archive.h"
 #include "workers/spool/delivery.h"
 

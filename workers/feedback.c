@@ -14,7 +14,7 @@
 #include "lib/clock.h"
 #include "lib/fields.h"
 #include "lib/log.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/protocol.h"
 #include "workers/dump_call.h"
 #include "lib/files.h"

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #include "metricmq/error.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 #include "workers/query_args.h"
 #include "workers/store/store.h"
 

@@ -4,7 +4,7 @@
 #define MMQ_MERGE_H
 
 #include "metricmq/error.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 #include "workers/lane.h"
 
 typedef struct mmq_merge mmq_merge;

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/record.h"
 
 /* Adds the record of a metric unless it was made after the stream's first page. */

@@ -13,7 +13,7 @@
 #include "lib/clock.h"
 #include "lib/fields.h"
 #include "lib/log.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/protocol.h"
 #include "workers/query_pages.h"
 #include "workers/record.h"

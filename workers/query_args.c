@@ -10,7 +10,7 @@
 
 #include "lib/digest.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 /* Arguments as they stand in a body. */
 struct raw {

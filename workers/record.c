@@ -10,9 +10,9 @@
 
 #include "lib/calendar.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/cloudwatch.h"
 
 enum {

@@ -9,7 +9,7 @@
 
 #include "lib/cursor.h"
 #include "metricmq/error.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 #include "workers/query_args.h"
 #include "workers/store/store.h"
 

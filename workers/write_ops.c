@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/fields.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/uid.h"
 #include "workers/record.h"
 #include "workers/write_rows.h"

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum {
     ROW_LEAST = 4,           /* bytes of a row: the score form, all small integers */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lib/number.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { COLUMN_TIMESTAMP, COLUMN_VALUE, COLUMN_ANOMALY, COLUMN_RAW };
 enum { SHOWN_MAX = 40 }; /* bytes of a value in a sentence */

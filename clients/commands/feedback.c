@@ -12,7 +12,7 @@
 #include "clients/commands/reply.h"
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 enum {
     EXTRA_BYTES = 1024 * 1024,

@@ -12,6 +12,7 @@
 
 #include "clients/commands/reply.h"
 #include "lib/append_row.h"
+#include "lib/buffer.h"
 
 enum {
     BATCH_BYTES = 1024 * 1024,

@@ -3,7 +3,7 @@
 #define MMQ_OUTPUT_H
 
 #include "clients/render/render.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/client.h"
 
 /* The form that --format names, among those of rows or of records. json_form is the form that

@@ -4,8 +4,8 @@
 
 #include <stdbool.h>
 
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/client.h"
 
 /* Calls a service with args (which may be sent again after a loss). MMQ_OK: status 200 or 202, and

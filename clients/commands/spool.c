@@ -10,7 +10,7 @@
 #include "lib/clock.h"
 #include "lib/files.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "workers/spool/spool.h"
 
 enum { SHORT_TEXT = 24, TEXT_MAX = 1 << 30 };

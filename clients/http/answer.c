@@ -9,7 +9,7 @@
 #include "lib/clock.h"
 #include "lib/json.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { SENTENCE = 1024 };
 

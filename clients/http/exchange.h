@@ -26,7 +26,7 @@
 #include "clients/render/render.h"
 #include "lib/buffer.h"
 #include "lib/heap.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/client.h"
 
 enum {

@@ -5,7 +5,7 @@
 #include "clients/http/feedback_body.h"
 #include "clients/http/routes.h"
 #include "lib/clock.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 /* The key of a {key: ...} payload. */
 static bool find_key(const mmq_frame *payload, mmq_slice *key)

@@ -4,7 +4,7 @@
 
 #include "lib/json.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/protocol.h"
 
 static bool is_ours(const mmq_value *key)

@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/client.h"
 
 typedef struct mmq_inquiry mmq_inquiry;

@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "lib/fields.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 
 enum {
     NAME_MAX_BYTES = 4096,              /* of a custom metric's name, unit, resource */

@@ -14,9 +14,9 @@
 #include "lib/json.h"
 #include "lib/json_walk.h"
 #include "lib/number.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/record.h"
 
 enum {

@@ -3,6 +3,7 @@
 #include "clients/http/openapi.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <cjson/cJSON.h>

@@ -7,7 +7,7 @@
  * Which metric and which day comes from the seed. All want rows with and without a score. */
 #include "clients/load/driver.h"
 #include "lib/calendar.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/protocol.h"
 
 /* A stream that broke after it had begun has no end mark; one that never began was refused. */

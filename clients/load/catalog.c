@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "lib/calendar.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 
 enum { METRICS_MAX = 1000000, INTERVAL_S = 300 };
 

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/splitmix.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/protocol.h"
 
 enum { NUMBER_DIGITS = 16 };

@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/frame.h"
 
 typedef struct mmq_echo {

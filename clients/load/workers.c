@@ -20,7 +20,7 @@
 #include "clients/load/echo.h"
 #include "lib/clock.h"
 #include "lib/dealer.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 enum {
     STACK_SIZE = 256 * 1024,

@@ -9,7 +9,7 @@
 #include "clients/render/forms.h"
 #include "lib/json.h"
 #include "lib/number.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 const char mmq_record_csv_head[] =
     "uid,datasource,name,description,server,location,parameters,status,message,last_timestamp,"

@@ -12,7 +12,7 @@
 
 #include "clients/render/forms.h"
 #include "lib/check.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { RECORD_TEXT_MAX = 32 * 1024 * 1024 };
 

@@ -21,6 +21,7 @@
 #include "metricmq/curve.h"
 #include "metricmq/error.h"
 #include "metricmq/frame.h"
+#include "metricmq/pack.h"
 #include "metricmq/protocol.h"
 
 #ifdef __cplusplus
@@ -69,8 +70,8 @@ typedef void mmq_answer_fn(void *context, const mmq_answer *answer);
 
 typedef struct mmq_call {
     const char *service;
-    const void *args; /* packed key-value pairs WITHOUT the map header (mmq_args_* in lib/pack.h);
-                       * the client adds id and timeout. For `mmi.*`: the raw body, or nothing */
+    const void *args; /* packed key-value pairs WITHOUT the map's head, as mmq_args has them; the
+                       * client adds id and timeout. For `mmi.*`: the raw body, or nothing */
     size_t args_size;
     uint32_t args_count; /* pairs */
     unsigned timeout_ms; /* 0: the default */
@@ -79,6 +80,10 @@ typedef struct mmq_call {
     mmq_answer_fn *answer;
     void *context;
 } mmq_call;
+
+/* A call with these arguments, which it borrows: all else is to be set. Arguments that failed make
+ * a call that is refused as too big. */
+mmq_call mmq_args_call(const mmq_args *args, const char *service);
 
 /* Sends a request; the callback comes from mmq_client_step, never from here. The FINAL always
  * comes: past the deadline the library makes one with 504. Returns a handle for cancel, 0 with a
@@ -103,6 +108,11 @@ typedef struct mmq_result {
  * status may still be an error's); result is then the caller's to clear. */
 mmq_err mmq_client_call(mmq_client *client, const mmq_call *call, mmq_result *result,
                         mmq_why *why) MMQ_MUST_USE;
+/* As mmq_client_call, but a FINAL with an error's status becomes that error, with its sentence in
+ * why, and result is empty then. */
+mmq_err mmq_client_ask(mmq_client *client, const mmq_call *call, mmq_result *result,
+                       mmq_why *why) MMQ_MUST_USE;
+/* Frees the payload; may be called again. */
 void mmq_result_clear(mmq_result *result);
 
 /* ---- streams ---------------------------------------------------------------------------- */

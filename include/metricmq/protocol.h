@@ -1,113 +1,52 @@
-/* The wire: MDP/0.2 envelopes (ZeroMQ RFC 18) and the headers of our bodies (docs/protocol.md).
- * Pure functions over frames: no sockets, no time. */
+/* What docs/protocol.md fixes and callers see: names of services, bounds, headers of answers. */
 #ifndef METRICMQ_PROTOCOL_H
 #define METRICMQ_PROTOCOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "metricmq/error.h"
-#include "metricmq/frame.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define MMQ_CLIENT_MAGIC     "MDPC02"
-#define MMQ_WORKER_MAGIC     "MDPW02"
 #define MMQ_SERVICE_QUERY    "metric.query"
 #define MMQ_SERVICE_WRITE    "metric.write"
 #define MMQ_SERVICE_FEEDBACK "metric.feedback"
 
 enum {
-    MMQ_SERVICE_MAX = 255,              /* bytes of a service's name */
-    MMQ_TOKEN_MAX = 255,                /* bytes of an address (frame 2 of a worker's REQUEST) */
-    MMQ_ID_MAX = 256,                   /* bytes of a packed id; a longer one counts as nil */
-    MMQ_CAPACITY_MAX = 1000,            /* requests at one worker */
-    MMQ_BODY_MAX = 4 * 1024 * 1024,     /* bytes of a request body */
-    MMQ_MESSAGE_MAX = 8 * 1024 * 1024,  /* bytes of a request that is answered with 413 */
-    MMQ_FRAME_LIMIT = 17 * 1024 * 1024, /* ZMQ_MAXMSGSIZE: a page of 16 MiB and room */
+    MMQ_SERVICE_MAX = 255,          /* bytes of a service's name */
+    MMQ_CAPACITY_MAX = 1000,        /* requests at one worker */
+    MMQ_BODY_MAX = 4 * 1024 * 1024, /* bytes of a request's body */
     MMQ_TIMEOUT_DEFAULT_MS = 30000,
     MMQ_TIMEOUT_MAX_MS = 300000,
     MMQ_CURSOR_MAX = 4096, /* bytes of a cursor */
     MMQ_TRACE_MAX = 1024,  /* bytes of a trace that headers repeat */
+    MMQ_UID_MAX = 100,     /* bytes of a metric's uid: [-A-Za-z0-9_.]{1,100} */
 };
 
-typedef enum mmq_client_command {
-    MMQ_CLIENT_REQUEST = 1,
-    MMQ_CLIENT_PARTIAL = 2,
-    MMQ_CLIENT_FINAL = 3,
-} mmq_client_command;
+/* A piece of text, borrowed, not NUL-terminated; data is NULL where there is none (nil). */
+typedef struct mmq_text {
+    const char *data;
+    size_t size; /* bytes */
+} mmq_text;
 
-typedef enum mmq_worker_command {
-    MMQ_WORKER_READY = 1,
-    MMQ_WORKER_REQUEST = 2,
-    MMQ_WORKER_PARTIAL = 3,
-    MMQ_WORKER_FINAL = 4,
-    MMQ_WORKER_HEARTBEAT = 5,
-    MMQ_WORKER_DISCONNECT = 6,
-} mmq_worker_command;
-
-/* What an envelope says. Pointers borrow from the message that was parsed. */
-typedef struct mmq_envelope {
-    int command;         /* mmq_client_command or mmq_worker_command */
-    const char *service; /* not NUL-terminated; REQUEST, PARTIAL, FINAL of clients; READY */
-    size_t service_size;
-    const void *token; /* REQUEST, PARTIAL, FINAL of workers */
-    size_t token_size;
-    unsigned capacity; /* READY: 1 if it has no fourth frame */
-    bool plain;        /* READY of three frames: a stock worker's heartbeat times apply */
-    size_t body;       /* index of the body's first frame; == count if there is none */
-} mmq_envelope;
-
-/* Parses message frames from index `first` on (1 behind a ROUTER, whose frame 0 is the peer).
- * MMQ_EPROTO with a reason in why if it is not a well-formed command of that side. A service name
- * must be 1 to 255 bytes of printable ASCII without spaces. */
-mmq_err mmq_envelope_parse_client(const mmq_message *message, size_t first, mmq_envelope *out,
-                                  mmq_why *why) MMQ_MUST_USE;
-mmq_err mmq_envelope_parse_worker(const mmq_message *message, size_t first, mmq_envelope *out,
-                                  mmq_why *why) MMQ_MUST_USE;
-
-/* Begin a message with the frames before its body; the caller appends the body. */
-mmq_err mmq_envelope_begin_client(mmq_message *message, mmq_client_command command,
-                                  const char *service, size_t service_size) MMQ_MUST_USE;
-mmq_err mmq_envelope_begin_worker(mmq_message *message, mmq_worker_command command,
-                                  const void *token, size_t token_size) MMQ_MUST_USE;
-/* READY; capacity 0 sends the plain three frames. */
-mmq_err mmq_envelope_ready(mmq_message *message, const char *service,
-                           unsigned capacity) MMQ_MUST_USE;
-
-/* What a broker reads of a request's body. */
-typedef struct mmq_routing {
-    const void *id; /* packed, as it stood in the body; a packed nil if there is none */
-    size_t id_size;
-    unsigned timeout_ms; /* MMQ_TIMEOUT_DEFAULT_MS if absent or out of range */
-} mmq_routing;
-
-/* A bounded scan; never fails: what is not a map counts as id nil and the default timeout. */
-void mmq_routing_scan(const void *body, size_t size, mmq_routing *out);
-
-/* A header of PARTIAL or FINAL, read from its frame. Text borrows from it; NULL where nil. */
+/* The header of a PARTIAL or FINAL. What it points to belongs to the answer. */
 typedef struct mmq_header {
-    const void *id; /* packed */
+    const void *id; /* packed: the request's */
     size_t id_size;
-    int64_t status; /* 0 in a PARTIAL */
-    int64_t rows;   /* -1 if nil */
-    int64_t seq;    /* -1 if nil */
-    struct mmq_text {
-        const char *data;
-        size_t size;
-    } cursor, next, error, state, trace;
+    int64_t status;  /* HTTP's numbers; 0 in a PARTIAL */
+    int64_t rows;    /* of this answer; -1 if nil */
+    int64_t seq;     /* of PARTIALs from 0, in FINAL how many there were; -1 if nil */
+    mmq_text cursor; /* PARTIAL: a place to take the stream up, behind this part */
+    mmq_text next;   /* FINAL: where the next page begins; nil: the stream ends here */
+    mmq_text error;  /* a sentence, from status 400 on */
+    mmq_text state;  /* opaque; what `unless` wants */
+    mmq_text trace;  /* the request's */
+    bool has_next;   /* `next` was there, be it nil: without it nothing has ended */
 } mmq_header;
-
-/* MMQ_EPROTO if it is not a map with string keys or a known key has the wrong type. */
-mmq_err mmq_header_parse(const void *data, size_t size, mmq_header *out) MMQ_MUST_USE;
-
-/* Pack a header into a new frame. All keys are there, nil where a pointer is NULL or a number is
- * negative; trace is left out where it is NULL or over MMQ_TRACE_MAX, and state of a PARTIAL where
- * it is NULL. */
-mmq_err mmq_header_partial(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
-mmq_err mmq_header_final(mmq_frame *frame, const mmq_header *header) MMQ_MUST_USE;
 
 #ifdef __cplusplus
 }

@@ -1,13 +1,20 @@
-/* Bounded msgpack reader over borrowed bytes: no allocation, no recursion. Counts are checked
- * against the bytes that are left before anyone loops over them. */
-#ifndef MMQ_UNPACK_H
-#define MMQ_UNPACK_H
+/* msgpack, read: a bounded reader over borrowed bytes, without allocation and recursion.
+ *
+ * Counts are checked against the bytes that are left before anyone loops over them, so that bytes
+ * of whatever peer can be read. Pure functions: any thread. A reader is a value and may be copied
+ * to look ahead. */
+#ifndef METRICMQ_UNPACK_H
+#define METRICMQ_UNPACK_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "metricmq/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 enum { MMQ_UNPACK_DEPTH = 32 };
 
@@ -45,6 +52,7 @@ typedef struct mmq_value {
 } mmq_value;
 
 void mmq_reader_init(mmq_reader *reader, const void *data, size_t size);
+/* True if all has been read. */
 bool mmq_reader_done(const mmq_reader *reader);
 /* Bytes not read yet. */
 size_t mmq_reader_left(const mmq_reader *reader);
@@ -62,6 +70,11 @@ bool mmq_map_find(mmq_reader map, const char *key, mmq_value *head, mmq_reader *
 /* True if value is a STR equal to text. */
 bool mmq_value_is(const mmq_value *value, const char *text);
 
+/* True if the bytes are UTF-8: of a text that goes on to others, msgpack does not promise it. */
 bool mmq_utf8_valid(const char *data, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -19,7 +19,7 @@
 #include "lib/calendar.h"
 #include "lib/check.h"
 #include "lib/splitmix.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 
 enum {
     BATCHES = 16,

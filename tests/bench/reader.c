@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/splitmix.h"
 #include "metricmq/client.h"
 #include "metricmq/rows.h"

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "lib/clock.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/splitmix.h"
 #include "tests/bench/tool.h"
 #include "workers/query_pages.h"

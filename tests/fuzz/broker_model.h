@@ -23,8 +23,8 @@
 #include "broker/core.h"
 #include "lib/check.h"
 #include "lib/clock.h"
-#include "lib/unpack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 
 enum {
     MODEL_PEERS = 6, /* of each kind; the last two are local and have the names of the first two */

@@ -12,7 +12,7 @@
 #include "tests/fuzz/broker_model.h"
 #include "lib/buffer.h"
 #include "lib/log.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

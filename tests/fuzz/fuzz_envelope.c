@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "lib/check.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 #include "clients/http/feedback_body.h"
 #include "lib/check.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/uid.h"
 #include "metricmq/protocol.h"
 #include "workers/dump.h"

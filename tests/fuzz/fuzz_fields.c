@@ -7,7 +7,7 @@
 #include "lib/calendar.h"
 #include "lib/check.h"
 #include "lib/fields.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

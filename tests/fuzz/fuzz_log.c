@@ -12,7 +12,7 @@
 #include "lib/check.h"
 #include "lib/json.h"
 #include "lib/log.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 
 #include "lib/check.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/spool/manifest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -8,7 +8,7 @@
 #include "clients/http/models_body.h"
 #include "lib/check.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/record.h"
 #include "workers/write_rows.h"
 

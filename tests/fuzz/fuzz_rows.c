@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lib/check.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

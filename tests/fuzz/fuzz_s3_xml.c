@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "lib/check.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/targets/s3_verdict.h"
 #include "workers/targets/s3_xml.h"
 

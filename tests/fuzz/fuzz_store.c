@@ -12,7 +12,7 @@
 #include "tests/fuzz/store_world.h"
 #include "lib/calendar.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

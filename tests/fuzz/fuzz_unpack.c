@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 #include "lib/check.h"
-#include "lib/unpack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

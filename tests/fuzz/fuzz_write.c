@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "tests/fuzz/store_world.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/protocol.h"
 #include "workers/write_ops.h"
 

@@ -85,7 +85,7 @@ class Installed(unittest.TestCase):
                 self.assertTrue(target.exists() or target.name == "CHANGELOG.md", f"{document.name}: {link}")
 
     def test_headers_need_nothing_else(self):
-        """Each alone, as C and as C++; what they include is theirs or a library's."""
+        """Each alone, as C and as C++; what they include is theirs or libc's."""
         include = self.prefix / "include"
         flags = run("pkg-config", "--cflags", "metricmq", **self.pkg_config).split()
         headers = sorted((include / "metricmq").iterdir())
@@ -95,7 +95,7 @@ class Installed(unittest.TestCase):
             for header in headers:
                 run(compiler, "-x", language, f"-std={standard}", *STRICT, *flags, "-fsyntax-only", header)
         for header in headers:
-            self.assertNotRegex(header.read_text(), r'#include "(?!metricmq/)')
+            self.assertNotRegex(header.read_text(), r'#include ("(?!metricmq/)|<(?!(stdbool|stddef|stdint)\.h))')
 
     def test_exports_are_the_headers(self):
         include = self.prefix / "include"
@@ -179,8 +179,7 @@ class Packages(unittest.TestCase):
         self.assertNotIn("libmetricmq1", needs)
         self.assertEqual({name.split()[0] for name in self.field("libmetricmq1", "Depends").split(", ")},
                          {"libc6", "libzmq5", "libczmq4", "libssl3"})
-        self.assertEqual(self.field("libmetricmq-dev", "Depends"),
-                         f"libmetricmq1 (= {version()}-1), libzmq3-dev (>= 4.3.4)")
+        self.assertEqual(self.field("libmetricmq-dev", "Depends"), f"libmetricmq1 (= {version()}-1)")
 
     def test_what_is_in_them(self):
         program, library, development = (self.listed(name) for name in ("metricmq", "libmetricmq1", "libmetricmq-dev"))

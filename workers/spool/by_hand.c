@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 #include "lib/files.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/spool/folder.h"
 
 enum { NAMES_MAX = 10 * MMQ_SPOOL_QUARANTINE_MAX };

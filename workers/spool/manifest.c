@@ -10,9 +10,9 @@
 #include "lib/check.h"
 #include "lib/fields.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "lib/uid.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum {
     VERSION = 2,

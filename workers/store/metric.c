@@ -6,7 +6,7 @@
 
 #include "lib/calendar.h"
 #include "lib/check.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { COLUMN_STATUS = 14, COLUMN_POLL_INTERVAL, COLUMN_LAST_TIMESTAMP };
 

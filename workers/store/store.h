@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #include "metricmq/error.h"
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 
 typedef struct mmq_store mmq_store;
 

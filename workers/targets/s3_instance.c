@@ -7,7 +7,7 @@
 #include "lib/calendar.h"
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/targets/s3_address.h"
 #include "workers/targets/s3_http.h"
 #include "workers/targets/s3_keys.h"

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 typedef enum tag_kind { TAG_START, TAG_EMPTY, TAG_END, TAG_OTHER, TAG_NONE } tag_kind;
 

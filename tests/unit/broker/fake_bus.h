@@ -16,9 +16,9 @@
 #include "broker/state.h"
 #include "lib/buffer.h"
 #include "lib/log.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 
 enum { SENT_MAX = 8192, FAULTS_MAX = 16 };
 

@@ -11,8 +11,8 @@
 #include "broker/broker.h"
 #include "broker/router.h"
 #include "lib/log.h"
-#include "metricmq/frame.h"
-#include "metricmq/protocol.h"
+#include "lib/message.h"
+#include "lib/envelope.h"
 
 static const mmq_broker_settings settings = {
     .bind = "tcp://127.0.0.1:*",

@@ -1,5 +1,6 @@
 /* What goes wrong with workers, clients and time, and what the core makes of it. */
 #include "fake_bus.h"
+#include "lib/envelope.h"
 
 static void test_f1_a_silent_worker_loses_its_request(void **state)
 {

@@ -1,5 +1,6 @@
 /* More than the workers can do: who is served, who is refused, and when. */
 #include "fake_bus.h"
+#include "lib/envelope.h"
 
 enum { PACE_MS = 10 };
 

@@ -1,5 +1,6 @@
 /* The core under random commands, answers, times and faults. METRICMQ_SEED repeats a run. */
 #include "fake_bus.h"
+#include "lib/envelope.h"
 
 static const char *const peers[] = {"p0", "p1", "p2", "p3", "p4", "p5"};
 

@@ -1,5 +1,6 @@
 /* Routing, queues and turns of the broker's core. */
 #include "fake_bus.h"
+#include "lib/envelope.h"
 
 static void test_request_and_answer(void **state)
 {

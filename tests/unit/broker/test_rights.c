@@ -9,6 +9,7 @@
 #include "broker/allow.h"
 #include "broker/keys.h"
 #include "lib/files.h"
+#include "lib/envelope.h"
 
 /* Keys, and who has them: a peer's name begins with the letter of its key; '-' has none. */
 static mmq_certificate keys[26];

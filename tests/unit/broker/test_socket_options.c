@@ -13,7 +13,7 @@
 #include "broker/router.h"
 #include "broker/zap.h"
 #include "lib/dealer.h"
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 #define ENFORCE_DOMAIN 93 /* ZMQ_ZAP_ENFORCE_DOMAIN, of draft builds' header */
 

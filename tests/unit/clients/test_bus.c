@@ -13,8 +13,8 @@
 
 #include "broker/broker.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/client.h"
 #include "metricmq/worker.h"
 

@@ -14,8 +14,8 @@
 #include "broker/broker.h"
 #include "clients/commands/loader.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/worker.h"
 #include "workers/write_rows.h"
 

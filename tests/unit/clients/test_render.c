@@ -12,9 +12,9 @@
 #include "clients/render/render.h"
 #include "lib/append_row.h"
 #include "lib/json.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
-#include "metricmq/rows.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
+#include "lib/columns.h"
 
 #define NAMES "\"names\": [\"timestamp\",\"value\",\"anomaly_score\",\"rowid\"]}"
 

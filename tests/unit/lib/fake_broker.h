@@ -18,10 +18,10 @@
 #include <cmocka.h>
 
 #include "lib/clock.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/client.h"
-#include "metricmq/frame.h"
-#include "metricmq/protocol.h"
+#include "lib/message.h"
+#include "lib/envelope.h"
 
 enum { WAIT_MS = 10000 };
 
@@ -165,9 +165,9 @@ static inline void fake_raw(fake_broker *fake, const char *const *frames)
     fake_send(fake, &out);
 }
 
-static inline struct mmq_text fake_text(const char *text)
+static inline mmq_text fake_text(const char *text)
 {
-    return (struct mmq_text){text, text != NULL ? strlen(text) : 0};
+    return (mmq_text){text, text != NULL ? strlen(text) : 0};
 }
 
 /* Answers the last request of a client. */

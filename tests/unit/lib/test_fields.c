@@ -8,7 +8,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 typedef struct arguments {
     mmq_slice uid;

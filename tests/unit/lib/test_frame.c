@@ -1,5 +1,5 @@
 /* Frames and messages over inproc: whole or not at all, gone and full peers, over-long messages. */
-#include "metricmq/frame.h"
+#include "lib/message.h"
 
 #include <pthread.h>
 #include <setjmp.h>

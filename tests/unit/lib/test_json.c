@@ -10,7 +10,7 @@
 
 #include "lib/clock.h"
 #include "lib/json.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 enum { LIMIT = 64 * 1024 * 1024 };
 

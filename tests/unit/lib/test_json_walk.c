@@ -14,7 +14,7 @@
 #include "lib/buffer.h"
 #include "lib/json.h"
 #include "lib/json_walk.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 static void assert_slice(mmq_slice slice, const char *text)
 {

@@ -16,7 +16,7 @@
 
 #include "lib/json.h"
 #include "lib/log.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 enum { CAPTURE_MAX = 8 * 1024 * 1024 };
 

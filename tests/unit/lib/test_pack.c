@@ -1,5 +1,5 @@
 /* The writers: exact bytes, as readers of the pre-2013 specification know them. */
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -7,7 +7,7 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 static mmq_buffer out;
 

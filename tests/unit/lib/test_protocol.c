@@ -1,5 +1,5 @@
 /* Envelopes and headers: what is made parses, everything else is refused with a reason. */
-#include "metricmq/protocol.h"
+#include "lib/envelope.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

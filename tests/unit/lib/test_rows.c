@@ -1,5 +1,5 @@
 /* Rows: exact bytes out, the same rows back, and nothing but rows accepted. */
-#include "metricmq/rows.h"
+#include "lib/columns.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -8,8 +8,8 @@
 #include <string.h>
 #include <cmocka.h>
 
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 
 static mmq_columns columns;
 static uint8_t out[MMQ_BATCH_ROWS * MMQ_ROW_MAX];

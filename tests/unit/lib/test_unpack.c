@@ -1,5 +1,5 @@
 /* The msgpack reader: every head, every cut, claims beyond the data, depth. */
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "metricmq/worker.h"
 #include "tests/unit/lib/fake_broker.h"
 

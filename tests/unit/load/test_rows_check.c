@@ -9,8 +9,8 @@
 #include <cmocka.h>
 
 #include "clients/load/catalog.h"
-#include "lib/pack.h"
-#include "metricmq/rows.h"
+#include "metricmq/pack.h"
+#include "lib/columns.h"
 
 enum { ROWS = 1000, BYTES = 1 << 20 };
 

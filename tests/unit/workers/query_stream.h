@@ -12,7 +12,7 @@
 
 #include "lib/buffer.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "query_world.h"
 #include "workers/query_pages.h"
 

@@ -8,7 +8,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "lib/pack.h"
+#include "metricmq/pack.h"
 #include "metricmq/protocol.h"
 #include "workers/dump_archive.h"
 #include "lib/files.h"

@@ -3,8 +3,8 @@
 #ifndef MMQ_TEST_STAND_IN_H
 #define MMQ_TEST_STAND_IN_H
 
-#include "lib/pack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/pack.h"
+#include "lib/envelope.h"
 
 enum { WAIT_MS = 20000 };
 

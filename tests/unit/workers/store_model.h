@@ -4,6 +4,7 @@
 #define MMQ_TEST_STORE_MODEL_H
 
 #include "store_world.h"
+#include "lib/columns.h"
 
 typedef struct model_row {
     int64_t timestamp, rowid;

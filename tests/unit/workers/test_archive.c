@@ -10,6 +10,7 @@
 #include "lib/json.h"
 #include "lib/number.h"
 #include "lib/splitmix.h"
+#include "metricmq/protocol.h"
 
 static mmq_store *writer, *reader;
 static world_rows rows;

@@ -6,6 +6,7 @@
 
 #include "metricmq/worker.h"
 #include "workers/dump_call.h"
+#include "lib/envelope.h"
 
 static mmq_feedback feedback;
 static mmq_worker *worker;

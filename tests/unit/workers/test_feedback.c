@@ -3,8 +3,9 @@
 #include "stand_in.h"
 
 #include "lib/clock.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/workers.h"
+#include "lib/envelope.h"
 
 static char upload[128];
 static mmq_role *role;

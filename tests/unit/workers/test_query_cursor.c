@@ -1,5 +1,6 @@
 /* States and cursors of streams: what is no news, what is refused, what a forged cursor may do. */
 #include "query_stream.h"
+#include "metricmq/protocol.h"
 
 static const char *const uids[] = {"A", "Zz", "_", "-x", ".a", "a", "a.", "a0", "b", "b-b"};
 enum { UIDS = sizeof uids / sizeof *uids };

@@ -10,8 +10,8 @@
 #include "lib/append_row.h"
 #include "lib/buffer.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
 #include "query_world.h"
 #include "workers/query_pages.h"
 

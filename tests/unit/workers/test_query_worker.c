@@ -11,11 +11,12 @@
 
 #include "lib/buffer.h"
 #include "lib/clock.h"
-#include "lib/pack.h"
-#include "lib/unpack.h"
-#include "metricmq/protocol.h"
+#include "metricmq/pack.h"
+#include "metricmq/unpack.h"
+#include "lib/envelope.h"
 #include "query_world.h"
 #include "workers/workers.h"
+#include "lib/columns.h"
 
 enum { WAIT_MS = 20000, METRICS = 30, ROWS = 700 };
 

@@ -6,7 +6,7 @@
 
 #include "lib/buffer.h"
 #include "lib/json.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/record.h"
 #include "workers/write_rows.h"
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/calendar.h"
+#include "lib/columns.h"
 
 enum { ROWS = 4000, FLIPS = 400 };
 

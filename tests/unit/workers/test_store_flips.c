@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/calendar.h"
+#include "lib/columns.h"
 
 enum { METRICS = 80, BIG = 4, BIG_ROWS = 3000, SMALL_ROWS = 30 };
 

@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "old_store.h"
+#include "lib/columns.h"
 
 enum { LONG = 140000, SHORT = 1500, DOOMED = 3000 };
 

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "lib/calendar.h"
+#include "lib/columns.h"
 
 enum { METRICS = 4, ROWS_MAX = 3000, LENGTH_MAX = 40000, OPEN_RANGES = 6 };
 

@@ -5,6 +5,7 @@
 #include <sys/wait.h>
 
 #include "lib/clock.h"
+#include "lib/columns.h"
 
 static world_rows rows;
 

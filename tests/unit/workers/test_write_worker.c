@@ -8,8 +8,9 @@
 #include <time.h>
 
 #include "lib/buffer.h"
-#include "lib/unpack.h"
+#include "metricmq/unpack.h"
 #include "workers/workers.h"
+#include "lib/envelope.h"
 
 static mmq_role *role;
 
