@@ -215,7 +215,7 @@ static void end_page(mmq_stream *stream, const mmq_answer *answer)
         try_later(stream, 503, "a part of a page is missing");
         return;
     }
-    bool last = header->next.data == NULL;
+    bool last = header->has_next && header->next.data == NULL;
     if (!last &&
         (!is_cursor(header->next) || (!move_cursor(stream, header->next) && stream->seq == 0))) {
         try_later(stream, 503, "a page does not say where the next one begins");
@@ -354,6 +354,7 @@ mmq_err mmq_stream_take(mmq_stream *stream, mmq_frame *payload, mmq_why *why)
 
 mmq_err mmq_stream_next(mmq_stream *stream, mmq_frame *payload, mmq_why *why)
 {
+    stream->progress_ns = mmq_now_ns(); /* however long the reader was away */
     for (;;) {
         int64_t wait_ns = mmq_client_step(stream->client);
         mmq_err err = mmq_stream_take(stream, payload, why);

@@ -1,5 +1,7 @@
 /* Streams against a broker played by hand: whatever breaks, each row comes once (F1, F3). */
-#include "lib/unpack.h"
+#include <pthread.h>
+
+#include "metricmq/unpack.h"
 #include "tests/unit/lib/fake_broker.h"
 
 typedef struct fixture {
@@ -293,6 +295,42 @@ static void test_no_progress(void **state)
     assert_string_not_equal(f->why.text, "");
 }
 
+static void *wait_for_next(void *context)
+{
+    fixture *f = context;
+    mmq_frame payload;
+    mmq_frame_init(&payload);
+    f->err = mmq_stream_next(f->stream, &payload, &f->why);
+    mmq_frame_close(&payload);
+    return NULL;
+}
+
+/* A reader that blocks steps the client only while it waits. If it was away for longer than the
+ * limit, and what it asked for ahead was refused meanwhile, there is no reason to give up. */
+static void test_reader_was_away(void **state)
+{
+    fixture *f = *state;
+    start(f, 800);
+    fake_final(&f->broker, 200, 0, "c1", "a");
+    await_text(f, "a");
+    await_request(&f->broker, f->client);
+    fake_final(&f->broker, 504, 0, NULL, NULL);
+    const int64_t back_ns = mmq_now_ns() + 900 * MMQ_NS_PER_MS;
+    while (mmq_now_ns() < back_ns) {
+        (void)poll(NULL, 0, 1);
+    }
+    pthread_t reader;
+    assert_int_equal(pthread_create(&reader, NULL, wait_for_next, f), 0);
+    const int64_t end_ns = mmq_now_ns() + WAIT_MS * MMQ_NS_PER_MS;
+    while (!fake_poll(&f->broker, false) && mmq_now_ns() < end_ns) {
+        (void)poll(NULL, 0, 1);
+    }
+    fake_final(&f->broker, 200, 0, NULL, "b");
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_int_equal(f->err, MMQ_OK);
+    assert_string_equal(asked_cursor(&f->broker), "c1");
+}
+
 /* A worker that says "go on here" for ever. */
 static void test_standstill(void **state)
 {
@@ -371,6 +409,7 @@ int main(void)
         TEST(test_resume_on_the_next_broker),
         TEST(test_silent_try),
         TEST(test_no_progress),
+        TEST(test_reader_was_away),
         TEST(test_standstill),
         TEST(test_refused),
         TEST(test_no_news),
