@@ -1,7 +1,8 @@
-# cmake --install: GNU's places (Debian's on Debian), in three components, which are the three packages of package.cmake.
+# cmake --install: GNU's places (Debian's on Debian), in four components, which are the four packages of package.cmake.
 #
 #   metricmq         the program, its units and documents
 #   libmetricmq1     libmetricmq.so.1 for programs that were linked with it
+#   python3-metricmq the Python client
 #   libmetricmq-dev  headers, the link for the linker, pkg-config's and CMake's files
 #
 # The program is linked with its rooms as archives, and not with libmetricmq.so: it is one file that can be copied to
@@ -56,9 +57,7 @@ install(FILES README.md SECURITY.md CONTRIBUTING.md ${made}/copyright ${made}/ch
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT metricmq)
 
 # The Python client stands where Debian's python3 looks for modules.
-if(EXISTS ${PROJECT_SOURCE_DIR}/clients/python/metricmq.py)
-  install(FILES clients/python/metricmq.py DESTINATION lib/python3/dist-packages COMPONENT metricmq)
-endif()
+install(FILES clients/python/metricmq.py DESTINATION lib/python3/dist-packages COMPONENT python3-metricmq)
 
 # ---- the library -----------------------------------------------------------------------------
 if(TARGET libmetricmq)

@@ -1,12 +1,12 @@
 # Debian packages by CPack, from an ordinary build: `ops/package` makes them.
 #
-# The three components of install.cmake are three packages. What they depend on, dpkg-shlibdeps finds. Packages of one
+# The four components of install.cmake are four packages. What they depend on, dpkg-shlibdeps finds. Packages of one
 # commit are the same bytes: every time in them is SOURCE_DATE_EPOCH, which ops/package takes from the commit, and
 # paths of the machine that built them are in none (cmake/flags.cmake).
 set(MMQ_MAINTAINER "The metricmq authors <metricmq@lists.invalid>" CACHE STRING "who makes the packages")
 set(release 1) # Debian's part of the version
 set(debian ${PROJECT_BINARY_DIR}/install/debian)
-set(components metricmq libmetricmq1 libmetricmq-dev)
+set(components metricmq libmetricmq1 libmetricmq-dev python3-metricmq)
 
 # Debian's changelog tells of packages; what changed in the program is in changelog.gz.
 if(DEFINED ENV{SOURCE_DATE_EPOCH})
@@ -70,7 +70,7 @@ set(CPACK_DEBIAN_METRICMQ_PACKAGE_NAME metricmq)
 set(CPACK_DEBIAN_METRICMQ_PACKAGE_SECTION net)
 set(CPACK_DEBIAN_METRICMQ_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_METRICMQ_PACKAGE_RECOMMENDS "systemd | systemd-standalone-sysusers, ca-certificates")
-set(CPACK_DEBIAN_METRICMQ_PACKAGE_SUGGESTS "curl, prometheus, python3-zmq, python3-msgpack")
+set(CPACK_DEBIAN_METRICMQ_PACKAGE_SUGGESTS "curl, prometheus, python3-metricmq")
 set(CPACK_DEBIAN_METRICMQ_PACKAGE_CONTROL_EXTRA
   "${PROJECT_SOURCE_DIR}/ops/debian/postinst;${PROJECT_SOURCE_DIR}/ops/debian/prerm;${PROJECT_SOURCE_DIR}/ops/debian/postrm")
 set(CPACK_COMPONENT_METRICMQ_DESCRIPTION "serves metric time series over ZeroMQ and HTTP
@@ -102,4 +102,14 @@ metricmq serves metric time series over ZeroMQ and HTTP.
 This package holds what programs need to be linked with its library: headers,
 which tell of each function its units, ownership and errors, and files for
 pkg-config and CMake.")
+
+set(CPACK_DEBIAN_PYTHON3-METRICMQ_PACKAGE_NAME python3-metricmq)
+set(CPACK_DEBIAN_PYTHON3-METRICMQ_PACKAGE_SECTION python)
+set(CPACK_DEBIAN_PYTHON3-METRICMQ_PACKAGE_ARCHITECTURE all)
+set(CPACK_DEBIAN_PYTHON3-METRICMQ_PACKAGE_DEPENDS "python3 (>= 3.11), python3-msgpack, python3-zmq")
+set(CPACK_COMPONENT_PYTHON3-METRICMQ_DESCRIPTION "clients of metricmq - Python module
+metricmq serves metric time series over ZeroMQ and HTTP.
+
+This package holds the Python client: rows of a query as a generator, which
+follows pages, resumes after a loss and raises unless it comes to the end.")
 include(CPack)

@@ -167,8 +167,8 @@ class Packages(unittest.TestCase):
         lines = run("dpkg-deb", "--contents", self.paths[package]).splitlines()
         return {line.split()[5][1:]: tuple(line.split()[:2]) for line in lines}
 
-    def test_there_are_three(self):
-        self.assertEqual(set(self.paths), {"metricmq", "libmetricmq1", "libmetricmq-dev"})
+    def test_there_are_four(self):
+        self.assertEqual(set(self.paths), {"metricmq", "libmetricmq1", "libmetricmq-dev", "python3-metricmq"})
         for package in self.paths:
             self.assertEqual(self.field(package, "Version"), f"{version()}-1")
 
@@ -196,6 +196,13 @@ class Packages(unittest.TestCase):
         for path, (mode, owner) in {**program, **library, **development}.items():
             self.assertEqual(owner, "root/root", path)
             self.assertTrue(mode[0] == "l" or (mode[5], mode[8]) == ("-", "-"), f"{path}: {mode}")
+
+    def test_the_python_module(self):
+        """It stands where Debian's python3 looks for it, and wants what it imports."""
+        self.assertEqual(self.field("python3-metricmq", "Architecture"), "all")
+        self.assertEqual(self.field("python3-metricmq", "Depends"), "python3 (>= 3.11), python3-msgpack, python3-zmq")
+        modules = [path for path in self.listed("python3-metricmq") if path.endswith(".py")]
+        self.assertEqual(modules, ["/usr/lib/python3/dist-packages/metricmq.py"])
 
     def test_units_start_the_packaged_program(self):
         run("dpkg-deb", "--extract", self.paths["metricmq"], self.folder / "program")
