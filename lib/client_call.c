@@ -72,6 +72,13 @@ mmq_err mmq_client_ask(mmq_client *client, const mmq_call *call, mmq_result *res
     return err;
 }
 
+bool mmq_result_find(const mmq_result *result, const char *key, mmq_value *out)
+{
+    mmq_reader payload, whole;
+    mmq_reader_init(&payload, mmq_frame_data(&result->payload), mmq_frame_size(&result->payload));
+    return mmq_map_find(payload, key, out, &whole);
+}
+
 mmq_call mmq_args_call(const mmq_args *args, const char *service)
 {
     return (mmq_call){.service = service,

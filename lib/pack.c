@@ -126,3 +126,10 @@ void mmq_args_packed(mmq_args *args, const char *key, const void *packed, size_t
 {
     mmq_buffer_add(begin_pair(args, key), packed, size);
 }
+
+void mmq_args_map(mmq_args *args, const char *key, const mmq_args *map)
+{
+    mmq_pack_map(begin_pair(args, key), map->count);
+    mmq_buffer_add(&args->pairs, map->pairs.data, map->pairs.size);
+    args->pairs.failed |= map->pairs.failed;
+}

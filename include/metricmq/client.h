@@ -23,6 +23,7 @@
 #include "metricmq/frame.h"
 #include "metricmq/pack.h"
 #include "metricmq/protocol.h"
+#include "metricmq/unpack.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -112,6 +113,9 @@ mmq_err mmq_client_call(mmq_client *client, const mmq_call *call, mmq_result *re
  * why, and result is empty then. */
 mmq_err mmq_client_ask(mmq_client *client, const mmq_call *call, mmq_result *result,
                        mmq_why *why) MMQ_MUST_USE;
+/* The value under `key` of an answer that is one map; what *out points to borrows from the result.
+ * False if the payload is no map or has no such key. */
+bool mmq_result_find(const mmq_result *result, const char *key, mmq_value *out);
 /* Frees the payload; may be called again. */
 void mmq_result_clear(mmq_result *result);
 

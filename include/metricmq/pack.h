@@ -44,6 +44,8 @@ void mmq_args_cstr(mmq_args *args, const char *key, const char *text); /* left o
 void mmq_args_text(mmq_args *args, const char *key, const char *data, size_t size);
 /* A value that is packed already, copied: a map, an array. */
 void mmq_args_packed(mmq_args *args, const char *key, const void *packed, size_t size);
+/* A map of pairs that were added to `map`, copied: a record, `extra`. */
+void mmq_args_map(mmq_args *args, const char *key, const mmq_args *map);
 
 #ifdef __cplusplus
 }
