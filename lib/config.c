@@ -6,18 +6,15 @@
  * so that they stay one line, and a secret's value is never quoted. */
 #include "lib/config.h"
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "lib/check.h"
 #include "lib/config_file.h"
 #include "lib/config_value.h"
+#include "lib/nearest.h"
 
-enum {
-    NAME_MAX_BYTES = 64, /* of an option */
-    ENVIRONMENT_NAME_MAX = NAME_MAX_BYTES + 16,
-};
+enum { NAME_MAX_BYTES = MMQ_OPTION_NAME_MAX };
 
 typedef enum source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG } source;
 
@@ -47,16 +44,6 @@ static size_t find_option(const mmq_config *config, const char *name, size_t siz
         i++;
     }
     return i;
-}
-
-static bool is_taken(const char *const *names, const char *name)
-{
-    for (; *names; names++) {
-        if (strcmp(*names, name) == 0) {
-            return true;
-        }
-    }
-    return false;
 }
 
 /* ---- settings --------------------------------------------------------------------------- */
@@ -123,46 +110,6 @@ static mmq_err set_defaults(mmq_config *config, mmq_why *why)
 
 /* ---- flags ------------------------------------------------------------------------------ */
 
-/* Edits (insertions, deletions, replacements) that lead from one name to the other. */
-static size_t edit_distance(const char *a, size_t a_size, const char *b)
-{
-    size_t row[NAME_MAX_BYTES + 1];
-    const size_t b_size = strlen(b);
-    for (size_t j = 0; j <= b_size; j++) {
-        row[j] = j;
-    }
-    for (size_t i = 1; i <= a_size; i++) {
-        size_t diagonal = row[0];
-        row[0] = i;
-        for (size_t j = 1; j <= b_size; j++) {
-            size_t best = diagonal + (a[i - 1] != b[j - 1]);
-            if (row[j] + 1 < best) {
-                best = row[j] + 1;
-            }
-            if (row[j - 1] + 1 < best) {
-                best = row[j - 1] + 1;
-            }
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[b_size];
-}
-
-static const char *nearest_name(const char *const *names, const char *name, size_t size)
-{
-    const char *nearest = NULL;
-    size_t least = size / 3 + 2; /* farther ones are no help */
-    for (; *names && size < NAME_MAX_BYTES; names++) {
-        size_t distance = edit_distance(name, size, *names);
-        if (distance < least) {
-            least = distance;
-            nearest = *names;
-        }
-    }
-    return nearest;
-}
-
 /* option: NULL if there is none of that name. */
 static mmq_err refuse_flag(const mmq_config *config, const mmq_option *option, const char *name,
                            size_t size, mmq_why *why)
@@ -174,12 +121,17 @@ static mmq_err refuse_flag(const mmq_config *config, const mmq_option *option, c
                         name);
     }
     if (option) {
-        return mmq_fail(why, MMQ_EINVAL, "--%.*s: this command has no such option", shown, name);
+        return mmq_fail(why, MMQ_EINVAL, "--%.*s: this command has no such option; see --help",
+                        shown, name);
     }
-    const char *nearest = nearest_name(config->names, name, size);
-    if (nearest) {
+    mmq_nearest search;
+    mmq_nearest_begin(&search, name, size);
+    for (const char *const *names = config->names; *names; names++) {
+        mmq_nearest_offer(&search, *names);
+    }
+    if (search.nearest) {
         return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; did you mean --%s?", shown, name,
-                        nearest);
+                        search.nearest);
     }
     return mmq_fail(why, MMQ_EINVAL, "--%.*s: unknown option; see --help", shown, name);
 }
@@ -195,7 +147,8 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
     const bool is_config = size == 6 && memcmp(name, "config", size) == 0;
     const size_t index = find_option(config, name, size);
     const mmq_option *option = index < config->count ? &config->table[index] : NULL;
-    if (!is_config && (!option || option->secret || !is_taken(config->names, option->name))) {
+    if (!is_config &&
+        (!option || option->secret || !mmq_option_taken(config->names, option->name))) {
         return refuse_flag(config, option, name, size, why);
     }
     if (!value && option && option->kind == MMQ_OPTION_FLAG) {
@@ -206,7 +159,8 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
     char where[NAME_MAX_BYTES + 8];
     snprintf(where, sizeof where, "--%.*s", (int)size, name);
     if (!value) {
-        return mmq_fail(why, MMQ_EINVAL, "%s: needs a value", where);
+        const char *argument = option ? mmq_option_argument(option) : "FILE";
+        return mmq_fail(why, MMQ_EINVAL, "%s: needs a value: %.96s", where, argument);
     }
     if (!is_config) {
         return set_value(config, index, FROM_FLAG, value, where, why);
@@ -247,14 +201,6 @@ static bool has_flag(int argc, char **argv, const char *flag)
 
 /* ---- environment and file --------------------------------------------------------------- */
 
-static void name_variable(const char *name, char out[ENVIRONMENT_NAME_MAX])
-{
-    snprintf(out, ENVIRONMENT_NAME_MAX, "METRICMQ_%s", name);
-    for (char *at = out; *at; at++) {
-        *at = *at == '-' ? '_' : (char)toupper((unsigned char)*at);
-    }
-}
-
 /* An empty variable counts as none. */
 static const char *get_variable(const char *variable)
 {
@@ -264,11 +210,11 @@ static const char *get_variable(const char *variable)
 
 static mmq_err read_environment(mmq_config *config, mmq_why *why)
 {
-    char variable[ENVIRONMENT_NAME_MAX];
+    char variable[MMQ_VARIABLE_MAX];
     for (size_t i = 0; i < config->count; i++) {
-        name_variable(config->table[i].name, variable);
+        mmq_option_variable(config->table[i].name, variable);
         const char *value = get_variable(variable);
-        if (!value || !is_taken(config->names, config->table[i].name)) {
+        if (!value || !mmq_option_taken(config->names, config->table[i].name)) {
             continue;
         }
         mmq_err err = set_value(config, i, FROM_ENVIRONMENT, value, variable, why);
@@ -282,6 +228,20 @@ static mmq_err read_environment(mmq_config *config, mmq_why *why)
     return MMQ_OK;
 }
 
+static mmq_err refuse_key(const mmq_config *config, const char *key, const char *where,
+                          mmq_why *why)
+{
+    mmq_nearest search;
+    mmq_nearest_begin(&search, key, strlen(key));
+    for (size_t i = 0; i < config->count; i++) {
+        mmq_nearest_offer(&search, config->table[i].name);
+    }
+    return search.nearest
+               ? mmq_fail(why, MMQ_EINVAL, "%s: unknown key; did you mean %s?", where,
+                          search.nearest)
+               : mmq_fail(why, MMQ_EINVAL, "%s: unknown key; keys are named as the flags", where);
+}
+
 static mmq_err take_pair(void *context, const char *key, const char *value, mmq_why *why)
 {
     mmq_config *config = context;
@@ -289,9 +249,9 @@ static mmq_err take_pair(void *context, const char *key, const char *value, mmq_
     snprintf(where, sizeof where, "%.96s: %.64s", config->path, key);
     size_t index = find_option(config, key, strlen(key));
     if (index == config->count) {
-        return mmq_fail(why, MMQ_EINVAL, "%s: unknown key", where);
+        return refuse_key(config, key, where, why);
     }
-    if (!is_taken(config->names, key)) {
+    if (!mmq_option_taken(config->names, key)) {
         return MMQ_OK;
     }
     return set_value(config, index, FROM_FILE, value, where, why);
@@ -416,52 +376,4 @@ size_t mmq_config_operands(const mmq_config *config, const char *const **operand
 {
     *operands = config->operands;
     return config->operand_count;
-}
-
-/* ---- help ------------------------------------------------------------------------------- */
-
-static void print_help_line(FILE *out, const char *left, const char *help, const char *fallback)
-{
-    enum { HELP_COLUMN = 28 };
-    if (strlen(left) + 2 > HELP_COLUMN) {
-        fprintf(out, "  %s\n  %-*s", left, HELP_COLUMN, "");
-    } else {
-        fprintf(out, "  %-*s", HELP_COLUMN, left);
-    }
-    fprintf(out, "%s", help);
-    if (fallback) {
-        fprintf(out, " (default %s)", fallback);
-    }
-    fputc('\n', out);
-}
-
-static void print_option_help(FILE *out, const mmq_option *option)
-{
-    char left[2 * NAME_MAX_BYTES + 32], variable[ENVIRONMENT_NAME_MAX];
-    const char *argument = option->argument ? option->argument : "VALUE";
-    if (option->kind == MMQ_OPTION_CHOICE) {
-        argument = option->choices;
-    }
-    name_variable(option->name, variable);
-    if (option->secret) {
-        snprintf(left, sizeof left, "%s", variable);
-    } else if (option->kind == MMQ_OPTION_FLAG) {
-        snprintf(left, sizeof left, "--%s", option->name);
-    } else {
-        snprintf(left, sizeof left, "--%s %s", option->name, argument);
-    }
-    bool shows_default = option->fallback && option->kind != MMQ_OPTION_FLAG;
-    print_help_line(out, left, option->help, shows_default ? option->fallback : NULL);
-}
-
-void mmq_config_help(const mmq_option *table, size_t count, const char *const *names, FILE *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (is_taken(names, table[i].name)) {
-            print_option_help(out, &table[i]);
-        }
-    }
-    print_help_line(out, "--config FILE", "file of `name = value` lines (ZPL)", NULL);
-    print_help_line(out, "--help", "show this", NULL);
-    print_help_line(out, "--version", "show the version", NULL);
 }

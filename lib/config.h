@@ -32,6 +32,11 @@ typedef struct mmq_option {
     bool secret;         /* has no flag, is never printed */
 } mmq_option;
 
+enum {
+    MMQ_OPTION_NAME_MAX = 64, /* bytes of an option's name, with its NUL */
+    MMQ_VARIABLE_MAX = MMQ_OPTION_NAME_MAX + 16,
+};
+
 typedef struct mmq_config mmq_config;
 
 /* Reads argv (without program and command name), the environment (an empty variable counts as
@@ -55,7 +60,13 @@ bool mmq_config_given(const mmq_config *config, const char *name); /* not the de
 size_t mmq_config_list(const mmq_config *config, const char *name, const char *const **values);
 /* Arguments that are no flags ("--" ends flags), borrowed. */
 size_t mmq_config_operands(const mmq_config *config, const char *const **operands);
-/* Prints the help lines of the named options. */
+/* The environment variable of an option: METRICMQ_BIND_WORKERS of "bind-workers". */
+void mmq_option_variable(const char *name, char out[MMQ_VARIABLE_MAX]);
+/* How its value is named, e.g. "DIR" or "table|csv"; NULL: it has none. Borrowed. */
+const char *mmq_option_argument(const mmq_option *option);
+/* Is it one of the names (NULL-ended)? */
+bool mmq_option_taken(const char *const *names, const char *name);
+/* Prints the help lines of the named options, for 80 columns. */
 void mmq_config_help(const mmq_option *table, size_t count, const char *const *names, FILE *out);
 
 #endif

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "clients/commands/help.h"
 #include "clients/commands/options.h"
 #include "clients/commands/table.h"
 #include "lib/log.h"
@@ -47,42 +48,6 @@ int mmq_failed(const char *format, ...)
     return status;
 }
 
-static void print_commands(FILE *out)
-{
-    fputs("usage: metricmq COMMAND [OPTION]...\n\n"
-          "Serves metric time series and their anomaly scores over ZeroMQ and HTTP.\n\n"
-          "commands:\n",
-          out);
-    for (size_t i = 0; i < mmq_commands_count; i++) {
-        char synopsis[64];
-        snprintf(synopsis, sizeof synopsis, "%s %s", mmq_commands[i].name,
-                 mmq_commands[i].operands);
-        fprintf(out, "  %-28s %s\n", synopsis, mmq_commands[i].help);
-    }
-    fputs("\n`metricmq COMMAND --help` lists a command's options; `metricmq --version`.\n", out);
-}
-
-static void print_command(const mmq_command *command)
-{
-    printf("usage: metricmq %s%s%s [OPTION]...\n\n%s\n\noptions:\n", command->name,
-           command->operands[0] ? " " : "", command->operands, command->help);
-    mmq_config_help(mmq_options, mmq_options_count, command->options, stdout);
-    fputs("\nEach option is also an environment variable (--log-level: METRICMQ_LOG_LEVEL) and a "
-          "key of\n"
-          "the file; flags win over the environment, the environment over the file.\n",
-          stdout);
-}
-
-static const mmq_command *find_command(const char *name)
-{
-    for (size_t i = 0; i < mmq_commands_count; i++) {
-        if (strcmp(mmq_commands[i].name, name) == 0) {
-            return &mmq_commands[i];
-        }
-    }
-    return NULL;
-}
-
 /* Operands that a command does not name are a mistake of the user's, found before it starts. */
 static bool takes_operands(const mmq_command *command, const mmq_config *config)
 {
@@ -112,7 +77,7 @@ static void set_up_process(const mmq_config *config)
 static int run_command(const mmq_command *command, const mmq_config *config)
 {
     if (mmq_config_wants_help(config)) {
-        print_command(command);
+        mmq_help_command(command, stdout);
         return MMQ_EXIT_DONE;
     }
     if (mmq_config_wants_version(config)) {
@@ -123,6 +88,9 @@ static int run_command(const mmq_command *command, const mmq_config *config)
         return mmq_usage("`%s` takes options only; see `metricmq %s --help`", command->name,
                          command->name);
     }
+    if (!mmq_operand_check(command, config)) {
+        return MMQ_EXIT_USAGE;
+    }
     set_up_process(config);
     int status = command->run(config);
     if (fflush(stdout) != 0 || ferror(stdout)) {
@@ -131,21 +99,39 @@ static int run_command(const mmq_command *command, const mmq_config *config)
     return status;
 }
 
+/* `help`, `help COMMAND`, `--help`. */
+static int run_help(int argc, char **argv)
+{
+    const char *name = argc > 2 ? argv[2] : "";
+    if (name[0] == '\0' || name[0] == '-' || strcmp(name, "help") == 0) {
+        mmq_help_commands(stdout);
+        return MMQ_EXIT_DONE;
+    }
+    const mmq_command *command = mmq_command_find(name);
+    if (!command) {
+        return MMQ_EXIT_USAGE;
+    }
+    mmq_help_command(command, stdout);
+    return MMQ_EXIT_DONE;
+}
+
 int mmq_main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || strcmp(name, "help") == 0) {
-        print_commands(stdout);
-        return MMQ_EXIT_DONE;
+        return run_help(argc, argv);
     }
     if (strcmp(name, "--version") == 0) {
         printf("metricmq %s\n", mmq_version());
         return MMQ_EXIT_DONE;
     }
-    const mmq_command *command = find_command(name);
+    if (name[0] == '\0') {
+        mmq_help_commands(stderr);
+        return MMQ_EXIT_USAGE;
+    }
+    const mmq_command *command = mmq_command_find(name);
     if (!command) {
-        print_commands(stderr);
-        return name[0] ? mmq_usage("there is no command `%s`", name) : MMQ_EXIT_USAGE;
+        return MMQ_EXIT_USAGE;
     }
     mmq_why why = {""};
     mmq_config *config =

@@ -274,10 +274,8 @@ static mmq_role *start_worker(const char *kind, const mmq_worker_settings *setti
 int mmq_command_worker(const mmq_config *config)
 {
     const char *const *kinds;
-    if (mmq_config_operands(config, &kinds) != 1 ||
-        (strcmp(kinds[0], "query") != 0 && strcmp(kinds[0], "write") != 0 &&
-         strcmp(kinds[0], "feedback") != 0)) {
-        return mmq_usage("`worker` wants one of query, write, feedback");
+    if (mmq_config_operands(config, &kinds) != 1) {
+        return mmq_usage("`worker` runs one of query, write, feedback; start each by its own");
     }
     sigset_t signals;
     block_signals(&signals, false);

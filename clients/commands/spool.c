@@ -370,10 +370,7 @@ int mmq_command_spool(const mmq_config *config)
 {
     const char *const *operands;
     const size_t count = mmq_config_operands(config, &operands);
-    const char *verb = count > 0 ? operands[0] : "";
-    if (strcmp(verb, "list") != 0 && strcmp(verb, "retry") != 0 && strcmp(verb, "drop") != 0) {
-        return mmq_usage("`spool` wants one of list, retry, drop");
-    }
+    const char *verb = operands[0]; /* one of the table's, mmq_main has seen to that */
     if (strcmp(verb, "list") == 0 && count > 1) {
         return mmq_usage("`spool list` takes no names: it lists all");
     }

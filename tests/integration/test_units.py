@@ -66,7 +66,7 @@ class Units(harness.Case):
         self.assertEqual(len(blocks), 1)
 
     def test_they_wait_for_what_is_in_flight(self):
-        drain_s = int(re.search(r"--drain-timeout.*?default (\d+)s", harness.run("up", "--help").out, re.S).group(1))
+        drain_s = int(re.search(r"^  --drain-timeout.*?default\s+(\d+)s", harness.run("up", "--help").out, re.M | re.S).group(1))
         for name in NAMES:
             self.assertGreater(int(confine.of(name, "TimeoutStopSec")[0].removesuffix("s")), drain_s, name)
 

@@ -27,6 +27,29 @@ class Usage(harness.Case):
             self.assertEqual(harness.run(name, "-h").out, text)
             self.assertRegex(harness.run(name, "--version").out, "^metricmq ")
 
+    def test_help_of_a_command(self):
+        for name in ("query", "spool"):
+            self.assertEqual(harness.run("help", name).out, harness.run(name, "--help").out)
+        for more in ([], ["help"], ["--help"]):
+            self.assertEqual(harness.run("help", *more).out, harness.run("--help").out)
+
+    def test_what_was_meant(self):
+        for words, said in ((("qury",), "did you mean `query`?"), (("help", "stat"), "did you mean `status`?"),
+                            (("frobnicate",), "`metricmq help` lists them"),
+                            (("worker", "qeury"), "did you mean `query`?"), (("worker",), "one of query, write, feedback"),
+                            (("worker", "query", "write"), "start each by its own"),
+                            (("keygen", "sever", "--curve", "x"), "did you mean `server`?"),
+                            (("spool", "remove"), "see `metricmq spool --help`"),
+                            (("query", "--limti", "1"), "did you mean --limit?"),
+                            (("query", "--threads", "1"), "see --help"), (("query", "--limit"), "needs a value: N"),
+                            (("query", "--config"), "needs a value: FILE")):
+            line = self.refused(*words)
+            self.assertIn(said, line)
+            self.assertEqual(line.count("\n"), 1, line)
+        file = self.folder / "metricmq.conf"
+        file.write_text("thraeds = 3\n")
+        self.assertIn("did you mean threads?", self.refused("up", "--config", file))
+
     def test_wrong_usage_is_2(self):
         self.assertIn("usage:", self.refused())
         self.assertIn("frobnicate", self.refused("frobnicate"))
