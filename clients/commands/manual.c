@@ -21,8 +21,8 @@ const mmq_manual mmq_manuals[] = {
      "Addresses beyond the loopback want keys (`--curve`, see `metricmq keygen`), or `--insecure`. "
      "SIGHUP reads the lists of keys again.",
      {{"metricmq broker", "on the loopback"},
-      {"metricmq broker --curve keys --bind tcp://*:5750 --bind-workers tcp://*:5751",
-       "for other machines, with keys"}},
+      {"metricmq broker --curve keys --bind tcp://*:5750",
+       "for clients on other machines, with keys"}},
      "worker http keygen status"},
     {"worker",
      "Runs one worker: `query` reads the store, `write` changes it, `feedback` dumps metrics into "
@@ -32,8 +32,7 @@ const mmq_manual mmq_manuals[] = {
      "It serves every broker of `--connect`, and finds one that was away within seconds of its "
      "return. SIGTERM and SIGINT stop it after what it has begun, within `--drain-timeout`.",
      {{"metricmq worker write --data metrics", "the writer of the store in metrics/"},
-      {"metricmq worker query --data metrics --connect tcp://a:5751,tcp://b:5751",
-       "a reader for two brokers"}},
+      {"metricmq worker query --connect tcp://a:5751,tcp://b:5751", "a reader for two brokers"}},
      "broker spool check"},
     {"http",
      "Serves HTTP/1.1 at `--http` and asks the brokers of `--connect`. It holds no rows: answers "
@@ -42,7 +41,7 @@ const mmq_manual mmq_manuals[] = {
      "METRICMQ_API_KEY), or `--insecure`. Where clients reach it by a DNS name, give that name as "
      "`--http-host`. SIGHUP reads the file of keys again.",
      {{"metricmq http", "on the loopback, for the broker there"},
-      {"metricmq http --http 0.0.0.0:8080 --http-host metrics.example --api-keys keys",
+      {"metricmq http --http 0.0.0.0:8080 --http-host m.example --api-keys keys",
        "for the network, by name, with keys"}},
      "key broker"},
     {"key",
@@ -88,8 +87,8 @@ const mmq_manual mmq_manuals[] = {
      "broker is lost on the way, the stream goes on from where it was at the next broker of "
      "`--connect`. Exit status 1 says that not all rows were printed.",
      {{"metricmq query UID --limit 5", "the newest five rows"},
-      {"metricmq query UID --from \"2026-01-01 12:00:00\" --to 2026-01-02 --anomaly -1",
-       "half a day, with and without score"},
+      {"metricmq query UID --from 2026-01-01 --to 2026-01-02 --anomaly -1",
+       "a day, with and without score"},
       {"metricmq query --anomaly 0.9 --format csv", "incidents of all metrics"}},
      "models import"},
     {"feedback",
