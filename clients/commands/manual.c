@@ -62,7 +62,7 @@ const mmq_manual mmq_manuals[] = {
      "The same file again adds only what is new in it; one that says otherwise of rows that are "
      "there is refused. Prints uid, name and rows, a line a file.",
      {{"metricmq import cpu.csv", "the metric is called cpu"},
-      {"metricmq import cpu.csv --uid cpu.1 --name cpu --location rack-7",
+      {"metricmq import cpu.csv --uid cpu.2 --name cpu-2 --location rack-7",
        "with a uid and texts of your own"}},
      "demo models query"},
     {"demo",

@@ -39,6 +39,27 @@ def tests_in(path):
     return names
 
 
+def prose_of(text):
+    """Without code."""
+    text = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    return re.sub(r"^    .*$", "", text, flags=re.M)
+
+
+def links_of(text):
+    """Where links within the project lead."""
+    found = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose_of(text)))
+    return [target for target in found if not re.match(r"\w+:", target)]
+
+
+def anchors_of(text):
+    """The anchors that forges make of headings; of two that are alike the second has a number."""
+    names = []
+    for heading in re.findall(r"^#+ (.*)$", prose_of(text), re.M):
+        name = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        names.append(name if name not in names else f"{name}-{names.count(name)}")
+    return set(names)
+
+
 class Documents(unittest.TestCase):
     def test_tests_that_they_name_exist(self):
         count = 0
@@ -48,6 +69,29 @@ class Documents(unittest.TestCase):
                     self.assertIn(name, tests_in(file_of(file)))
                     count += 1
         self.assertGreater(count, 60)
+
+    def test_links_lead_somewhere(self):
+        """Files that they name are there, and so are headings."""
+        count = 0
+        for document in DOCUMENTS:
+            for target in links_of(document.read_text()):
+                path, _, heading = target.partition("#")
+                file = (document.parent / path).resolve() if path else document
+                with self.subTest(document=document.name, target=target):
+                    self.assertTrue(file.exists())
+                    self.assertTrue(file.is_relative_to(SOURCE))
+                    self.assertTrue(not heading or heading in anchors_of(file.read_text()))
+                    count += 1
+        self.assertGreater(count, 30)
+
+    def test_readme_leads_to_every_document(self):
+        found = set(links_of((SOURCE / "README.md").read_text()))
+        self.assertEqual({f"docs/{path.name}" for path in SOURCE.glob("docs/*.md")} - found, set())
+
+    def test_links_are_read(self):
+        text = "[a](b.md) `[c](d)` [e](https://f) [g](#h-i)\n```\n[j](k)\n```\n\n    [l](m)\n"
+        self.assertEqual(links_of(text), ["b.md", "#h-i"])
+        self.assertEqual(anchors_of("# A `b.c`, D-e\n## A `b.c`, D-e\n```\n# no\n```\n"), {"a-bc-d-e", "a-bc-d-e-1"})
 
     def test_each_rule_has_a_test_or_a_reason(self):
         text = (SOURCE / "docs" / "protocol.md").read_text()
