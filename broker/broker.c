@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -378,8 +379,20 @@ static bool open_router(mmq_broker *broker, mmq_side side, const char *endpoint,
     return broker->routers[side] != NULL;
 }
 
+/* libzmq would only say that an argument is wrong. */
+static bool has_form(const char *endpoint)
+{
+    const char *address = strstr(endpoint, "://");
+    return address && (strncmp(endpoint, "tcp://", 6) != 0 || strchr(address + 3, ':'));
+}
+
 static bool is_safe(const mmq_broker_settings *settings, const char *endpoint, mmq_why *why)
 {
+    if (!has_form(endpoint)) {
+        (void)mmq_fail(why, MMQ_EINVAL, "cannot bind %.100s: want tcp://ADDRESS:PORT or ipc://PATH",
+                       endpoint);
+        return false;
+    }
     if (settings->curve != NULL || settings->insecure || mmq_endpoint_is_local(endpoint)) {
         return true;
     }

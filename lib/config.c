@@ -269,7 +269,11 @@ static mmq_err read_sources(mmq_config *config, int argc, char **argv, mmq_why *
         err = read_environment(config, why);
     }
     if (!err && config->path) {
-        err = mmq_config_file_read(config->path, take_pair, config, why);
+        mmq_why reason = {""};
+        err = mmq_config_file_read(config->path, take_pair, config, &reason);
+        if (err) {
+            (void)mmq_fail(why, err, "--config %.240s", reason.text);
+        }
     }
     return err;
 }

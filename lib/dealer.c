@@ -98,8 +98,10 @@ static mmq_err connect_socket(zsock_t *socket, const char *endpoint, mmq_why *wh
 {
     return mmq_endpoint_port_fits(endpoint) && zsock_connect(socket, "%s", endpoint) == 0
                ? MMQ_OK
-               : mmq_fail(why, MMQ_EINVAL, "%s is not an endpoint that can be connected to",
-                          endpoint);
+               : mmq_fail(
+                     why, MMQ_EINVAL,
+                     "%.128s is not an endpoint that can be connected to; want tcp://HOST:PORT",
+                     endpoint);
 }
 
 /* Only libzmq knows what it takes; the attempt that begins ends with the socket. This may be the

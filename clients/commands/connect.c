@@ -57,7 +57,11 @@ mmq_err mmq_read_curve(const mmq_config *config, mmq_curve *out, const mmq_curve
     if (key == NULL || server == NULL) {
         return mmq_fail(why, MMQ_EINVAL, "--curve-key and --curve-server want each other");
     }
-    mmq_err err = mmq_curve_load(key, server, out, why);
+    mmq_why reason = {""};
+    mmq_err err = mmq_curve_load(key, server, out, &reason);
+    if (err != MMQ_OK) {
+        (void)mmq_fail(why, err, "--curve-key, --curve-server: %.220s", reason.text);
+    }
     *curve = err == MMQ_OK ? out : NULL;
     return err;
 }

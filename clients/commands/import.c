@@ -173,12 +173,16 @@ static int import_file(mmq_client *client, const mmq_config *config, const char 
     return status;
 }
 
+/* Names that are given go with one file. MMQ_EXIT_DONE, or the status after a complaint. */
+static int check_names(const mmq_config *config, size_t count)
+{
+    const bool named = mmq_config_text(config, "name") || mmq_config_text(config, "uid");
+    return count > 1 && named ? mmq_usage("--name and --uid go with one file only") : MMQ_EXIT_DONE;
+}
+
 int mmq_import_files(mmq_client *client, const mmq_config *config, const char *const *files,
                      size_t count, bool (*stopped)(void), bool quiet)
 {
-    if (count > 1 && (mmq_config_text(config, "name") || mmq_config_text(config, "uid"))) {
-        return mmq_usage("--name and --uid go with one file only");
-    }
     int worst = MMQ_EXIT_DONE;
     for (size_t i = 0; i < count && !(stopped && stopped()); i++) {
         int status = import_file(client, config, files[i], stopped, quiet);
@@ -194,8 +198,8 @@ int mmq_command_import(const mmq_config *config)
     if (count == 0) {
         return mmq_usage("`import` wants at least one file");
     }
-    int status = MMQ_EXIT_FAILED;
-    mmq_client *client = mmq_connect(config, &status);
+    int status = check_names(config, count);
+    mmq_client *client = status == MMQ_EXIT_DONE ? mmq_connect(config, &status) : NULL;
     if (!client) {
         return status;
     }

@@ -55,7 +55,8 @@ static mmq_err read_kind(const mmq_config *config, struct pair *pair, mmq_why *w
             return MMQ_OK;
         }
     }
-    return mmq_fail(why, MMQ_EINVAL, "`keygen` wants one of server, client NAME, worker NAME");
+    return mmq_fail(why, MMQ_EINVAL,
+                    "`keygen` wants one of server (alone), client NAME, worker NAME");
 }
 
 static mmq_err check_text(const char *text, size_t size_max, const char *option, mmq_why *why)
@@ -84,7 +85,11 @@ static mmq_err read_rights(const mmq_config *config, struct pair *pair, mmq_why 
         err = check_text(services, MMQ_SERVICES_MAX, "services", why);
     }
     if (err == MMQ_OK && rights[0] != '\0') {
-        err = mmq_rights_parse(rights, strlen(rights), &set, why);
+        mmq_why reason = {""};
+        err = mmq_rights_parse(rights, strlen(rights), &set, &reason);
+        if (err != MMQ_OK) {
+            (void)mmq_fail(why, err, "--rights %.40s: %.180s", rights, reason.text);
+        }
     }
     if (err == MMQ_OK && services[0] != '\0') {
         err = mmq_services_check(services, why);

@@ -14,6 +14,7 @@ static bool take_uid(const mmq_config *config, const char **uid)
     return count <= 1;
 }
 
+/* False after a complaint. */
 static bool add_time(mmq_args *args, const mmq_config *config, const char *name)
 {
     int64_t seconds;
@@ -22,6 +23,7 @@ static bool add_time(mmq_args *args, const mmq_config *config, const char *name)
         return true;
     }
     if (!mmq_time_parse_loose(text, strlen(text), &seconds)) {
+        mmq_usage("--%s=%.40s: want \"YYYY-MM-DD HH:MM:SS\", a date or epoch seconds", name, text);
         return false;
     }
     mmq_args_int(args, name, seconds);
@@ -76,7 +78,7 @@ int mmq_command_query(const mmq_config *config)
     add_filters(&args, config);
     if (!add_time(&args, config, "from") || !add_time(&args, config, "to")) {
         mmq_args_clear(&args);
-        return mmq_usage("--from and --to want \"YYYY-MM-DD HH:MM:SS\", a date or epoch seconds");
+        return MMQ_EXIT_USAGE;
     }
     return run_stream(config, &args, form);
 }

@@ -54,7 +54,8 @@ static mmq_err open_file(struct key_file *file, const char *path, int flags, mmq
     *file = (struct key_file){.path = path};
     file->fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, S_IRUSR | S_IWUSR);
     if (file->fd < 0) {
-        return mmq_fail(why, MMQ_EINVAL, "cannot open %.96s: %s", path, strerror(errno));
+        return mmq_fail(why, MMQ_EINVAL, "--api-keys: cannot open %.96s: %s", path,
+                        strerror(errno));
     }
     return check(file, why);
 }

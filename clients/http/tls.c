@@ -20,7 +20,7 @@ static char *read_file(const char *path, mmq_why *why)
     FILE *file = fopen(path, "re");
     char *text = file ? malloc(FILE_MAX + 1) : NULL;
     if (text == NULL) {
-        (void)mmq_fail(why, MMQ_EINVAL, "cannot read %s: %s", path,
+        (void)mmq_fail(why, MMQ_EINVAL, "--tls-cert, --tls-key: cannot read %s: %s", path,
                        file ? "no memory" : strerror(errno));
         if (file) {
             (void)fclose(file);

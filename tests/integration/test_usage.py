@@ -65,6 +65,21 @@ class Usage(harness.Case):
             self.assertIn(option, self.refused("up", f"--{option}={bad}"))
             self.assertIn(option, self.refused("worker", "feedback", f"--{option}={bad}"))
 
+    def test_complaints_name_the_option_and_the_form(self):
+        for words, said in ((("broker", "--bind", "nowhere"), "cannot bind nowhere: want tcp://ADDRESS:PORT"),
+                            (("broker", "--bind", "tcp://127.0.0.1"), "want tcp://ADDRESS:PORT"),
+                            (("models", "--connect", "tcp://a"), "want tcp://HOST:PORT"),
+                            (("models", "--config", "none"), "--config none: No such file"),
+                            (("models", "--curve-key", "none", "--curve-server", "b"), "--curve-server: none: No such file"),
+                            (("query", "--from", "yesterday"), "--from=yesterday: want"),
+                            (("query", "--to", "2026-13-01"), "--to=2026-13-01: want"),
+                            (("keygen", "--curve", self.folder, "client", "a", "--rights", "all"), "--rights all: rights are"),
+                            (("keygen", "--curve", self.folder, "client"), "client NAME"),
+                            (("import", "--uid", "x", "a", "b"), "go with one file only")):
+            line = self.refused(*words)
+            self.assertIn(said, line)
+            self.assertEqual(line.count("\n"), 1, line)
+
     def test_configuration_faults_name_the_option(self):
         """F31: unknown key, bad type, port in use, missing folder: exit 2 and one line."""
         file = self.folder / "metricmq.conf"
