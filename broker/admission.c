@@ -66,12 +66,15 @@ static void note_sharing(mmq_service *service, const mmq_caller *caller)
 
 /* A window ends after a while; only time in which something waited, and every worker was busy,
  * tells of the workers' pace. Each time that it is not so, half of what is known is forgotten:
- * else, after a stall, too little would be let in to ever learn that it is over. */
+ * else, after a stall, too little would be let in to ever learn that it is over. Of two windows in
+ * a row the faster one counts, for the other may hold a moment in which the broker itself, or the
+ * whole machine, stood still. */
 void mmq_pace_count(mmq_service *service)
 {
     int64_t now_ns = service->core->now_ns;
     if (service->queued == 0 || mmq_heap_first(&service->ready) != NULL) {
         service->pace_since_ns = 0;
+        service->pace_window_ns = 0;
         service->pace_ns /= 2;
         return;
     }
@@ -83,8 +86,11 @@ void mmq_pace_count(mmq_service *service)
     service->pace_count++;
     int64_t took_ns = now_ns - service->pace_since_ns;
     if (took_ns >= MMQ_PACE_NS) {
-        int64_t pace_ns = took_ns / service->pace_count;
+        const int64_t window_ns = took_ns / service->pace_count;
+        const int64_t before_ns = service->pace_window_ns;
+        const int64_t pace_ns = window_ns < before_ns ? window_ns : before_ns;
         service->pace_ns = service->pace_ns == 0 ? pace_ns : (service->pace_ns * 3 + pace_ns) / 4;
+        service->pace_window_ns = window_ns;
         service->pace_since_ns = now_ns;
         service->pace_count = 0;
     }

@@ -102,15 +102,16 @@ typedef struct mmq_service {
     size_t queued_bytes;
     mmq_link hands; /* all its workers */
     size_t hand_count;
-    mmq_heap ready;        /* hands with room: least loaded, then least recently used first */
-    size_t held;           /* jobs at its workers */
-    uint64_t last_caller;  /* hash of who asked last */
-    int64_t shared_ns;     /* when two callers asked one after the other */
-    int64_t pace_ns;       /* between two jobs given out while others waited; 0: not known */
-    int64_t pace_since_ns; /* of the window that is measured; 0: none */
-    int64_t pace_count;    /* jobs given out in it */
-    int64_t hold_ns;       /* that a worker takes to answer: a moving average */
-    size_t capacity;       /* sum over its workers */
+    mmq_heap ready;         /* hands with room: least loaded, then least recently used first */
+    size_t held;            /* jobs at its workers */
+    uint64_t last_caller;   /* hash of who asked last */
+    int64_t shared_ns;      /* when two callers asked one after the other */
+    int64_t pace_ns;        /* between two jobs given out while others waited; 0: not known */
+    int64_t pace_since_ns;  /* of the window that is measured; 0: none */
+    int64_t pace_window_ns; /* the pace in the window before it; 0: none */
+    int64_t pace_count;     /* jobs given out in it */
+    int64_t hold_ns;        /* that a worker takes to answer: a moving average */
+    size_t capacity;        /* sum over its workers */
     uint64_t requests, errors, redispatched, partials, bytes_in, bytes_out;
     uint64_t latency[MMQ_LATENCY_BUCKETS];
     uint64_t took_us; /* the sum of what `latency` counts */

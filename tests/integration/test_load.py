@@ -141,8 +141,9 @@ class Echo(Broker):
         harness.wait_until(lambda: time.monotonic() > begin + after + length)
         os.kill(pid, signal.SIGCONT)
         out = process.communicate(timeout=60)[0]
-        self.assertEqual(process.returncode, 0)
-        return json.loads(out)
+        report = json.loads(out)
+        self.assertEqual(process.returncode, 0, (report["total"], self.broker.errors()[-4000:]))
+        return report
 
     def test_broker_stalls(self):
         """F9: all requests that were due during the stall have it in their latency."""

@@ -172,6 +172,26 @@ static void test_a_stall_is_forgotten(void **state)
     bus_destroy(bus);
 }
 
+/* F9: what was due while the broker, or its worker, stood still once is let in. */
+static void test_one_gap_is_no_pace(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    worker_ready(bus, "w", "s", 1);
+    for (int id = 0; id < 4; id++) {
+        client_asks(bus, "c", "s", id, 30000);
+    }
+    work_off(bus, 1);
+    bus_pass(bus, 1000);
+    work_off(bus, 1);
+    bus_forget(bus);
+    for (int id = 10; id < 90; id++) {
+        client_asks(bus, "c", "s", id, 30000);
+    }
+    expect_nothing(bus);
+    bus_destroy(bus);
+}
+
 /* Bursts of one client: its caller goes in between, and a new one comes. */
 static void test_a_client_that_pauses_is_still_alone(void **state)
 {
@@ -296,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_a_client_alone_has_all),
         cmocka_unit_test(test_services_are_held_one_by_one),
         cmocka_unit_test(test_a_stall_is_forgotten),
+        cmocka_unit_test(test_one_gap_is_no_pace),
         cmocka_unit_test(test_a_client_that_pauses_is_still_alone),
         cmocka_unit_test(test_all_is_there_again_when_others_have_left),
         cmocka_unit_test(test_room_is_no_reason_to_refuse),
