@@ -114,7 +114,7 @@ static void add_row(mmq_batch *batch, const mmq_row *row)
 
 mmq_err mmq_query_batch(mmq_query *query, mmq_batch *batch, mmq_why *why)
 {
-    mmq_row row;
+    mmq_row row = {0};
     batch->count = 0;
     mmq_err err = mmq_query_next(query, &row, why);
     if (err != MMQ_OK) {
