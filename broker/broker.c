@@ -11,8 +11,11 @@
  * belong to the thread until that has ended. */
 #include "broker/broker.h"
 
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -64,6 +67,11 @@ struct mmq_broker {
     uint64_t told;      /* handshakes that failed, as of the last line of the log about them */
     int64_t told_ns;
     unsigned drain_ms;
+    /* For mmq_broker_vitals; written by the thread. */
+    struct {
+        atomic_uint_fast64_t passes, requests;
+        atomic_size_t clients, workers, waiting, held;
+    } vital;
 };
 
 /* The order in which they are drained. */
@@ -241,6 +249,12 @@ static void tell_gauges(mmq_broker *broker)
         .worker_handshakes_failed = all_failures(failed_handshakes(broker, MMQ_SIDE_WORKERS)),
     };
     mmq_core_set_gauges(broker->core, &gauges);
+    const mmq_core_counts counts = mmq_core_count(broker->core);
+    atomic_store_explicit(&broker->vital.requests, counts.requests, memory_order_relaxed);
+    atomic_store_explicit(&broker->vital.clients, gauges.client_connections, memory_order_relaxed);
+    atomic_store_explicit(&broker->vital.workers, counts.workers, memory_order_relaxed);
+    atomic_store_explicit(&broker->vital.waiting, counts.waiting, memory_order_relaxed);
+    atomic_store_explicit(&broker->vital.held, counts.held, memory_order_relaxed);
 }
 
 /* Keys, connections, descriptors, memory. */
@@ -323,6 +337,7 @@ static bool wait_and_tend(mmq_broker *broker, int64_t wait_ns)
     if (wait_input(broker, wait_ns)) {
         tend_routers(broker);
     }
+    atomic_fetch_add_explicit(&broker->vital.passes, 1, memory_order_relaxed);
     return (broker->polled[0].revents & POLLIN) == 0;
 }
 
@@ -476,6 +491,20 @@ const char *mmq_broker_endpoint(const mmq_broker *broker)
 const char *mmq_broker_worker_endpoint(const mmq_broker *broker)
 {
     return mmq_router_endpoint(broker->routers[MMQ_SIDE_WORKERS]);
+}
+
+/* The loop looks at memory several times a second (pressure.c), so it passes that often. */
+void mmq_broker_vitals(const mmq_broker *broker, mmq_vitals *out)
+{
+    *out = (mmq_vitals){.passes = atomic_load(&broker->vital.passes)};
+    out->readiness = out->passes > 0 ? MMQ_READY : MMQ_UNREADY; /* it was bound before it ran */
+    snprintf(out->state, sizeof out->state, "broker: %zu workers",
+             (size_t)atomic_load(&broker->vital.workers));
+    snprintf(out->counts, sizeof out->counts,
+             "%zu clients connected, %" PRIu64 " requests so far, %zu at workers, %zu waiting",
+             (size_t)atomic_load(&broker->vital.clients),
+             (uint64_t)atomic_load(&broker->vital.requests),
+             (size_t)atomic_load(&broker->vital.held), (size_t)atomic_load(&broker->vital.waiting));
 }
 
 static void stop_thread(mmq_broker *broker)

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/vitals.h"
 #include "metricmq/error.h"
 
 #define MMQ_INPROC_CLIENTS "inproc://metricmq-clients"
@@ -33,6 +34,8 @@ mmq_err mmq_broker_reload(mmq_broker *broker, mmq_why *why) MMQ_MUST_USE;
 /* The endpoints as bound (ports resolved). Borrowed. */
 const char *mmq_broker_endpoint(const mmq_broker *broker);
 const char *mmq_broker_worker_endpoint(const mmq_broker *broker);
+/* How it is. Any thread, while the broker lives. */
+void mmq_broker_vitals(const mmq_broker *broker, mmq_vitals *out);
 /* Refuses new requests, finishes what is under way within drain_ms, stops, frees, nulls. */
 void mmq_broker_destroy(mmq_broker **broker);
 

@@ -454,6 +454,18 @@ size_t mmq_core_bytes(const mmq_core *core)
     return core->bytes + (piped < core->settings.bytes_max ? piped : core->settings.bytes_max);
 }
 
+mmq_core_counts mmq_core_count(const mmq_core *core)
+{
+    mmq_core_counts counts = {.waiting = core->jobs_in[MMQ_JOB_QUEUED],
+                              .held = core->jobs_in[MMQ_JOB_HELD],
+                              .workers = core->timers.count};
+    MMQ_LIST_EACH(at, &core->service_list)
+    {
+        counts.requests += MMQ_OF(at, mmq_service, link)->requests;
+    }
+    return counts;
+}
+
 void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges)
 {
     core->gauges = *gauges;

@@ -77,6 +77,13 @@ int64_t mmq_core_tick(mmq_core *core, int64_t now_ns);
 /* Bytes that the core knows of: requests, answers that wait, and those that libzmq holds for
  * clients that do not read. */
 size_t mmq_core_bytes(const mmq_core *core);
+/* Of all services. */
+typedef struct mmq_core_counts {
+    uint64_t requests; /* that came, so far */
+    size_t waiting, held;
+    size_t workers;
+} mmq_core_counts;
+mmq_core_counts mmq_core_count(const mmq_core *core);
 /* What mmi.stats tells of what the core does not know. */
 void mmq_core_set_gauges(mmq_core *core, const mmq_core_gauges *gauges);
 

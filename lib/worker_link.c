@@ -349,3 +349,8 @@ bool mmq_worker_link_is_awake(const mmq_worker_link *link)
 {
     return link->awake;
 }
+
+bool mmq_worker_link_is_registered(const mmq_worker_link *link)
+{
+    return link->dealer != NULL && link->ready_sent;
+}

@@ -33,6 +33,8 @@ void mmq_worker_link_end_request(mmq_worker_link *link);
 void mmq_worker_link_leave(mmq_worker_link *link, const char *reason);
 /* `input` told of it: there may be something to read, tend or send. */
 void mmq_worker_link_wake(mmq_worker_link *link);
+/* The broker was told READY over the connection that there is. */
+bool mmq_worker_link_is_registered(const mmq_worker_link *link);
 /* There may be, whether `input` tells of it or not. */
 bool mmq_worker_link_is_awake(const mmq_worker_link *link);
 

@@ -35,6 +35,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/monitor.h"
+#include "lib/vitals.h"
 #include "lib/worker_link.h"
 #include "lib/worker_parts.h"
 #include "lib/envelope.h"
@@ -87,6 +88,7 @@ static void drop_requests(struct loop *loop)
 static void tend_links(struct loop *loop)
 {
     bool ended = false;
+    unsigned registered = 0;
     for (size_t i = 0; i < loop->link_count; i++) {
         mmq_worker_link_read(loop->links[i], &loop->queue);
         if (serves(loop)) {
@@ -95,7 +97,9 @@ static void tend_links(struct loop *loop)
         const uint64_t generation = atomic_load(&loop->worker->generations[i]);
         ended |= generation != loop->generations[i];
         loop->generations[i] = generation;
+        registered += mmq_worker_link_is_registered(loop->links[i]);
     }
+    atomic_store_explicit(&loop->worker->registered, registered, memory_order_relaxed);
     if (ended) {
         drop_requests(loop);
     }
@@ -212,6 +216,7 @@ static void take_answer(struct loop *loop, mmq_work_thread *thread, mmq_note not
 {
     const bool last = note.kind != MMQ_NOTE_PARTIAL;
     thread->outstanding -= last;
+    atomic_fetch_add_explicit(&loop->worker->answered, last, memory_order_relaxed);
     if (!mmq_worker_awaits(loop->worker, note.origin)) {
         return;
     }
@@ -230,6 +235,7 @@ static void start_serving(struct loop *loop)
 {
     if (++loop->ready_count == loop->worker->options.threads && loop->state == STARTING) {
         loop->state = SERVING;
+        atomic_store(&loop->worker->serving, true);
         signal_owner(loop); /* who may wait for it */
     }
 }
@@ -331,6 +337,7 @@ static bool watch_pipe(const struct loop *loop, zsock_t *pipe, void *whose)
 static bool start_thread(struct loop *loop, mmq_work_thread *thread)
 {
     thread->worker = loop->worker;
+    thread->index = loop->thread_count;
     thread->awake = true;
     mmq_message_init(&thread->stuck);
     thread->batch = calloc(loop->worker->options.batch_max, sizeof *thread->batch);
@@ -396,19 +403,20 @@ static void drain(struct loop *loop)
     }
 }
 
-/* Milliseconds until a timer is due, rounded up; -1: none is set. */
-static long wait_ms(const struct loop *loop)
+/* Milliseconds until a timer is due, rounded up, or the loop must show that it lives. */
+static int wait_ms(const struct loop *loop)
 {
-    int64_t due_ns = loop->state == DRAINING ? loop->drain_end_ns : INT64_MAX;
+    const int64_t now_ns = mmq_now_ns();
+    int64_t due_ns = now_ns + MMQ_VITALS_PASS_MS * MMQ_NS_PER_MS;
+    if (loop->state == DRAINING && loop->drain_end_ns < due_ns) {
+        due_ns = loop->drain_end_ns;
+    }
     for (size_t i = 0; serves(loop) && i < loop->link_count; i++) {
         const int64_t link_ns = mmq_worker_link_due_ns(loop->links[i]);
         due_ns = link_ns < due_ns ? link_ns : due_ns;
     }
-    if (due_ns == INT64_MAX) {
-        return -1;
-    }
-    int64_t left_ns = due_ns - mmq_now_ns();
-    return left_ns <= 0 ? 0 : (long)(left_ns / MMQ_NS_PER_MS + 1);
+    const int64_t left_ns = due_ns - now_ns;
+    return left_ns <= 0 ? 0 : (int)(left_ns / MMQ_NS_PER_MS + 1);
 }
 
 /* Something is awake that can be read now. */
@@ -443,7 +451,7 @@ static void wait_input(struct loop *loop)
 {
     struct epoll_event events[EVENTS_MAX];
     const int count =
-        epoll_wait(loop->input, events, EVENTS_MAX, is_awake(loop) ? 0 : (int)wait_ms(loop));
+        epoll_wait(loop->input, events, EVENTS_MAX, is_awake(loop) ? 0 : wait_ms(loop));
     for (int i = 0; i < count; i++) {
         wake(loop, events[i].data.ptr);
     }
@@ -477,6 +485,7 @@ static void run(struct loop *loop)
     }
     while (loop->state != STOPPING || loop->ended_count < loop->thread_count) {
         wait_input(loop);
+        atomic_fetch_add_explicit(&loop->worker->passes, 1, memory_order_relaxed);
         read_control(loop);
         tend_links(loop);
         read_threads(loop);

@@ -33,6 +33,13 @@ struct mmq_worker {
     atomic_uint_fast64_t generations[MMQ_ENDPOINTS_MAX];
     atomic_bool failed;
     mmq_why why; /* written before failed is set */
+    /* For who keeps an eye on the worker (vitals.h); written by the loop. */
+    atomic_uint_fast64_t passes, answered;
+    atomic_bool serving;
+    atomic_uint registered; /* brokers that were told READY */
+    /* Of each work thread, written by it: when the last of the requests that it works on is due; 0:
+     * it works on none. */
+    atomic_int_fast64_t due_ns[MMQ_WORK_THREADS_MAX];
 };
 
 /* The connection that a request came over. */
@@ -57,6 +64,7 @@ typedef struct mmq_note {
 
 typedef struct mmq_work_thread {
     mmq_worker *worker;
+    size_t index;
     /* the loop's */
     pthread_t pthread;
     zsock_t *loop_pipe;

@@ -31,11 +31,26 @@ static bool refuse_unfit(mmq_work_thread *thread, mmq_request **request_p)
     return err != MMQ_OK;
 }
 
+static void note_due(mmq_work_thread *thread, int64_t due_ns)
+{
+    atomic_store_explicit(&thread->worker->due_ns[thread->index], due_ns, memory_order_relaxed);
+}
+
+static int64_t last_deadline_ns(mmq_request *const *batch, size_t count)
+{
+    int64_t last_ns = 1;
+    for (size_t i = 0; i < count; i++) {
+        last_ns = batch[i]->deadline_ns > last_ns ? batch[i]->deadline_ns : last_ns;
+    }
+    return last_ns;
+}
+
 static void work(mmq_work_thread *thread, void *context, const mmq_frame *batch)
 {
     size_t count = mmq_frame_size(batch) / sizeof(mmq_request *);
     memcpy(thread->batch, mmq_frame_data(batch), count * sizeof(mmq_request *));
     thread->open = count;
+    note_due(thread, last_deadline_ns(thread->batch, count));
     size_t fit = 0;
     for (size_t i = 0; i < count; i++) {
         mmq_request *request = thread->batch[i];
@@ -48,6 +63,7 @@ static void work(mmq_work_thread *thread, void *context, const mmq_frame *batch)
         thread->worker->options.handle(context, thread->batch, fit);
     }
     CHECK(thread->open == 0); /* the handler forgot a request */
+    note_due(thread, 0);
 }
 
 /* Waits for a batch and works on it; *came: there was one. False when the thread is to end. */

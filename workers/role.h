@@ -14,6 +14,9 @@ typedef struct mmq_role_parts {
     /* Called by mmq_role_destroy before it ends the worker, so that a thread_new that waits gives
      * up. Any thread. Optional. */
     void (*stop)(void *shared);
+    /* What thread_new waits for that others have and may keep, for people; NULL: nothing. Any
+     * thread. Optional. */
+    const char *(*waits)(const void *shared);
     /* Frees what the threads share and nulls it, when no thread is left. Optional. */
     void (*shared_destroy)(void **shared);
 } mmq_role_parts;

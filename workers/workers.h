@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/vitals.h"
 #include "metricmq/error.h"
 #include "metricmq/worker.h"
 #include "workers/targets/target.h"
@@ -44,6 +45,8 @@ mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, m
 mmq_role *mmq_feedback_worker_new(const mmq_worker_settings *settings, mmq_why *why);
 /* False once the role has given up (e.g. a standby that could not open the store). */
 bool mmq_role_healthy(mmq_role *role, mmq_why *why);
+/* How it is, at mmq_now_ns. Any thread, while the role lives. */
+void mmq_role_vitals(const mmq_role *role, int64_t now_ns, mmq_vitals *out);
 /* Stops within drain_ms, frees, nulls. */
 void mmq_role_destroy(mmq_role **role);
 

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -38,6 +39,7 @@ enum {
 typedef struct write_shared {
     char *store;           /* url */
     mmq_store_lock *lock;  /* NULL: to be waited for; the thread takes it over */
+    atomic_bool waits;     /* for the lock, which another process has */
     int stop_fd;           /* eventfd, readable once the role is ending */
     bool (*stopped)(void); /* the settings'; may be NULL */
 } write_shared;
@@ -211,8 +213,9 @@ static bool is_stopped(const void *context)
 }
 
 /* Waits until another process lets go of the store. MMQ_ECLOSED: the role is ending. */
-static mmq_err wait_for_lock(const write_shared *shared, mmq_store_lock **lock, mmq_why *why)
+static mmq_err wait_for_lock(write_shared *shared, mmq_store_lock **lock, mmq_why *why)
 {
+    atomic_store(&shared->waits, true);
     mmq_log(MMQ_INFO, "standby: another process owns the store", MMQ_S("store", shared->store));
     for (;;) {
         if (is_ending(shared, STANDBY_POLL_MS)) {
@@ -220,6 +223,7 @@ static mmq_err wait_for_lock(const write_shared *shared, mmq_store_lock **lock, 
         }
         mmq_err err = mmq_store_lock_try(shared->store, lock, why);
         if (err != MMQ_EBUSY) {
+            atomic_store(&shared->waits, false);
             return err;
         }
     }
@@ -276,6 +280,14 @@ static void shared_stop(void *context)
     (void)eventfd_write(shared->stop_fd, 1); /* cannot overflow: it is written once */
 }
 
+static const char *shared_waits(const void *context)
+{
+    const write_shared *shared = context;
+    return atomic_load(&shared->waits) ? MMQ_SERVICE_WRITE
+               ": standby, another process owns the store"
+                                       : NULL;
+}
+
 /* MMQ_EBUSY: another process has the lock. */
 static mmq_err shared_new(const mmq_worker_settings *settings, void **out, mmq_why *why)
 {
@@ -311,6 +323,7 @@ mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, m
                    .idle = tidy_up},
         .standby = err == MMQ_EBUSY,
         .stop = shared_stop,
+        .waits = shared_waits,
         .shared_destroy = shared_destroy,
     };
     mmq_role *role = NULL;

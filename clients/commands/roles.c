@@ -1,25 +1,20 @@
 /* The long-running commands: up, broker, worker, http.
  *
- * A role is started, its ready line goes to stdout, and the main thread waits for SIGTERM or
- * SIGINT. Both are blocked before the first thread starts, so that only the main thread takes them.
- * So is SIGHUP where there are lists of keys, which it has read again; elsewhere it ends a process,
- * as it does when a terminal closes.
+ * A role is started, its ready line goes to stdout, and the main thread keeps it (keeper.c) until
+ * it is told to stop. Signals are blocked before the first thread starts, so that only the main
+ * thread takes them.
  * Roles stop in the order in which requests flow: the adapter first, the broker last, all of them
  * within one drain timeout. */
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "broker/broker.h"
 #include "clients/commands/commands.h"
+#include "clients/commands/keeper.h"
 #include "clients/commands/options.h"
-#include "clients/http/http.h"
-#include "lib/clock.h"
-#include "lib/log.h"
-#include "workers/workers.h"
+#include "lib/check.h"
 
 enum { READY_MS = 30000 };
 
@@ -31,70 +26,9 @@ struct house {
     char *store, *upload;
 };
 
-/* What SIGHUP has read again; NULL: nothing of the kind. */
-struct lists {
-    mmq_broker *broker;
-    mmq_http *http;
-};
-
 static bool is_given(const mmq_config *config, const char *name)
 {
     return mmq_config_text(config, name) != NULL;
-}
-
-static void block_signals(sigset_t *signals, bool has_lists)
-{
-    sigemptyset(signals);
-    sigaddset(signals, SIGTERM);
-    sigaddset(signals, SIGINT);
-    if (has_lists) {
-        sigaddset(signals, SIGHUP);
-    }
-    pthread_sigmask(SIG_BLOCK, signals, NULL);
-}
-
-/* True once a signal waits to be taken by wait_for_end. */
-static bool is_told_to_stop(void)
-{
-    sigset_t pending;
-    return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGTERM) > 0 || sigismember(&pending, SIGINT) > 0);
-}
-
-/* What cannot be read leaves things as they were. */
-static void reload(const struct lists *lists)
-{
-    mmq_why why = {""};
-    if (lists->broker && mmq_broker_reload(lists->broker, &why)) {
-        mmq_log(MMQ_ERROR, "the lists of keys cannot be read again: they stay as they were",
-                MMQ_S("reason", why.text));
-    }
-    if (lists->http && mmq_http_reread_keys(lists->http, &why)) {
-        mmq_log(MMQ_ERROR, "the keys of HTTP cannot be read again: they stay as they were",
-                MMQ_S("reason", why.text));
-    }
-}
-
-/* Waits for a signal, looking at the roles once a second: one that gave up ends the process. */
-static int wait_for_end(const sigset_t *signals, const struct lists *lists, mmq_role *const *roles,
-                        size_t count)
-{
-    const struct timespec second = {.tv_sec = 1};
-    for (;;) {
-        int number = sigtimedwait(signals, NULL, &second);
-        if (number == SIGHUP) {
-            reload(lists);
-        } else if (number > 0) {
-            mmq_log(MMQ_INFO, "stopping", MMQ_S("signal", strsignal(number)));
-            return MMQ_EXIT_DONE;
-        }
-        for (size_t i = 0; i < count; i++) {
-            mmq_why why = {""};
-            if (roles[i] && !mmq_role_healthy(roles[i], &why)) {
-                return mmq_failed("%s", why.text);
-            }
-        }
-    }
 }
 
 /* A ready line is for whoever started us and may wait for it in a pipe. */
@@ -172,7 +106,7 @@ static mmq_worker_settings worker_settings(const mmq_config *config, const char 
         .store = store,
         .threads = (unsigned)mmq_config_int(config, "threads"),
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
-        .stopped = is_told_to_stop,
+        .stopped = mmq_keeper_told_to_stop,
         .data = mmq_config_text(config, "data"),
         .upload = upload,
         .s3 = s3_settings(config),
@@ -200,46 +134,59 @@ static mmq_err make_data(const mmq_config *config, mmq_why *why)
 
 int mmq_command_broker(const mmq_config *config)
 {
-    sigset_t signals;
-    block_signals(&signals, is_given(config, "curve"));
+    mmq_keeper keeper;
+    mmq_keeper_begin(&keeper, is_given(config, "curve"));
     mmq_why why = {""};
     const mmq_broker_settings settings = broker_settings(config, false);
     mmq_broker *broker = mmq_broker_new(&settings, &why);
     if (!broker) {
+        mmq_keeper_end(&keeper);
         return mmq_usage("%s", why.text);
     }
     printf("metricmq broker ready: clients=%s workers=%s", mmq_broker_endpoint(broker),
            mmq_broker_worker_endpoint(broker));
     say_ready();
-    const struct lists lists = {.broker = is_given(config, "curve") ? broker : NULL};
-    int status = wait_for_end(&signals, &lists, NULL, 0);
+    keeper.broker = broker;
+    keeper.broker_lists = is_given(config, "curve");
+    int status = mmq_keeper_wait(&keeper);
     mmq_broker_destroy(&broker);
+    mmq_keeper_end(&keeper);
     return status;
 }
 
-int mmq_command_http(const mmq_config *config)
+/* NULL with a sentence in why. */
+static mmq_http *start_http(const mmq_config *config, mmq_why *why)
 {
-    sigset_t signals;
-    block_signals(&signals, is_given(config, "api-keys"));
-    mmq_why why = {""};
     mmq_curve keys;
     const mmq_curve *curve;
-    if (mmq_read_curve(config, &keys, &curve, &why)) {
-        return mmq_usage("%s", why.text);
+    if (mmq_read_curve(config, &keys, &curve, why)) {
+        return NULL;
     }
     const char *connect = mmq_config_text(config, "connect");
     const mmq_http_settings settings =
         http_settings(config, connect ? connect : MMQ_DEFAULT_CLIENTS, curve);
-    mmq_http *http = mmq_http_new(&settings, &why);
+    mmq_http *http = mmq_http_new(&settings, why);
     mmq_curve_wipe(&keys);
+    return http;
+}
+
+int mmq_command_http(const mmq_config *config)
+{
+    mmq_keeper keeper;
+    mmq_keeper_begin(&keeper, is_given(config, "api-keys"));
+    mmq_why why = {""};
+    mmq_http *http = start_http(config, &why);
     if (!http) {
+        mmq_keeper_end(&keeper);
         return mmq_usage("%s", why.text);
     }
     printf("metricmq http ready: http=%s", mmq_http_url(http));
     say_ready();
-    const struct lists lists = {.http = is_given(config, "api-keys") ? http : NULL};
-    int status = wait_for_end(&signals, &lists, NULL, 0);
+    keeper.http = http;
+    keeper.http_lists = is_given(config, "api-keys");
+    int status = mmq_keeper_wait(&keeper);
     mmq_http_destroy(&http);
+    mmq_keeper_end(&keeper);
     return status;
 }
 
@@ -263,11 +210,36 @@ static mmq_role *start_worker(const char *kind, const mmq_worker_settings *setti
         return NULL;
     }
     mmq_role *role = new_worker(kind, settings, &why);
-    if (!role && is_told_to_stop()) {
+    if (!role && mmq_keeper_told_to_stop()) {
         *status = MMQ_EXIT_DONE;
     } else if (!role) {
         *status = mmq_failed("%s", why.text);
     }
+    return role;
+}
+
+/* As start_worker, with the settings of the configuration. */
+static mmq_role *make_worker(const mmq_config *config, const char *kind, int *status)
+{
+    mmq_why why = {""};
+    mmq_curve keys;
+    const mmq_curve *curve;
+    const bool reads_only = strcmp(kind, "query") == 0;
+    if ((!reads_only && make_data(config, &why)) || mmq_read_curve(config, &keys, &curve, &why)) {
+        *status = mmq_usage("%s", why.text);
+        return NULL;
+    }
+    const char *connect = mmq_config_text(config, "connect");
+    char *store = mmq_store_url(config);
+    char *upload = mmq_upload_url(config);
+    mmq_worker_settings settings =
+        worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
+    settings.capacity = (unsigned)mmq_config_int(config, "capacity");
+    settings.curve = curve;
+    mmq_role *role = start_worker(kind, &settings, status);
+    mmq_curve_wipe(&keys);
+    free(store);
+    free(upload);
     return role;
 }
 
@@ -277,34 +249,18 @@ int mmq_command_worker(const mmq_config *config)
     if (mmq_config_operands(config, &kinds) != 1) {
         return mmq_usage("`worker` runs one of query, write, feedback; start each by its own");
     }
-    sigset_t signals;
-    block_signals(&signals, false);
-    mmq_why why = {""};
-    mmq_curve keys;
-    const mmq_curve *curve;
-    bool reads_only = strcmp(kinds[0], "query") == 0;
-    if ((!reads_only && make_data(config, &why)) || mmq_read_curve(config, &keys, &curve, &why)) {
-        return mmq_usage("%s", why.text);
-    }
-    const char *connect = mmq_config_text(config, "connect");
-    char *store = mmq_store_url(config);
-    char *upload = mmq_upload_url(config);
-    mmq_worker_settings settings =
-        worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
-    settings.capacity = (unsigned)mmq_config_int(config, "capacity");
-    settings.curve = curve;
+    mmq_keeper keeper;
+    mmq_keeper_begin(&keeper, false);
     int status = MMQ_EXIT_FAILED;
-    mmq_role *role = start_worker(kinds[0], &settings, &status);
-    mmq_curve_wipe(&keys);
-    free(store);
-    free(upload);
-    if (!role) {
-        return status;
+    mmq_role *role = make_worker(config, kinds[0], &status);
+    if (role) {
+        printf("metricmq worker ready: service=metric.%s", kinds[0]);
+        say_ready();
+        keeper.roles[0] = role;
+        status = mmq_keeper_wait(&keeper);
+        mmq_role_destroy(&role);
     }
-    printf("metricmq worker ready: service=metric.%s", kinds[0]);
-    say_ready();
-    status = wait_for_end(&signals, &(struct lists){0}, &role, 1);
-    mmq_role_destroy(&role);
+    mmq_keeper_end(&keeper);
     return status;
 }
 
@@ -355,7 +311,7 @@ static int settle_in(const mmq_config *config)
     } else {
         const char *const *files;
         size_t count = mmq_config_list(config, "import", &files);
-        status = mmq_import_files(client, config, files, count, is_told_to_stop, true);
+        status = mmq_import_files(client, config, files, count, mmq_keeper_told_to_stop, true);
     }
     mmq_client_destroy(&client);
     return status;
@@ -370,18 +326,18 @@ static void stop_roles(struct house *house)
     mmq_broker_destroy(&house->broker);
 }
 
-static int run_house(struct house *house, const mmq_config *config, const sigset_t *signals)
+static int run_house(struct house *house, const mmq_config *config, mmq_keeper *keeper)
 {
     mmq_why why = {""};
     mmq_err err = start_roles(house, config, &why);
-    if (err && is_told_to_stop()) {
+    if (err && mmq_keeper_told_to_stop()) {
         return MMQ_EXIT_DONE;
     }
     if (err) {
         return err == MMQ_EINVAL ? mmq_usage("%s", why.text) : mmq_failed("%s", why.text);
     }
     int status = settle_in(config);
-    if (is_told_to_stop()) {
+    if (mmq_keeper_told_to_stop()) {
         return MMQ_EXIT_DONE;
     }
     if (status != MMQ_EXIT_DONE) {
@@ -391,24 +347,31 @@ static int run_house(struct house *house, const mmq_config *config, const sigset
            mmq_broker_endpoint(house->broker), mmq_broker_worker_endpoint(house->broker),
            mmq_config_text(config, "data"));
     say_ready();
-    mmq_role *const roles[3] = {house->write, house->query, house->feedback};
-    const struct lists lists = {.broker = is_given(config, "curve") ? house->broker : NULL,
-                                .http = is_given(config, "api-keys") ? house->http : NULL};
-    return wait_for_end(signals, &lists, roles, 3);
+    keeper->broker = house->broker;
+    keeper->http = house->http;
+    keeper->roles[0] = house->write;
+    keeper->roles[1] = house->query;
+    keeper->roles[2] = house->feedback;
+    keeper->broker_lists = is_given(config, "curve");
+    keeper->http_lists = is_given(config, "api-keys");
+    return mmq_keeper_wait(keeper);
 }
 
 int mmq_command_up(const mmq_config *config)
 {
-    sigset_t signals;
-    block_signals(&signals, is_given(config, "curve") || is_given(config, "api-keys"));
+    mmq_keeper keeper;
+    mmq_keeper_begin(&keeper, is_given(config, "curve") || is_given(config, "api-keys"));
     mmq_why why = {""};
+    int status = MMQ_EXIT_USAGE;
     if (make_data(config, &why)) {
-        return mmq_usage("%s", why.text);
+        (void)mmq_usage("%s", why.text);
+    } else {
+        struct house house = {.store = mmq_store_url(config), .upload = mmq_upload_url(config)};
+        status = run_house(&house, config, &keeper);
+        stop_roles(&house);
+        free(house.store);
+        free(house.upload);
     }
-    struct house house = {.store = mmq_store_url(config), .upload = mmq_upload_url(config)};
-    int status = run_house(&house, config, &signals);
-    stop_roles(&house);
-    free(house.store);
-    free(house.upload);
+    mmq_keeper_end(&keeper);
     return status;
 }

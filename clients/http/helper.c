@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/clock.h"
 #include "lib/log.h"
 #include "lib/process.h"
 
@@ -19,9 +20,10 @@ enum { TASKS_MAX = 4096 / sizeof(mmq_task *) }; /* what the smallest pipe holds:
 struct mmq_helper {
     pthread_t thread;
     bool started;
-    int to[2], from[2]; /* pipes: read end, write end; -1: not there */
-    size_t given;       /* tasks that have not come back */
-    atomic_bool ending; /* what has not begun is not run any more */
+    int to[2], from[2];           /* pipes: read end, write end; -1: not there */
+    size_t given;                 /* tasks that have not come back */
+    atomic_bool ending;           /* what has not begun is not run any more */
+    atomic_int_fast64_t begun_ns; /* when the task that is running began; 0: none is */
 };
 
 static void *run_tasks(void *context)
@@ -31,7 +33,9 @@ static void *run_tasks(void *context)
     mmq_log_role("http");
     while (read(helper->to[0], &task, sizeof task) == sizeof task) {
         if (!atomic_load(&helper->ending)) {
+            atomic_store(&helper->begun_ns, mmq_now_ns());
             task->run(task);
+            atomic_store(&helper->begun_ns, 0);
         }
         CHECK(write(helper->from[1], &task, sizeof task) == sizeof task);
     }
@@ -94,6 +98,11 @@ bool mmq_helper_give(mmq_helper *helper, mmq_task *task)
     CHECK(write(helper->to[1], &task, sizeof task) == sizeof task);
     helper->given++;
     return true;
+}
+
+int64_t mmq_helper_begun_ns(const mmq_helper *helper)
+{
+    return atomic_load(&helper->begun_ns);
 }
 
 int mmq_helper_descriptor(const mmq_helper *helper)

@@ -4,6 +4,7 @@
 #define MMQ_HELPER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "metricmq/error.h"
 
@@ -20,6 +21,8 @@ mmq_helper *mmq_helper_new(mmq_why *why);
 void mmq_helper_destroy(mmq_helper **helper);
 /* False: too many tasks wait. */
 bool mmq_helper_give(mmq_helper *helper, mmq_task *task) MMQ_MUST_USE;
+/* When the task that is running began (mmq_now_ns); 0: none is. Any thread. */
+int64_t mmq_helper_begun_ns(const mmq_helper *helper);
 /* To be polled for input; then mmq_helper_step, which calls done. */
 int mmq_helper_descriptor(const mmq_helper *helper);
 void mmq_helper_step(mmq_helper *helper);

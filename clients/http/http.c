@@ -10,6 +10,7 @@
 #include "clients/http/http.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -35,7 +36,7 @@
 enum {
     POOL = 24 * 1024,        /* of a connection: its request's headers and the block under way */
     DESCRIPTORS_SPARE = 256, /* for everything but connections */
-    WAIT_MAX_MS = 1000,
+    WAIT_MAX_MS = MMQ_VITALS_PASS_MS,
     BUS_GRACE_MS = 2000, /* beyond the bus timeout: the client library's own 504 comes first */
     LEAVE_MS = 2000,     /* for a client to see our last word while it still sends */
     KEY_LEAST = 16,      /* bytes of a key that is not laughed at */
@@ -58,6 +59,11 @@ struct mmq_http {
     _Atomic(mmq_keys *) keys_to_come; /* owned; NULL: none */
     pthread_t thread;
     bool started;
+    /* For mmq_http_vitals; written by the thread. */
+    struct {
+        atomic_uint_fast64_t passes, requests;
+        atomic_size_t connections;
+    } vital;
 };
 
 __attribute__((format(printf, 2, 0))) static void log_library(void *context, const char *format,
@@ -136,12 +142,21 @@ static void take_keys(mmq_http *http)
     }
 }
 
+static void note_vitals(mmq_http *http)
+{
+    const mmq_adapter *adapter = &http->adapter;
+    atomic_fetch_add_explicit(&http->vital.passes, 1, memory_order_relaxed);
+    atomic_store_explicit(&http->vital.requests, adapter->trace_count, memory_order_relaxed);
+    atomic_store_explicit(&http->vital.connections, adapter->seats.count, memory_order_relaxed);
+}
+
 /* Lets both sides do what they can; nanoseconds that they can wait for input. */
 static int64_t run_sides(mmq_http *http)
 {
     int64_t wait_ns = (int64_t)WAIT_MAX_MS * MMQ_NS_PER_MS;
     MHD_UNSIGNED_LONG_LONG library_ms;
     http->adapter.woken = false;
+    note_vitals(http);
     take_keys(http);
     (void)MHD_run(http->daemon);
     mmq_helper_step(http->adapter.helper);
@@ -391,6 +406,19 @@ mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why)
 const char *mmq_http_url(const mmq_http *http)
 {
     return http->listener.url;
+}
+
+void mmq_http_vitals(const mmq_http *http, mmq_vitals *out)
+{
+    const int64_t begun_ns = mmq_helper_begun_ns(http->adapter.helper);
+    *out = (mmq_vitals){.passes = atomic_load(&http->vital.passes),
+                        .stuck = begun_ns > 0 &&
+                                 mmq_now_ns() - begun_ns > MMQ_VITALS_LATE_MS * MMQ_NS_PER_MS};
+    out->readiness = out->passes > 0 ? MMQ_READY : MMQ_UNREADY; /* it listened before it ran */
+    snprintf(out->state, sizeof out->state, "http: %.90s", http->listener.url);
+    snprintf(out->counts, sizeof out->counts, "%zu connections, %" PRIu64 " requests so far",
+             (size_t)atomic_load(&http->vital.connections),
+             (uint64_t)atomic_load(&http->vital.requests));
 }
 
 /* Wakes the thread for what is to come. */

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/vitals.h"
 #include "metricmq/curve.h"
 #include "metricmq/error.h"
 
@@ -39,6 +40,8 @@ const char *mmq_http_url(const mmq_http *http);
 /* Reads the file of keys again; they hold for the next request. On failure a sentence in why, and
  * nothing changes. The thread of mmq_http_new. */
 mmq_err mmq_http_reread_keys(mmq_http *http, mmq_why *why) MMQ_MUST_USE;
+/* How it is. Any thread, while the adapter lives. */
+void mmq_http_vitals(const mmq_http *http, mmq_vitals *out);
 /* Stops listening, lets answers under way end within drain_ms, breaks off (RST) the rest. */
 void mmq_http_destroy(mmq_http **http);
 
