@@ -12,6 +12,7 @@ import unittest
 
 import confine
 import harness
+import manager
 
 LAUNCHER = pathlib.Path(confine.__file__).resolve()
 NAMES = sorted(path.name for path in confine.UNITS.glob("*.service"))
@@ -44,6 +45,45 @@ class Units(harness.Case):
         commands = {confine.of(name, "ExecStart")[0].split(" --")[0] for name in NAMES}
         self.assertEqual(commands, {f"{INSTALLED} {role}" for role in (
             "up", "broker", "http", "worker query", "worker write", "worker feedback")})
+        self.assertEqual(sorted(confine.of("metricmq.target", "Wants")[0].split()),
+                         sorted(name for name in NAMES if "-" in name and "@" not in name))
+
+    def test_a_template_is_what_it_is_made_of(self):
+        """But for what names the instance."""
+        one, many = ([pair for pair in confine.settings(name) if pair[0] not in ("Description", "EnvironmentFile")]
+                     for name in ("metricmq-query.service", "metricmq-query@.service"))
+        self.assertEqual(one, many)
+
+    def test_they_say_how_they_are(self):
+        for name in NAMES:
+            with self.subTest(name):
+                self.assertEqual([confine.of(name, key) for key in ("Type", "NotifyAccess", "WatchdogSec")],
+                                 [["notify"], ["main"], ["30s"]])
+
+    def test_they_are_started_again(self):
+        """However often; but not with a configuration that is wrong."""
+        for name in NAMES:
+            with self.subTest(name):
+                self.assertEqual([confine.of(name, key) for key in ("Restart", "RestartPreventExitStatus",
+                                                                    "StartLimitIntervalSec")],
+                                 [["on-failure"], ["2"], ["0"]])
+
+    def test_all_in_one_or_each_for_itself(self):
+        for name in NAMES:
+            with self.subTest(name):
+                whole = name == "metricmq.service"
+                self.assertEqual((confine.of(name, "PartOf"), confine.of(name, "Conflicts")),
+                                 ([], ["metricmq.target"]) if whole else (["metricmq.target"], []))
+        self.assertEqual(confine.of("metricmq.target", "Conflicts"), ["metricmq.service"])
+
+    def test_who_reads_things_again(self):
+        """A unit can be told to if its role has something of the kind: the options that say so."""
+        for name in NAMES:
+            with self.subTest(name):
+                role = confine.of(name, "ExecStart")[0].split(" --")[0].split()[1:]
+                options = harness.run(*role, "--help").out
+                self.assertEqual(bool(confine.of(name, "ExecReload")),
+                                 "--api-keys" in options or re.search("--curve DIR", options) is not None)
 
     def test_exposure(self):
         for name in NAMES:
@@ -54,8 +94,8 @@ class Units(harness.Case):
 
     def test_systemd_understands_them(self):
         copies = []
-        for name in NAMES:
-            copies.append(self.folder / name)
+        for name in [*NAMES, "metricmq.target"]:
+            copies.append(self.folder / name.replace("@", "@2"))
             text = (confine.UNITS / name).read_text()
             copies[-1].write_text(text.replace(f"={INSTALLED} ", f"={pathlib.Path(harness.PROGRAM).resolve()} "))
         done = analyze("verify", "--man=no", "--recursive-errors=no", *copies)
@@ -92,8 +132,14 @@ class Within(harness.Case):
     def start(self, unit, *arguments, **options):
         command = confine.of(unit, "ExecStart")[0].split()[1:]
         with_data = [str(self.folder / "data") if word == "/var/lib/metricmq" else word for word in command]
-        return self.holder.enter_context(harness.Program(
-            *with_data, *arguments, prefix=("/usr/bin/python3", LAUNCHER, unit), **options))
+        told = manager.Manager(self.folder, abstract=True, period_s=1)
+        self.addCleanup(told.close)
+        program = self.holder.enter_context(harness.Program(
+            *with_data, *arguments, prefix=("/usr/bin/python3", LAUNCHER, unit),
+            env={**told.environment(), **options.pop("env", {})}, **options))
+        told.wait("READY")
+        told.wait("WATCHDOG")
+        return program
 
     def work(self, connect, http, key_status):
         rows = self.folder / "rows.csv"
