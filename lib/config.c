@@ -2,16 +2,22 @@
  * default, file, environment, flag. A weaker source's values give way, so the sources may be read
  * in any order (flags first, since one of them names the file).
  *
+ * The first fault ends the reading, unless somebody wants all of them (`faults`): then what is
+ * wrong is told and passed over, as if it had not been given.
+ *
  * Sentences of failure are made of what people and files gave us; control characters are taken out
  * so that they stay one line, and a secret's value is never quoted. */
 #include "lib/config.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/check.h"
 #include "lib/config_file.h"
 #include "lib/config_value.h"
+#include "lib/faults.h"
 #include "lib/nearest.h"
 
 enum { NAME_MAX_BYTES = MMQ_OPTION_NAME_MAX };
@@ -20,6 +26,7 @@ typedef enum source { FROM_DEFAULT, FROM_FILE, FROM_ENVIRONMENT, FROM_FLAG } sou
 
 typedef struct setting {
     source source;
+    bool refused; /* one of its values was none */
     mmq_option_value value;
     char **texts; /* one, or any number of a LIST; owned */
     size_t count;
@@ -30,11 +37,24 @@ struct mmq_config {
     size_t count;             /* of the table and of settings */
     const char *const *names; /* options the command takes */
     const char *path;         /* of the file; NULL: none. Borrowed from argv or environment */
+    mmq_faults *faults;       /* NULL: the first one is the last. While sources are read */
     setting *settings;
     const char **operands; /* borrowed from argv */
     size_t operand_count;
     bool help, version;
+    int argc; /* what it was made of */
+    char **argv;
 };
+
+/* What comes of a fault in one place of a source. */
+static mmq_err bear(const mmq_config *config, mmq_err err, const mmq_why *why)
+{
+    if (err != MMQ_EINVAL || !config->faults) {
+        return err;
+    }
+    mmq_faults_add(config->faults, "%s", why->text);
+    return MMQ_OK;
+}
 
 static size_t find_option(const mmq_config *config, const char *name, size_t size)
 {
@@ -76,6 +96,7 @@ static mmq_err set_value(mmq_config *config, size_t index, source from, const ch
     mmq_option_value value;
     if (!mmq_option_value_read(option, text, &value)) {
         char wanted[128];
+        entry->refused = true;
         mmq_option_value_wanted(option, wanted, sizeof wanted);
         return mmq_fail(why, MMQ_EINVAL, "%s%s%.40s: want %s", where, option->secret ? "" : "=",
                         option->secret ? "" : text, wanted);
@@ -149,6 +170,8 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
     const mmq_option *option = index < config->count ? &config->table[index] : NULL;
     if (!is_config &&
         (!option || option->secret || !mmq_option_taken(config->names, option->name))) {
+        /* Who goes on takes what follows for its value. */
+        *at += config->faults && !value && *at + 1 < argc && argv[*at + 1][0] != '-';
         return refuse_flag(config, option, name, size, why);
     }
     if (!value && option && option->kind == MMQ_OPTION_FLAG) {
@@ -172,21 +195,20 @@ static mmq_err read_flag(mmq_config *config, int argc, char **argv, int *at, mmq
 static mmq_err read_arguments(mmq_config *config, int argc, char **argv, mmq_why *why)
 {
     bool flags = true;
-    for (int i = 0; i < argc; i++) {
+    mmq_err err = MMQ_OK;
+    for (int i = 0; i < argc && !err; i++) {
         if (flags && strcmp(argv[i], "--") == 0) {
             flags = false;
         } else if (flags && strncmp(argv[i], "--", 2) == 0) {
-            mmq_err err = read_flag(config, argc, argv, &i, why);
-            if (err) {
-                return err;
-            }
+            err = bear(config, read_flag(config, argc, argv, &i, why), why);
         } else if (flags && argv[i][0] == '-' && argv[i][1] != '\0') {
-            return mmq_fail(why, MMQ_EINVAL, "%.64s: unknown option; see --help", argv[i]);
+            err = mmq_fail(why, MMQ_EINVAL, "%.64s: unknown option; see --help", argv[i]);
+            err = bear(config, err, why);
         } else {
             config->operands[config->operand_count++] = argv[i];
         }
     }
-    return MMQ_OK;
+    return err;
 }
 
 static bool has_flag(int argc, char **argv, const char *flag)
@@ -218,7 +240,7 @@ static mmq_err read_environment(mmq_config *config, mmq_why *why)
             continue;
         }
         mmq_err err = set_value(config, i, FROM_ENVIRONMENT, value, variable, why);
-        if (err) {
+        if (bear(config, err, why)) {
             return err;
         }
     }
@@ -226,6 +248,47 @@ static mmq_err read_environment(mmq_config *config, mmq_why *why)
         config->path = get_variable("METRICMQ_CONFIG");
     }
     return MMQ_OK;
+}
+
+/* name: of a variable, behind the prefix, as an option's. */
+static void warn_of_variable(const mmq_config *config, const char *name)
+{
+    char variable[MMQ_VARIABLE_MAX];
+    mmq_nearest search;
+    mmq_nearest_begin(&search, name, strlen(name));
+    for (size_t i = 0; i < config->count; i++) {
+        mmq_nearest_offer(&search, config->table[i].name);
+    }
+    mmq_option_variable(search.nearest ? search.nearest : name, variable);
+    if (search.nearest) {
+        char given[MMQ_VARIABLE_MAX];
+        mmq_option_variable(name, given);
+        mmq_faults_warn(config->faults, "%s: there is no such option; did you mean %s?", given,
+                        variable);
+    } else {
+        mmq_faults_warn(config->faults, "%s: there is no such option", variable);
+    }
+}
+
+/* It may be another program's, so it is no fault of ours; but a slip of the pen looks like that. */
+static void warn_of_variables(const mmq_config *config)
+{
+    static const char prefix[] = "METRICMQ_";
+    for (char *const *at = environ; config->faults && *at; at++) {
+        const char *start = *at + sizeof prefix - 1;
+        const size_t size = strcspn(*at, "=") - (sizeof prefix - 1);
+        char name[NAME_MAX_BYTES];
+        if (strncmp(*at, prefix, sizeof prefix - 1) != 0 || size == 0 || size >= sizeof name) {
+            continue;
+        }
+        for (size_t i = 0; i < size; i++) {
+            name[i] = start[i] == '_' ? '-' : (char)tolower((unsigned char)start[i]);
+        }
+        name[size] = '\0';
+        if (strcmp(name, "config") != 0 && find_option(config, name, size) == config->count) {
+            warn_of_variable(config, name);
+        }
+    }
 }
 
 static mmq_err refuse_key(const mmq_config *config, const char *key, const char *where,
@@ -246,18 +309,26 @@ static mmq_err take_pair(void *context, const char *key, const char *value, mmq_
 {
     mmq_config *config = context;
     char where[128 + NAME_MAX_BYTES + 8];
-    snprintf(where, sizeof where, "%.96s: %.64s", config->path, key);
+    snprintf(where, sizeof where, "%s%.96s: %.64s", config->faults ? "--config " : "", config->path,
+             key);
     size_t index = find_option(config, key, strlen(key));
+    mmq_err err = MMQ_OK;
     if (index == config->count) {
-        return refuse_key(config, key, where, why);
+        err = refuse_key(config, key, where, why);
+    } else if (mmq_option_taken(config->names, key)) {
+        err = set_value(config, index, FROM_FILE, value, where, why);
     }
-    if (!mmq_option_taken(config->names, key)) {
-        return MMQ_OK;
-    }
-    return set_value(config, index, FROM_FILE, value, where, why);
+    return bear(config, err, why);
 }
 
 /* ---- the whole -------------------------------------------------------------------------- */
+
+static mmq_err read_file(mmq_config *config, mmq_why *why)
+{
+    mmq_why reason = {""};
+    mmq_err err = mmq_config_file_read(config->path, take_pair, config, config->faults, &reason);
+    return err ? mmq_fail(why, err, "--config %.240s", reason.text) : MMQ_OK;
+}
 
 static mmq_err read_sources(mmq_config *config, int argc, char **argv, mmq_why *why)
 {
@@ -269,17 +340,20 @@ static mmq_err read_sources(mmq_config *config, int argc, char **argv, mmq_why *
         err = read_environment(config, why);
     }
     if (!err && config->path) {
-        mmq_why reason = {""};
-        err = mmq_config_file_read(config->path, take_pair, config, &reason);
-        if (err) {
-            (void)mmq_fail(why, err, "--config %.240s", reason.text);
-        }
+        err = bear(config, read_file(config, why), why);
     }
+    warn_of_variables(config);
     return err;
 }
 
 mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *const *names,
                            int argc, char **argv, mmq_why *why)
+{
+    return mmq_config_new_faults(table, count, names, argc, argv, NULL, why);
+}
+
+mmq_config *mmq_config_new_faults(const mmq_option *table, size_t count, const char *const *names,
+                                  int argc, char **argv, mmq_faults *faults, mmq_why *why)
 {
     mmq_why reason = {.text = "no memory"};
     mmq_config *config = calloc(1, sizeof *config);
@@ -288,6 +362,9 @@ mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *co
     }
     config->table = table;
     config->names = names;
+    config->faults = faults;
+    config->argc = argc;
+    config->argv = argv;
     config->settings = calloc(count + 1, sizeof *config->settings);
     config->operands = calloc((size_t)argc + 1, sizeof *config->operands);
     if (!config->settings || !config->operands) {
@@ -301,13 +378,16 @@ mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *co
     }
 failed:
     mmq_config_destroy(&config);
-    for (char *at = reason.text; *at; at++) {
-        if ((unsigned char)*at < ' ' || *at == 0x7f) {
-            *at = '?';
-        }
-    }
+    mmq_one_line(reason.text);
     (void)mmq_fail(why, MMQ_EINVAL, "%s", reason.text);
     return NULL;
+}
+
+mmq_config *mmq_config_again(const mmq_config *config, const char *const *names, mmq_faults *faults,
+                             mmq_why *why)
+{
+    return mmq_config_new_faults(config->table, config->count, names, config->argc, config->argv,
+                                 faults, why);
 }
 
 void mmq_config_destroy(mmq_config **config)
@@ -367,6 +447,30 @@ bool mmq_config_flag(const mmq_config *config, const char *name)
 bool mmq_config_given(const mmq_config *config, const char *name)
 {
     return get_setting(config, name)->source != FROM_DEFAULT;
+}
+
+bool mmq_config_refused(const mmq_config *config, const char *name)
+{
+    return get_setting(config, name)->refused;
+}
+
+void mmq_config_source(const mmq_config *config, const char *name, char out[MMQ_SOURCE_MAX])
+{
+    switch (get_setting(config, name)->source) {
+    case FROM_DEFAULT:
+        snprintf(out, MMQ_SOURCE_MAX, "default");
+        break;
+    case FROM_FILE:
+        snprintf(out, MMQ_SOURCE_MAX, "%s", config->path);
+        break;
+    case FROM_ENVIRONMENT:
+        mmq_option_variable(name, out);
+        break;
+    case FROM_FLAG:
+        snprintf(out, MMQ_SOURCE_MAX, "--%s", name);
+        break;
+    }
+    mmq_one_line(out);
 }
 
 size_t mmq_config_list(const mmq_config *config, const char *name, const char *const **values)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "lib/faults.h"
 #include "metricmq/error.h"
 
 typedef enum mmq_option_kind {
@@ -35,6 +36,7 @@ typedef struct mmq_option {
 enum {
     MMQ_OPTION_NAME_MAX = 64, /* bytes of an option's name, with its NUL */
     MMQ_VARIABLE_MAX = MMQ_OPTION_NAME_MAX + 16,
+    MMQ_SOURCE_MAX = 256, /* bytes of the name of a source; MMQ_VARIABLE_MAX at least */
 };
 
 typedef struct mmq_config mmq_config;
@@ -46,6 +48,13 @@ typedef struct mmq_config mmq_config;
  * table. NULL with a one-line reason that names the option and where it was given. */
 mmq_config *mmq_config_new(const mmq_option *table, size_t count, const char *const *names,
                            int argc, char **argv, mmq_why *why);
+/* As mmq_config_new, but what is wrong is told to `faults` (NULL: the first fault fails) and passed
+ * over; so are variables that look like an option's and are none, as warnings. NULL: no memory. */
+mmq_config *mmq_config_new_faults(const mmq_option *table, size_t count, const char *const *names,
+                                  int argc, char **argv, mmq_faults *faults, mmq_why *why);
+/* From the same sources, as they are now, for a command that takes other options. */
+mmq_config *mmq_config_again(const mmq_config *config, const char *const *names, mmq_faults *faults,
+                             mmq_why *why);
 void mmq_config_destroy(mmq_config **config);
 
 /* --help or --version was there: nothing else was checked. */
@@ -57,6 +66,10 @@ int64_t mmq_config_int(const mmq_config *config, const char *name); /* INT, MS, 
 double mmq_config_number(const mmq_config *config, const char *name);
 bool mmq_config_flag(const mmq_config *config, const char *name);
 bool mmq_config_given(const mmq_config *config, const char *name); /* not the default */
+/* A value of it was wrong, and passed over. */
+bool mmq_config_refused(const mmq_config *config, const char *name);
+/* Where its value is from: "--threads", "METRICMQ_THREADS", the file's path, "default". */
+void mmq_config_source(const mmq_config *config, const char *name, char out[MMQ_SOURCE_MAX]);
 size_t mmq_config_list(const mmq_config *config, const char *name, const char *const **values);
 /* Arguments that are no flags ("--" ends flags), borrowed. */
 size_t mmq_config_operands(const mmq_config *config, const char *const **operands);

@@ -75,14 +75,19 @@ static const char *line_fault(const char *at, const char *end)
     return rest == end || *rest == '#' ? NULL : "something follows the closing quote";
 }
 
-static mmq_err check_lines(const char *path, const char *text, mmq_why *why)
+/* A line that is passed over becomes a comment. */
+static mmq_err check_lines(const char *path, char *text, mmq_faults *faults, mmq_why *why)
 {
     unsigned number = 1;
-    for (const char *line = text; *line; number++) {
-        const char *end = strchrnul(line, '\n');
+    for (char *line = text; *line; number++) {
+        char *end = strchrnul(line, '\n');
         const char *fault = line_fault(line, end);
-        if (fault) {
+        if (fault && !faults) {
             return mmq_fail(why, MMQ_EINVAL, "%.128s: line %u: %s", path, number, fault);
+        }
+        if (fault) {
+            mmq_faults_add(faults, "--config %.128s: line %u: %s", path, number, fault);
+            *line = '#';
         }
         line = *end ? end + 1 : end;
     }
@@ -90,7 +95,7 @@ static mmq_err check_lines(const char *path, const char *text, mmq_why *why)
 }
 
 mmq_err mmq_config_file_read(const char *path, mmq_config_pair_fn *pair, void *context,
-                             mmq_why *why)
+                             mmq_faults *faults, mmq_why *why)
 {
     char *text = malloc(FILE_MAX_BYTES + 1);
     if (!text) {
@@ -99,7 +104,7 @@ mmq_err mmq_config_file_read(const char *path, mmq_config_pair_fn *pair, void *c
     zconfig_t *root = NULL;
     mmq_err err = read_text(path, text, why);
     if (!err) {
-        err = check_lines(path, text, why);
+        err = check_lines(path, text, faults, why);
     }
     if (!err && !(root = zconfig_str_load(text))) {
         err = mmq_fail(why, MMQ_EINVAL, "%.128s: not a ZPL file", path);

@@ -1,5 +1,7 @@
 /* Any bytes as a configuration file, and as arguments: either there is a configuration whose values
- * are in their ranges, or one printable line that says why not, without any secret's value. Input:
+ * are in their ranges, or one printable line that says why not, without any secret's value. Who
+ * wants all faults gets such a line for each, one at least if there was a reason, and a
+ * configuration with what is good. Input:
  * a byte that picks the source, then the file's text, or arguments that end at NUL bytes. */
 #include <math.h>
 #include <stddef.h>
@@ -56,22 +58,53 @@ static void check_option(const mmq_config *config, const mmq_option *option)
     }
 }
 
+static void check_text(const char *text)
+{
+    for (const char *at = text; *at != '\0'; at++) {
+        CHECK((unsigned char)*at >= ' ' && *at != 0x7f);
+    }
+    CHECK(strstr(text, "c4n4ry") == NULL); /* what the seeds have for secrets */
+}
+
+static void check_fault(void *context, bool grave, const char *text)
+{
+    (void)context;
+    (void)grave;
+    check_text(text);
+}
+
+static void check_options(const mmq_config *config)
+{
+    if (!mmq_config_wants_help(config) && !mmq_config_wants_version(config)) {
+        for (size_t i = 0; i < mmq_options_count; i++) {
+            check_option(config, &mmq_options[i]);
+        }
+    }
+}
+
+static void try_all_faults(int count, char **arguments, bool is_good)
+{
+    mmq_why why = {""};
+    mmq_faults faults = {.tell = check_fault};
+    mmq_config *config = mmq_config_new_faults(mmq_options, mmq_options_count, all_names(), count,
+                                               arguments, &faults, &why);
+    CHECK(config != NULL && (faults.count == 0) == is_good);
+    check_options(config);
+    mmq_config_destroy(&config);
+}
+
 static void try_arguments(int count, char **arguments)
 {
     mmq_why why = {""};
     mmq_config *config =
         mmq_config_new(mmq_options, mmq_options_count, all_names(), count, arguments, &why);
     CHECK((config != NULL) == (why.text[0] == '\0'));
-    for (const char *at = why.text; *at != '\0'; at++) {
-        CHECK((unsigned char)*at >= ' ' && *at != 0x7f);
-    }
-    CHECK(strstr(why.text, "c4n4ry") == NULL); /* what the seeds have for secrets */
-    if (config != NULL && !mmq_config_wants_help(config) && !mmq_config_wants_version(config)) {
-        for (size_t i = 0; i < mmq_options_count; i++) {
-            check_option(config, &mmq_options[i]);
-        }
+    check_text(why.text);
+    if (config != NULL) {
+        check_options(config);
     }
     mmq_config_destroy(&config);
+    try_all_faults(count, arguments, why.text[0] == '\0');
 }
 
 /* False if what is no secret's line of a file bears the canary: its value may be shown. */

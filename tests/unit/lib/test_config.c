@@ -63,18 +63,23 @@ static void write_text(const char *text)
 
 enum { ARGUMENTS_MAX = 32 };
 
-/* arguments are separated by '|' */
-static mmq_config *make(const char *arguments, mmq_why *why)
+/* arguments are separated by '|'; they live until the next call */
+static mmq_config *make_all(const char *arguments, mmq_faults *faults, mmq_why *why)
 {
-    static char copy[1024];
-    char *argv[ARGUMENTS_MAX + 1] = {NULL}, *rest = copy, *at;
+    static char copy[1024], *argv[ARGUMENTS_MAX + 1];
+    char *rest = copy, *at;
     int argc = 0;
     snprintf(copy, sizeof copy, "%s", arguments);
     while (argc < ARGUMENTS_MAX && *arguments && (at = strsep(&rest, "|"))) {
         argv[argc++] = at;
     }
     memset(why, 0, sizeof *why);
-    return mmq_config_new(table, COUNT, names, argc, argv, why);
+    return mmq_config_new_faults(table, COUNT, names, argc, argv, faults, why);
+}
+
+static mmq_config *make(const char *arguments, mmq_why *why)
+{
+    return make_all(arguments, NULL, why);
 }
 
 static mmq_config *make_well(const char *arguments)
@@ -327,6 +332,119 @@ static void help_lists_what_the_command_takes(void **state)
     free(text);
 }
 
+/* ---- all that is wrong ------------------------------------------------------------------ */
+
+static char told[4096];
+
+static void tell(void *context, bool grave, const char *text)
+{
+    (void)context;
+    const size_t size = strlen(told);
+    snprintf(told + size, sizeof told - size, "%s%s\n", grave ? "" : "warning: ", text);
+}
+
+static void assert_told(size_t count, const char *const *lines)
+{
+    size_t found = 0;
+    for (const char *at = told; (at = strchr(at, '\n')); at++) {
+        found++;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (!strstr(told, lines[i])) {
+            fail_msg("no \"%s\" in:\n%s", lines[i], told);
+        }
+    }
+    if (found != count) {
+        fail_msg("%zu lines, not %zu:\n%s", found, count, told);
+    }
+}
+
+static void all_faults_are_told(void **state)
+{
+    static const char *const lines[] = {
+        "--nope: unknown option",
+        "--format=xml: want one of",
+        "--pin: a secret has no flag",
+        "-x: unknown option",
+        "METRICMQ_ANOMALY=high: ",
+        "line 2: lines must not be",
+        "line 4: want: key = value",
+        ": limit=0: want a whole",
+        ": lmit: unknown key; did you mean limit?",
+        "warning: METRICMQ_BYTS: there is no such option; did you mean METRICMQ_BYTES?",
+    };
+    mmq_why why;
+    mmq_faults faults = {.tell = tell};
+    char arguments[256];
+    (void)state;
+    told[0] = '\0';
+    write_text("limit = 0\n data = x\nlmit = 3\nno pair\ntimeout = 7s\npin = 12\n");
+    snprintf(arguments, sizeof arguments,
+             "--nope|value|--format|xml|--pin|5|-x|one|--limit=7|--config|%s", path);
+    unsetenv("METRICMQ_NO_SUCH_THING"); /* another test's */
+    setenv("METRICMQ_ANOMALY", "high", 1);
+    setenv("METRICMQ_BYTS", "1", 1);
+    mmq_config *config = make_all(arguments, &faults, &why);
+    unsetenv("METRICMQ_ANOMALY");
+    unsetenv("METRICMQ_BYTS");
+    assert_non_null(config);
+    assert_told(sizeof lines / sizeof *lines, lines);
+    assert_int_equal(faults.count, sizeof lines / sizeof *lines - 1);
+    /* The rest holds, and what follows an unknown flag is its value. */
+    const char *const *operands;
+    assert_int_equal(mmq_config_operands(config, &operands), 1);
+    assert_string_equal(operands[0], "one");
+    assert_int_equal(mmq_config_int(config, "limit"), 7);
+    assert_int_equal(mmq_config_int(config, "timeout"), 7000);
+    assert_int_equal(mmq_config_int(config, "pin"), 12);
+    assert_true(mmq_config_refused(config, "format"));
+    assert_true(mmq_config_refused(config, "anomaly"));
+    assert_false(mmq_config_refused(config, "timeout"));
+    mmq_config_destroy(&config);
+}
+
+static void assert_source(const mmq_config *config, const char *name, const char *wanted)
+{
+    char source[MMQ_SOURCE_MAX];
+    mmq_config_source(config, name, source);
+    assert_string_equal(source, wanted);
+}
+
+static void sources_are_named(void **state)
+{
+    char arguments[256];
+    (void)state;
+    write_text("limit = 3\nbytes = 5\n");
+    snprintf(arguments, sizeof arguments, "--limit|4|--config|%s", path);
+    setenv("METRICMQ_BIND_WORKERS", "x", 1);
+    mmq_config *config = make_well(arguments);
+    unsetenv("METRICMQ_BIND_WORKERS");
+    assert_source(config, "limit", "--limit");
+    assert_source(config, "bytes", path);
+    assert_source(config, "bind-workers", "METRICMQ_BIND_WORKERS");
+    assert_source(config, "data", "default");
+    mmq_config_destroy(&config);
+}
+
+static void again_for_other_names(void **state)
+{
+    static const char *const fewer[] = {"limit", NULL};
+    mmq_why why;
+    mmq_faults first = {.count = 0}, second = {.tell = tell};
+    (void)state;
+    told[0] = '\0';
+    mmq_config *config = make_all("one|--data|x|--limit|2", &first, &why);
+    assert_non_null(config);
+    assert_int_equal(first.count, 0);
+    mmq_config *other = mmq_config_again(config, fewer, &second, &why);
+    assert_non_null(other);
+    assert_int_equal(second.count, 1);
+    assert_non_null(strstr(told, "--data: this command has no such option"));
+    assert_int_equal(mmq_config_int(other, "limit"), 2);
+    mmq_config_destroy(&other);
+    mmq_config_destroy(&config);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -339,6 +457,9 @@ int main(void)
         cmocka_unit_test(secrets_are_not_told),
         cmocka_unit_test(random_files),
         cmocka_unit_test(help_lists_what_the_command_takes),
+        cmocka_unit_test(all_faults_are_told),
+        cmocka_unit_test(sources_are_named),
+        cmocka_unit_test(again_for_other_names),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }
