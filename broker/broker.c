@@ -25,9 +25,9 @@
 #include "broker/keys.h"
 #include "broker/pressure.h"
 #include "broker/router.h"
+#include "broker/settings.h"
 #include "lib/check.h"
 #include "lib/clock.h"
-#include "lib/endpoints.h"
 #include "lib/files.h"
 #include "lib/log.h"
 #include "lib/process.h"
@@ -394,35 +394,11 @@ static bool open_router(mmq_broker *broker, mmq_side side, const char *endpoint,
     return broker->routers[side] != NULL;
 }
 
-/* libzmq would only say that an argument is wrong. */
-static bool has_form(const char *endpoint)
-{
-    const char *address = strstr(endpoint, "://");
-    return address && (strncmp(endpoint, "tcp://", 6) != 0 || strchr(address + 3, ':'));
-}
-
-static bool is_safe(const mmq_broker_settings *settings, const char *endpoint, mmq_why *why)
-{
-    if (!has_form(endpoint)) {
-        (void)mmq_fail(why, MMQ_EINVAL, "cannot bind %.100s: want tcp://ADDRESS:PORT or ipc://PATH",
-                       endpoint);
-        return false;
-    }
-    if (settings->curve != NULL || settings->insecure || mmq_endpoint_is_local(endpoint)) {
-        return true;
-    }
-    (void)mmq_fail(why, MMQ_EINVAL,
-                   "%.100s can be reached from other machines: want --curve DIR (keys, see "
-                   "`metricmq keygen --help`), or --insecure",
-                   endpoint);
-    return false;
-}
-
 static bool open_routers(mmq_broker *broker, const mmq_broker_settings *settings,
                          const mmq_curve *curve, mmq_why *why)
 {
-    bool opened = is_safe(settings, settings->bind, why) &&
-                  is_safe(settings, settings->bind_workers, why) &&
+    bool opened = mmq_broker_endpoint_check(settings, settings->bind, why) == MMQ_OK &&
+                  mmq_broker_endpoint_check(settings, settings->bind_workers, why) == MMQ_OK &&
                   open_router(broker, MMQ_SIDE_CLIENTS, settings->bind, curve, why) &&
                   open_router(broker, MMQ_SIDE_WORKERS, settings->bind_workers, curve, why);
     if (opened && settings->local) {

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/faults.h"
 #include "lib/vitals.h"
 #include "metricmq/error.h"
 
@@ -25,6 +26,9 @@ typedef struct mmq_broker_settings {
     unsigned drain_ms;        /* how long destroy waits for requests under way */
 } mmq_broker_settings;
 
+/* Tells all that would keep a broker with these settings from starting, as far as can be seen
+ * without binding anything. That an endpoint is taken is no fault: the broker may be running. */
+void mmq_broker_settings_check(const mmq_broker_settings *settings, mmq_faults *faults);
 /* Binds the endpoints, then starts. NULL with a sentence in why that names
  * the endpoint (e.g. in use, or open to other machines without keys). */
 mmq_broker *mmq_broker_new(const mmq_broker_settings *settings, mmq_why *why);

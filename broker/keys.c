@@ -68,6 +68,18 @@ mmq_bus_keys *mmq_bus_keys_new(const char *folder, mmq_curve *pair, mmq_why *why
     return keys;
 }
 
+mmq_err mmq_bus_keys_check(const char *folder, mmq_why *why)
+{
+    mmq_why reason = {"no memory"};
+    mmq_curve pair = {0};
+    mmq_err err = read_pair(folder, &pair, &reason);
+    mmq_curve_wipe(&pair);
+    mmq_allow *allow = err == MMQ_OK ? mmq_allow_load(folder, &reason) : NULL;
+    const bool good = allow != NULL;
+    mmq_allow_destroy(&allow);
+    return good ? MMQ_OK : mmq_fail(why, MMQ_EINVAL, "--curve %.80s: %.160s", folder, reason.text);
+}
+
 void mmq_bus_keys_destroy(mmq_bus_keys **keys_p)
 {
     mmq_bus_keys *keys = *keys_p;

@@ -20,6 +20,8 @@ enum { MMQ_KEYS_DESCRIPTORS = 2 };
 /* Reads the folder: the lists, and the pair into *pair (the caller wipes it). From now on libzmq's
  * questions are answered, once somebody serves. NULL with a sentence in why that names the file. */
 mmq_bus_keys *mmq_bus_keys_new(const char *folder, mmq_curve *pair, mmq_why *why);
+/* Whether the folder can be read, all of it; nothing is kept. */
+mmq_err mmq_bus_keys_check(const char *folder, mmq_why *why) MMQ_MUST_USE;
 void mmq_bus_keys_destroy(mmq_bus_keys **keys);
 /* The lists in force. Borrowed until the next mmq_bus_keys_serve. */
 const mmq_allow *mmq_bus_keys_allow(const mmq_bus_keys *keys);

@@ -104,3 +104,14 @@ mmq_err mmq_endpoints_check(const mmq_endpoints *endpoints, mmq_why *why)
     }
     return err;
 }
+
+mmq_err mmq_endpoints_list_check(const char *list, mmq_why *why)
+{
+    mmq_endpoints endpoints;
+    mmq_err err = mmq_endpoints_split(list, &endpoints, why);
+    if (err == MMQ_OK) {
+        err = mmq_endpoints_check(&endpoints, why);
+        mmq_endpoints_clear(&endpoints);
+    }
+    return err;
+}

@@ -25,5 +25,7 @@ void mmq_endpoints_clear(mmq_endpoints *endpoints);
 /* MMQ_EINVAL if the list has an element that could never be connected to. Whether anybody is there
  * is not looked at. */
 mmq_err mmq_endpoints_check(const mmq_endpoints *endpoints, mmq_why *why) MMQ_MUST_USE;
+/* Both for a list that is of no further use. */
+mmq_err mmq_endpoints_list_check(const char *list, mmq_why *why) MMQ_MUST_USE;
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/faults.h"
 #include "lib/vitals.h"
 #include "metricmq/error.h"
 #include "metricmq/worker.h"
@@ -32,6 +33,13 @@ typedef struct mmq_worker_settings {
 /* MMQ_EINVAL for settings that are wrong whatever the machine is like, so that a mistake of the
  * user's is told apart from a fault. The upload may be NULL: the role has no use for it. */
 mmq_err mmq_worker_settings_check(const mmq_worker_settings *settings, mmq_why *why) MMQ_MUST_USE;
+/* What mmq_worker_settings_check finds, all of it. */
+void mmq_worker_settings_look(const mmq_worker_settings *settings, mmq_faults *faults);
+/* Tells what would keep a role from an upload target, or from the files of a store, as far as can
+ * be seen without making anything or asking anybody. `writes`: it makes and writes the store. Urls
+ * that are none are the other functions' to tell. */
+void mmq_worker_upload_look(const char *url, mmq_faults *faults);
+void mmq_worker_store_look(const char *url, bool writes, mmq_faults *faults);
 /* Each starts and returns; the settings' strings are copied. NULL with a
  * sentence in why. Query: refuses to start on a store that is missing, empty, foreign, newer, of an
  * earlier form or damaged. Write: makes a store that is missing; brings one of an earlier form to

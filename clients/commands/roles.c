@@ -14,6 +14,7 @@
 #include "clients/commands/commands.h"
 #include "clients/commands/keeper.h"
 #include "clients/commands/options.h"
+#include "clients/commands/settings.h"
 #include "lib/check.h"
 
 enum { READY_MS = 30000 };
@@ -38,86 +39,6 @@ static void say_ready(void)
     fflush(stdout);
 }
 
-/* `local`: other roles share the process, and its memory. */
-static mmq_broker_settings broker_settings(const mmq_config *config, bool local)
-{
-    const size_t stray_max = local ? (size_t)1 << 30 : (size_t)64 << 20;
-    return (mmq_broker_settings){
-        .bind = mmq_config_text(config, "bind"),
-        .bind_workers = mmq_config_text(config, "bind-workers"),
-        .queue_max = (size_t)mmq_config_int(config, "queue-max"),
-        .queue_bytes_max = (size_t)mmq_config_int(config, "queue-bytes"),
-        .stray_bytes_max = mmq_config_given(config, "stray-memory")
-                               ? (size_t)mmq_config_int(config, "stray-memory")
-                               : stray_max,
-        .curve = mmq_config_text(config, "curve"),
-        .insecure = mmq_config_flag(config, "insecure"),
-        .local = local,
-        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
-    };
-}
-
-static mmq_http_settings http_settings(const mmq_config *config, const char *connect,
-                                       const mmq_curve *curve)
-{
-    const char *const *origins, *const *hosts;
-    const size_t origin_count = mmq_config_list(config, "cors-origin", &origins);
-    const size_t host_count = mmq_config_list(config, "http-host", &hosts);
-    return (mmq_http_settings){
-        .listen = mmq_config_text(config, "http"),
-        .connect = connect,
-        .curve = curve,
-        .api_key = mmq_config_text(config, "api-key"),
-        .api_keys = mmq_config_text(config, "api-keys"),
-        .insecure = mmq_config_flag(config, "insecure"),
-        .hosts = hosts,
-        .host_count = host_count,
-        .tls_certificate = mmq_config_text(config, "tls-cert"),
-        .tls_key = mmq_config_text(config, "tls-key"),
-        .cors_origins = origins,
-        .cors_count = origin_count,
-        .connections_max = (unsigned)mmq_config_int(config, "connections-max"),
-        .connections_per_address = (unsigned)mmq_config_int(config, "connections-per-address"),
-        .timeout_ms = (unsigned)mmq_config_int(config, "timeout"),
-        .idle_ms = (unsigned)mmq_config_int(config, "idle-timeout"),
-        .header_ms = (unsigned)mmq_config_int(config, "header-timeout"),
-        .stall_ms = (unsigned)mmq_config_int(config, "stall-timeout"),
-        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
-    };
-}
-
-static mmq_s3_settings s3_settings(const mmq_config *config)
-{
-    return (mmq_s3_settings){
-        .endpoint = mmq_config_text(config, "s3-endpoint"),
-        .region = mmq_config_text(config, "s3-region"),
-        .ca_file = mmq_config_text(config, "s3-ca-file"),
-        .path_style = mmq_config_flag(config, "s3-path-style"),
-        .insecure = mmq_config_flag(config, "s3-insecure"),
-        .stall_ms = (unsigned)mmq_config_int(config, "upload-stall"),
-    };
-}
-
-static mmq_worker_settings worker_settings(const mmq_config *config, const char *endpoint,
-                                           const char *store, const char *upload)
-{
-    return (mmq_worker_settings){
-        .endpoint = endpoint,
-        .store = store,
-        .threads = (unsigned)mmq_config_int(config, "threads"),
-        .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
-        .stopped = mmq_keeper_told_to_stop,
-        .data = mmq_config_text(config, "data"),
-        .upload = upload,
-        .s3 = s3_settings(config),
-        .spool_bytes = mmq_config_int(config, "spool-max"),
-        .spool_jobs = mmq_config_int(config, "spool-jobs"),
-        .uploads = (unsigned)mmq_config_int(config, "uploads"),
-        .archive_level = (int)mmq_config_int(config, "archive-level"),
-        .server_id = mmq_config_text(config, "server-id"),
-    };
-}
-
 /* Makes the data directory, private to its owner, if it is not there. */
 static mmq_err make_data(const mmq_config *config, mmq_why *why)
 {
@@ -137,7 +58,7 @@ int mmq_command_broker(const mmq_config *config)
     mmq_keeper keeper;
     mmq_keeper_begin(&keeper, is_given(config, "curve"));
     mmq_why why = {""};
-    const mmq_broker_settings settings = broker_settings(config, false);
+    const mmq_broker_settings settings = mmq_broker_settings_of(config, false);
     mmq_broker *broker = mmq_broker_new(&settings, &why);
     if (!broker) {
         mmq_keeper_end(&keeper);
@@ -164,7 +85,7 @@ static mmq_http *start_http(const mmq_config *config, mmq_why *why)
     }
     const char *connect = mmq_config_text(config, "connect");
     const mmq_http_settings settings =
-        http_settings(config, connect ? connect : MMQ_DEFAULT_CLIENTS, curve);
+        mmq_http_settings_of(config, connect ? connect : MMQ_DEFAULT_CLIENTS, curve);
     mmq_http *http = mmq_http_new(&settings, why);
     mmq_curve_wipe(&keys);
     return http;
@@ -233,7 +154,7 @@ static mmq_role *make_worker(const mmq_config *config, const char *kind, int *st
     char *store = mmq_store_url(config);
     char *upload = mmq_upload_url(config);
     mmq_worker_settings settings =
-        worker_settings(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
+        mmq_worker_settings_of(config, connect ? connect : MMQ_DEFAULT_WORKERS, store, upload);
     settings.capacity = (unsigned)mmq_config_int(config, "capacity");
     settings.curve = curve;
     mmq_role *role = start_worker(kind, &settings, status);
@@ -268,10 +189,10 @@ int mmq_command_worker(const mmq_config *config)
 
 static mmq_err start_roles(struct house *house, const mmq_config *config, mmq_why *why)
 {
-    const mmq_broker_settings broker = broker_settings(config, true);
+    const mmq_broker_settings broker = mmq_broker_settings_of(config, true);
     const mmq_worker_settings worker =
-        worker_settings(config, MMQ_INPROC_WORKERS, house->store, house->upload);
-    const mmq_http_settings http = http_settings(config, MMQ_INPROC_CLIENTS, NULL);
+        mmq_worker_settings_of(config, MMQ_INPROC_WORKERS, house->store, house->upload);
+    const mmq_http_settings http = mmq_http_settings_of(config, MMQ_INPROC_CLIENTS, NULL);
     if (mmq_worker_settings_check(&worker, why)) {
         return MMQ_EINVAL;
     }

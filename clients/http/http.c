@@ -26,6 +26,7 @@
 #include "clients/http/listen.h"
 #include "clients/http/metrics.h"
 #include "clients/http/openapi.h"
+#include "clients/http/settings.h"
 #include "clients/http/tls.h"
 #include "lib/check.h"
 #include "lib/clock.h"
@@ -39,7 +40,6 @@ enum {
     WAIT_MAX_MS = MMQ_VITALS_PASS_MS,
     BUS_GRACE_MS = 2000, /* beyond the bus timeout: the client library's own 504 comes first */
     LEAVE_MS = 2000,     /* for a client to see our last word while it still sends */
-    KEY_LEAST = 16,      /* bytes of a key that is not laughed at */
     PAGES_MAX = 32, /* asked for at once: an address waits for so many pages of others at most */
 };
 
@@ -222,61 +222,12 @@ static void set_limits(mmq_adapter *adapter, const mmq_http_settings *settings)
     }
 }
 
-/* As a browser sends it: scheme and host, no path. */
-static bool is_origin(const char *text)
-{
-    const char *host = strstr(text, "://");
-    return strcmp(text, "*") == 0 ||
-           ((strncmp(text, "http://", 7) == 0 || strncmp(text, "https://", 8) == 0) &&
-            host[3] != '\0' && strpbrk(host + 3, "/?#@ *") == NULL);
-}
-
-static mmq_err set_origins(mmq_adapter *adapter, const mmq_http_settings *settings, mmq_why *why)
-{
-    adapter->origins = settings->cors_origins;
-    adapter->origin_count = settings->cors_count;
-    for (size_t i = 0; i < settings->cors_count; i++) {
-        if (!is_origin(settings->cors_origins[i])) {
-            return mmq_fail(why, MMQ_EINVAL, "--cors-origin %s: want https://HOST[:PORT] or *",
-                            settings->cors_origins[i]);
-        }
-    }
-    return MMQ_OK;
-}
-
-static mmq_err set_tls(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
-{
-    if (settings->tls_certificate == NULL && settings->tls_key == NULL) {
-        return MMQ_OK;
-    }
-    if (settings->tls_certificate == NULL || settings->tls_key == NULL) {
-        return mmq_fail(why, MMQ_EINVAL, "--tls-cert and --tls-key go together");
-    }
-    if (MHD_is_feature_supported(MHD_FEATURE_TLS) != MHD_YES) {
-        return mmq_fail(why, MMQ_EINVAL, "this libmicrohttpd was built without TLS");
-    }
-    return mmq_tls_load(&http->tls, settings->tls_certificate, settings->tls_key, why);
-}
-
-/* A key that can be found by trying words should be seen to be one. */
-static void warn_of_keys(const mmq_http_settings *settings, const mmq_keys *keys)
-{
-    if (settings->api_key && strlen(settings->api_key) < KEY_LEAST) {
-        mmq_log(MMQ_WARN,
-                "api-key is so short that it can be guessed: `metricmq key` makes better");
-    }
-    if (keys->count == 0) {
-        mmq_log(MMQ_WARN, "there are no keys: every request that wants one will be refused",
-                MMQ_S("file", settings->api_keys));
-    }
-}
-
 static mmq_err set_keys(mmq_http *http, const mmq_http_settings *settings, mmq_why *why)
 {
     mmq_adapter *adapter = &http->adapter;
     http->api_key = settings->api_key && *settings->api_key ? settings->api_key : NULL;
     http->api_keys = settings->api_keys;
-    adapter->keyed = http->api_key || http->api_keys;
+    adapter->keyed = mmq_http_settings_keyed(settings);
     if (!adapter->keyed) {
         return MMQ_OK;
     }
@@ -284,7 +235,10 @@ static mmq_err set_keys(mmq_http *http, const mmq_http_settings *settings, mmq_w
     if (adapter->keys == NULL) {
         return MMQ_EINVAL;
     }
-    warn_of_keys(settings, adapter->keys);
+    const char *weakness = mmq_http_settings_weakness(settings, adapter->keys);
+    if (weakness) {
+        mmq_log(MMQ_WARN, weakness);
+    }
     return MMQ_OK;
 }
 
@@ -319,9 +273,11 @@ static mmq_err init_adapter(mmq_http *http, const mmq_http_settings *settings, m
     }
     mmq_err err = set_keys(http, settings, why);
     if (err == MMQ_OK) {
-        err = set_origins(adapter, settings, why);
+        adapter->origins = settings->cors_origins;
+        adapter->origin_count = settings->cors_count;
+        err = mmq_http_origins_check(settings, why);
     }
-    return err ? err : set_tls(http, settings, why);
+    return err ? err : mmq_http_tls_load(settings, &http->tls, why);
 }
 
 /* The bus client, and what is asked of it for no request in particular. */
@@ -348,11 +304,9 @@ static mmq_err start_listening(mmq_http *http, const mmq_http_settings *settings
     if (err != MMQ_OK) {
         return err;
     }
-    if (!http->adapter.keyed && !settings->insecure && !mmq_address_is_local(&listener->bound)) {
-        return mmq_fail(why, MMQ_EINVAL,
-                        "--http %.64s: other machines can reach it and no key is wanted: set "
-                        "METRICMQ_API_KEY or --api-keys FILE, or give --insecure",
-                        settings->listen);
+    err = mmq_http_open_check(settings, &listener->bound, why);
+    if (err != MMQ_OK) {
+        return err;
     }
     return mmq_hosts_init(&http->adapter.hosts, settings->listen, &listener->bound, settings->hosts,
                           settings->host_count, why);

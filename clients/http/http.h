@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "lib/faults.h"
 #include "lib/vitals.h"
 #include "metricmq/curve.h"
 #include "metricmq/error.h"
@@ -33,6 +34,9 @@ typedef struct mmq_http_settings {
     unsigned drain_ms;
 } mmq_http_settings;
 
+/* Tells all that would keep an adapter with these settings from starting, as far as can be seen
+ * without listening. That the address is taken is no fault: the adapter may be running. */
+void mmq_http_settings_check(const mmq_http_settings *settings, mmq_faults *faults);
 /* Listens and starts. NULL with a sentence in why. */
 mmq_http *mmq_http_new(const mmq_http_settings *settings, mmq_why *why);
 /* "http://127.0.0.1:8080", the port resolved; "https://..."; "unix:/path". Borrowed. */

@@ -16,6 +16,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "lib/places.h"
+
 enum {
     HOST_MAX = 256,
     PORT_MAX = 6,
@@ -51,7 +53,8 @@ static bool split_address(const char *address, char host[HOST_MAX], char port[PO
     return strtoul(port, NULL, 10) <= UINT16_MAX; /* getaddrinfo would take its low 16 bits */
 }
 
-static int bind_socket(const struct addrinfo *info)
+/* `listens`: with SO_REUSEADDR a socket that does not listen keeps the address from nobody. */
+static int bind_socket(const struct addrinfo *info, bool listens)
 {
     const int on = 1, unsent = UNSENT_MAX; /* what is accepted inherits it */
     int fd = socket(info->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -62,7 +65,7 @@ static int bind_socket(const struct addrinfo *info)
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) ||
         (v6 && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on)) ||
         setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent) ||
-        bind(fd, info->ai_addr, info->ai_addrlen) || listen(fd, SOMAXCONN)) {
+        bind(fd, info->ai_addr, info->ai_addrlen) || (listens && listen(fd, SOMAXCONN))) {
         int error = errno;
         close(fd);
         errno = error;
@@ -86,7 +89,8 @@ static bool print_url(mmq_listener *listener, bool tls)
                     v6 ? "[" : "", host, v6 ? "]" : "", port) < MMQ_HTTP_URL_MAX;
 }
 
-static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls, mmq_why *why)
+/* The caller frees *found. */
+static mmq_err resolve(const char *address, struct addrinfo **found, mmq_why *why)
 {
     char host[HOST_MAX], port[PORT_MAX];
     if (!split_address(address, host, port)) {
@@ -94,12 +98,20 @@ static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls,
                         "cannot listen on %s: not HOST:PORT, [IPv6]:PORT or unix:PATH", address);
     }
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
+    int error = getaddrinfo(host, port, &hints, found);
+    return error
+               ? mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: %s", address, gai_strerror(error))
+               : MMQ_OK;
+}
+
+static mmq_err listen_tcp(mmq_listener *listener, const char *address, bool tls, mmq_why *why)
+{
     struct addrinfo *found = NULL;
-    int error = getaddrinfo(host, port, &hints, &found);
-    if (error) {
-        return mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: %s", address, gai_strerror(error));
+    mmq_err err = resolve(address, &found, why);
+    if (err != MMQ_OK) {
+        return err;
     }
-    listener->descriptor = bind_socket(found);
+    listener->descriptor = bind_socket(found, true);
     freeaddrinfo(found);
     return listener->descriptor >= 0 && print_url(listener, tls)
                ? MMQ_OK
@@ -159,6 +171,48 @@ static mmq_err listen_unix(mmq_listener *listener, const char *path, mmq_why *wh
     listener->device = status.st_dev;
     listener->inode = status.st_ino;
     return MMQ_OK;
+}
+
+static mmq_err check_tcp(const char *address, struct sockaddr_storage *bound, mmq_why *why)
+{
+    struct addrinfo *found = NULL;
+    mmq_err err = resolve(address, &found, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    memcpy(bound, found->ai_addr, found->ai_addrlen);
+    const int fd = bind_socket(found, false);
+    const int error = fd < 0 && errno != EADDRINUSE ? errno : 0;
+    freeaddrinfo(found);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return error ? mmq_fail(why, MMQ_EINVAL, "cannot listen on %s: %s", address, strerror(error))
+                 : MMQ_OK;
+}
+
+static mmq_err check_unix(const char *path, struct sockaddr_storage *bound, mmq_why *why)
+{
+    struct stat status;
+    mmq_why reason = {""};
+    if (*path == '\0' || strlen(path) >= sizeof((struct sockaddr_un *)0)->sun_path) {
+        return mmq_fail(why, MMQ_EINVAL, "cannot listen on unix:%s: a path has 1 to %zu bytes",
+                        path, sizeof((struct sockaddr_un *)0)->sun_path - 1);
+    }
+    mmq_err err = mmq_place_beside(path, &reason);
+    if (err == MMQ_OK && lstat(path, &status) == 0 && !S_ISSOCK(status.st_mode)) {
+        err = mmq_fail(&reason, MMQ_EINVAL, "something that is no socket stands there");
+    }
+    bound->ss_family = AF_UNIX;
+    return err ? mmq_fail(why, err, "cannot listen on unix:%.100s: %.120s", path, reason.text)
+               : MMQ_OK;
+}
+
+mmq_err mmq_listen_check(const char *address, struct sockaddr_storage *bound, mmq_why *why)
+{
+    *bound = (struct sockaddr_storage){0};
+    return strncmp(address, "unix:", 5) == 0 ? check_unix(address + 5, bound, why)
+                                             : check_tcp(address, bound, why);
 }
 
 mmq_err mmq_listen(mmq_listener *listener, const char *address, bool tls, mmq_why *why)

@@ -24,6 +24,10 @@ typedef struct mmq_listener {
  * the address. */
 mmq_err mmq_listen(mmq_listener *listener, const char *address, bool tls,
                    mmq_why *why) MMQ_MUST_USE;
+/* Whether mmq_listen could, were the address free; keeps it from nobody. *bound: as of a listener,
+ * but the port may be 0. */
+mmq_err mmq_listen_check(const char *address, struct sockaddr_storage *bound,
+                         mmq_why *why) MMQ_MUST_USE;
 /* Closes it, and removes its file. */
 void mmq_listener_close(mmq_listener *listener);
 

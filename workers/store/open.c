@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "lib/check.h"
+#include "lib/places.h"
 #include "workers/store/room.h"
 
 enum {
@@ -52,6 +53,24 @@ mmq_err mmq_store_url_check(const char *url, mmq_why *why)
 {
     mmq_err err;
     free(mmq_store_path(url, &err, why));
+    return err;
+}
+
+mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why)
+{
+    const char *path = strchrnul(url, ':') + 1;
+    mmq_err err = mmq_store_url_check(url, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    err = mmq_place_file(path, why);
+    if (writes && (err == MMQ_OK || err == MMQ_ENOTFOUND)) {
+        const bool is_there = err == MMQ_OK;
+        err = mmq_place_beside(path, why); /* the log and the lock are beside it */
+        if (err == MMQ_OK && is_there && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0) {
+            err = mmq_fail(why, MMQ_EINVAL, "%.160s cannot be written: %s", path, strerror(errno));
+        }
+    }
     return err;
 }
 

@@ -51,6 +51,10 @@ mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq
                               mmq_why *why) MMQ_MUST_USE;
 /* MMQ_EINVAL: a url that is not understood; the disk is not looked at. */
 mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
+/* Whether this process may use the files that the url names, which stay as they are: reading the
+ * file, and with `writes` making it and what stands beside it. MMQ_ENOTFOUND: there is none to
+ * read. Not whether it is a store. */
+mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_close(mmq_store **store);
 
 /* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.

@@ -132,7 +132,7 @@ static mmq_err look_in_file(mmq_s3_keys *out, mmq_why *why)
     return err == MMQ_ENOTFOUND && profile != NULL ? MMQ_EINVAL : err;
 }
 
-static mmq_err look_here(mmq_s3_keys *out, mmq_why *why)
+mmq_err mmq_s3_credentials_look(mmq_s3_keys *out, mmq_why *why)
 {
     mmq_err err = look_in_environment(out, why);
     return err == MMQ_ENOTFOUND ? look_in_file(out, why) : err;
@@ -201,7 +201,7 @@ static mmq_err refresh(mmq_s3_credentials *credentials, int64_t least_s, const m
     mmq_s3_keys keys;
     mmq_why reason = {""};
     mmq_s3_keys_clear(&keys);
-    mmq_err found = look_here(&keys, &reason);
+    mmq_err found = mmq_s3_credentials_look(&keys, &reason);
     if (found == MMQ_ENOTFOUND) {
         found = ask_again(credentials, least_s, &keys, watch, &reason);
     }

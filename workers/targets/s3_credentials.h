@@ -29,5 +29,8 @@ mmq_err mmq_s3_credentials_get(mmq_s3_credentials *credentials, const mmq_watch 
 /* The store would not have the keys of that serial. True if by now there are others. */
 bool mmq_s3_credentials_renew(mmq_s3_credentials *credentials, const mmq_watch *watch,
                               uint64_t serial);
+/* Those of the environment and the shared file, with nobody asked and nothing kept; the caller
+ * clears them. MMQ_ENOTFOUND: there are none; else an error with a sentence. */
+mmq_err mmq_s3_credentials_look(mmq_s3_keys *out, mmq_why *why) MMQ_MUST_USE;
 
 #endif
