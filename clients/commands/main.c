@@ -134,8 +134,11 @@ int mmq_main(int argc, char **argv)
         return MMQ_EXIT_USAGE;
     }
     mmq_why why = {""};
+    mmq_faults ignored = {.count = 0};
+    const bool looks_itself = command->run == mmq_command_check_config;
     mmq_config *config =
-        mmq_config_new(mmq_options, mmq_options_count, command->options, argc - 2, argv + 2, &why);
+        mmq_config_new_faults(mmq_options, mmq_options_count, command->options, argc - 2, argv + 2,
+                              looks_itself ? &ignored : NULL, &why);
     if (!config) {
         return mmq_usage("%s", why.text);
     }

@@ -44,6 +44,20 @@ const mmq_manual mmq_manuals[] = {
       {"metricmq http --http 0.0.0.0:8080 --http-host m.example --api-keys keys",
        "for the network, by name, with keys"}},
      "key broker"},
+    {"check-config",
+     "Looks at the configuration of a role without starting it: give the command line that would "
+     "start it behind `check-config`, in the environment and as the user that it would have. All "
+     "that would keep the role from starting is said, a line each, and the exit status is 2 then: "
+     "values that are none, options and keys of the file that do not exist, addresses that are not "
+     "this machine's or want keys, files that cannot be read or trusted, certificates and lists of "
+     "keys that are damaged, a data directory that cannot be written. Warnings do not count. An "
+     "address that is in use does not either, for it may be the role's that runs.\n\n"
+     "What holds goes to standard output, `key = value` with where it is from, as a file of "
+     "`--config` would have it; secrets are not shown. It makes nothing, asks no other machine and "
+     "does not read the store, which `metricmq check` does.",
+     {{"metricmq check-config broker", "a broker, as the environment has it"},
+      {"metricmq check-config worker write --data metrics", "the writer of the store in metrics/"}},
+     "up broker worker http"},
     {"key",
      "Makes a key for HTTP clients and prints it, once: it is kept nowhere. What is kept is a line "
      "with the key's name, rights and hash, which goes into the file of `--api-keys`, or without "

@@ -15,11 +15,12 @@
         "cors-origin"
 #define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
 
+#define UP_NAMES                                                                                   \
+    "data", "http", "bind", "bind-workers", "curve", "store", UPLOADING, "import", "threads",      \
+        "queue-max", "queue-bytes", "stray-memory", "timeout", "drain-timeout", HTTP_NAMES
+
 const mmq_command mmq_commands[] = {
-    {"up", "", "everything in one process, on one data directory", mmq_command_up,
-     NAMES("data", "http", "bind", "bind-workers", "curve", "insecure", "store", UPLOADING,
-           "import", "threads", "queue-max", "queue-bytes", "stray-memory", "timeout",
-           "drain-timeout", HTTP_NAMES)},
+    {"up", "", "everything in one process, on one data directory", mmq_command_up, NAMES(UP_NAMES)},
     {"broker", "", "the broker alone", mmq_command_broker,
      NAMES("bind", "bind-workers", "curve", "insecure", "queue-max", "queue-bytes", "stray-memory",
            "drain-timeout")},
@@ -27,6 +28,9 @@ const mmq_command mmq_commands[] = {
      NAMES("connect", KEYS, "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
     {"http", "", "the HTTP adapter alone", mmq_command_http,
      NAMES("http", "connect", KEYS, "timeout", "drain-timeout", HTTP_NAMES)},
+    {"check-config", "up|broker|worker|http [KIND]",
+     "would it start? its configuration, value by value, and all that is wrong with it",
+     mmq_command_check_config, NAMES(UP_NAMES, "connect", KEYS, "capacity")},
     {"key", "NAME", "make a key for HTTP clients", mmq_command_key, NAMES("rights", "api-keys")},
     {"import", "FILE...", "load CSV files", mmq_command_import,
      NAMES("connect", KEYS, "timeout", METRIC_NAMES)},
