@@ -103,6 +103,21 @@ class S3Store:
         """A store shows nothing half."""
 
 
+def check_objects(store, accepted, wanted):
+    """The store holds the objects of accepted, {key: (uid, extra)}, each once and right, and nothing else.
+
+    wanted: SHA-256 of metric_data.csv by uid."""
+    objects = store.objects()
+    lost, strange = accepted.keys() - objects.keys(), objects.keys() - accepted.keys()
+    assert not lost and not strange, f"lost: {sorted(lost)[:5]}, strange: {sorted(strange)[:5]}"
+    assert store.left_over() == [], store.left_over()[:5]
+    for key, (uid, extra) in accepted.items():
+        about, rows = dumps.summary(objects[key])
+        about = {name: value for name, value in about.items() if name not in ("metric", "server_id")}
+        assert about == extra, f"{key} holds {json.dumps(about)[:300]}"
+        assert rows == wanted[uid], f"{key} does not hold the rows of {uid}"
+
+
 class House:
     """`with House(folder, random, store) as house`; store: FileStore, or one with the same methods."""
 
@@ -209,12 +224,4 @@ class House:
 
     def check(self, accepted):
         """The store holds the objects of accepted, {key: (uid, extra)}, each once and right, and nothing else."""
-        objects = self.store.objects()
-        lost, strange = accepted.keys() - objects.keys(), objects.keys() - accepted.keys()
-        assert not lost and not strange, f"lost: {sorted(lost)[:5]}, strange: {sorted(strange)[:5]}"
-        assert self.store.left_over() == [], self.store.left_over()[:5]
-        for key, (uid, extra) in accepted.items():
-            about, rows = dumps.summary(objects[key])
-            about = {name: value for name, value in about.items() if name not in ("metric", "server_id")}
-            assert about == extra, f"{key} holds {json.dumps(about)[:300]}"
-            assert rows == self.wanted[uid], f"{key} does not hold the rows of {uid}"
+        check_objects(self.store, accepted, self.wanted)

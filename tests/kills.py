@@ -37,10 +37,10 @@ STEPS = [("bus", r"(send|connect) socket {bus}$"),
 class Asker(threading.Thread):
     """A client: one dump after the other, each asked for until it is accepted."""
 
-    def __init__(self, endpoint, uids, number, chance, stop, pause_s):
+    def __init__(self, endpoint, uids, number, chance, stop, pause_s, patience_s=20):
         super().__init__(daemon=True)
         self.endpoint, self.uids, self.number, self.random, self.stop = endpoint, uids, number, chance, stop
-        self.pause_s = pause_s
+        self.pause_s, self.patience_s = pause_s, patience_s * SLOWER
         self.accepted = {}  # key: (uid, extra)
         self.statuses = collections.Counter()
         self.error = None
@@ -48,13 +48,13 @@ class Asker(threading.Thread):
 
     def run(self):
         try:
-            with bus.Bus(self.endpoint, timeout=20 * SLOWER) as client:
+            with bus.Bus(self.endpoint, timeout=self.patience_s) as client:
                 for number in range(1 << 30):
                     if self.stop.wait(self.random.uniform(0, self.pause_s)):
                         return
                     extra = {"client": self.number, "number": number}
                     self.ask(client, {"op": "dump", "uid": self.random.choice(self.uids), "created": 1700000000 + number,
-                                      "extra": extra, "timeout": 10000 * SLOWER})
+                                      "extra": extra, "timeout": round(500 * self.patience_s)})
         except BaseException as error:  # it must not vanish with the thread
             self.error = error
 

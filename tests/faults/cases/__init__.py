@@ -1,3 +1,3 @@
 """The cases, by what the fault strikes."""
 from cases import (brokers, clients, clocks, crowds, deliveries, ends, feedback, hostile, memory, network,  # noqa: F401
-                   recovery, slow, uploads, workers)
+                   recovery, services, slow, uploads, workers)
