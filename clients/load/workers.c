@@ -259,17 +259,18 @@ static bool answer_served(worker *self)
 
 /* ---- the thread --------------------------------------------------------------------------- */
 
+/* A broker that is away is not silent: its return is a thing to read. */
 static int64_t next_turn(const worker *self)
 {
     if (!self->dealer) {
         return self->open_ns;
     }
-    int64_t turn_ns = self->heard_ns + self->workers->liveness_ns;
-    if (self->ready_sent && self->heartbeat_ns < turn_ns) {
-        turn_ns = self->heartbeat_ns;
+    if (!self->ready_sent) {
+        return mmq_now_ns() + self->workers->liveness_ns;
     }
-    const held *first = STAILQ_FIRST(&self->queue);
-    return first && first->end_ns < turn_ns ? first->end_ns : turn_ns;
+    const held *first = STAILQ_FIRST(&self->queue); /* who works does not mind silence */
+    const int64_t turn_ns = first ? first->end_ns : self->heard_ns + self->workers->liveness_ns;
+    return self->heartbeat_ns < turn_ns ? self->heartbeat_ns : turn_ns;
 }
 
 /* Waits, or only looks whether it is the end if there is `more` to do. False at the end. */

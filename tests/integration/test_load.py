@@ -113,6 +113,20 @@ class Echo(Broker):
             harness.wait_until(lambda: self.broker.errors().count("worker ready") >= 10, what="all workers")
             self.echo("--clients", "10", "--duration", "300ms")
 
+    def test_workers_without_a_broker_wait(self):
+        """They look out for one that stays away, longer than its silence is borne with (3 s), and take no CPU for it."""
+        with harness.Program("load", "--clients", "0", "--workers", "10", "--capacity", "4", *self.ends) as workers:
+            self.broker.kill()
+            began = time.monotonic()
+
+            def spent_s():
+                fields = pathlib.Path(f"/proc/{workers.process.pid}/stat").read_text().rpartition(")")[2].split()
+                return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            harness.wait_until(lambda: time.monotonic() > began + 3.2, what="that time")
+            before, since = spent_s(), time.monotonic()
+            harness.wait_until(lambda: time.monotonic() > since + 1, what="a second")
+            self.assertLess(spent_s() - before, 0.3 * (time.monotonic() - since))
+
     def test_workers_for_a_time(self):
         harness.run("load", "--clients", "0", "--workers", "2", *self.ends, "--duration", "200ms")
 
