@@ -95,6 +95,8 @@ static void init_hand(mmq_hand *hand, mmq_core *core, const mmq_peer *peer,
     hand->peer = *peer;
     hand->capacity = ready->capacity;
     hand->plain = ready->plain;
+    hand->number = ++core->registered;
+    hand->ready_ns = core->now_ns;
     hand->heard_ns = core->now_ns;
     hand->beat_ns = core->now_ns + beat_interval(hand);
     mmq_random(&hand->serial, sizeof hand->serial);

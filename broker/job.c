@@ -13,8 +13,11 @@
 
 #include "lib/check.h"
 
-const unsigned mmq_latency_bounds_ms[MMQ_LATENCY_BUCKETS] = {
-    1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000, 30000, 100000, MMQ_TIMEOUT_MAX_MS};
+const unsigned mmq_timing_bounds_us[MMQ_TIMING_BUCKETS] = {
+    50,      100,      200,      500,       1000,
+    2000,    5000,     10000,    20000,     50000,
+    100000,  200000,   500000,   1000000,   2000000,
+    5000000, 10000000, 30000000, 100000000, MMQ_TIMEOUT_MAX_MS * 1000};
 
 enum { COPIED_MAX = 8192 }; /* of libzmq's receive buffer; what is larger has one of its own */
 
@@ -104,6 +107,26 @@ static void detach_caller(mmq_job *job)
     }
 }
 
+static void count_time(mmq_timing *timing, int64_t span_ns)
+{
+    uint64_t span_us = span_ns > 0 ? (uint64_t)span_ns / 1000 : 0;
+    size_t i = 0;
+    while (i + 1 < MMQ_TIMING_BUCKETS && span_us > mmq_timing_bounds_us[i]) {
+        i++;
+    }
+    timing->counts[i]++;
+    timing->sum_us += span_us;
+}
+
+/* It leaves the queue. One that comes back from a lost worker is not counted again. */
+static void count_wait(mmq_job *job, mmq_job_state to)
+{
+    const unsigned first = to == MMQ_JOB_HELD ? 1 : 0;
+    if (job->tries == first) {
+        count_time(&job->service->waited, job->core->now_ns - job->received_ns);
+    }
+}
+
 static void leave_hand(mmq_job *job)
 {
     mmq_hand *hand = job->hand;
@@ -167,6 +190,9 @@ void mmq_job_set_state(mmq_job *job, mmq_job_state to)
     job->state = to;
     if (was_held && to != MMQ_JOB_FORGOTTEN) {
         leave_hand(job);
+    }
+    if (from == MMQ_JOB_QUEUED) {
+        count_wait(job, to);
     }
     change_lane(job, from, to);
     if (from != MMQ_JOB_FORGOTTEN && (to == MMQ_JOB_FORGOTTEN || to == MMQ_JOB_DONE)) {
@@ -271,18 +297,11 @@ void mmq_job_expire(mmq_job *job)
     }
 }
 
-static void count_latency(mmq_job *job)
+static void count_answer(mmq_job *job)
 {
-    int64_t took_ns = job->core->now_ns - job->received_ns;
     int64_t held_ns = job->core->now_ns - job->given_ns;
     job->service->hold_ns += (held_ns - job->service->hold_ns) / 8;
-    size_t i = 0;
-    while (i + 1 < MMQ_LATENCY_BUCKETS &&
-           took_ns > (int64_t)mmq_latency_bounds_ms[i] * MMQ_NS_PER_MS) {
-        i++;
-    }
-    job->service->latency[i]++;
-    job->service->took_us += (uint64_t)(took_ns / 1000);
+    count_time(&job->service->took, job->core->now_ns - job->received_ns);
 }
 
 /* The worker's body, moved behind the client's envelope; not read. */
@@ -313,7 +332,7 @@ static void forward_partial(mmq_job *job, mmq_message *answer)
 static void forward_final(mmq_job *job, mmq_message *answer)
 {
     mmq_caller *caller = job->caller;
-    count_latency(job);
+    count_answer(job);
     mmq_job_set_state(job, MMQ_JOB_DONE);
     mmq_caller_deliver(caller, answer, MMQ_ANSWER_FINAL, job);
 }

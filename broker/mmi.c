@@ -9,6 +9,7 @@
 enum {
     STATS_MAX = 8 * 1024 * 1024,
     STATS_WORKERS_MAX = 1000, /* workers listed */
+    US_PER_MS = 1000,
 };
 
 static bool name_is(const char *name, size_t size, const char *text)
@@ -27,10 +28,43 @@ static void pack_count(mmq_buffer *out, const char *key, uint64_t value)
     mmq_pack_int(out, (int64_t)value);
 }
 
+/* Pairs of a bound and a count. */
+static void pack_timing(mmq_buffer *out, const char *key, const mmq_timing *timing)
+{
+    mmq_pack_cstr(out, key);
+    mmq_pack_array(out, MMQ_TIMING_BUCKETS);
+    for (size_t i = 0; i < MMQ_TIMING_BUCKETS; i++) {
+        mmq_pack_array(out, 2);
+        mmq_pack_int(out, mmq_timing_bounds_us[i]);
+        mmq_pack_int(out, (int64_t)timing->counts[i]);
+    }
+}
+
+/* The same as `took` in whole milliseconds, for readers that came before it. */
+static void pack_latency(mmq_buffer *out, const mmq_timing *took)
+{
+    uint32_t count = 0;
+    for (size_t i = 0; i < MMQ_TIMING_BUCKETS; i++) {
+        count += mmq_timing_bounds_us[i] >= US_PER_MS;
+    }
+    mmq_pack_cstr(out, "latency");
+    mmq_pack_array(out, count);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < MMQ_TIMING_BUCKETS; i++) {
+        sum += took->counts[i];
+        if (mmq_timing_bounds_us[i] >= US_PER_MS) {
+            mmq_pack_array(out, 2);
+            mmq_pack_int(out, mmq_timing_bounds_us[i] / US_PER_MS);
+            mmq_pack_int(out, (int64_t)sum);
+            sum = 0;
+        }
+    }
+}
+
 static void pack_service(mmq_buffer *out, const mmq_service *service)
 {
     mmq_pack_text(out, service->name, service->name_size);
-    mmq_pack_map(out, 13);
+    mmq_pack_map(out, 16);
     pack_count(out, "workers", service->hand_count);
     pack_count(out, "capacity", service->capacity);
     pack_count(out, "busy", service->held);
@@ -42,14 +76,11 @@ static void pack_service(mmq_buffer *out, const mmq_service *service)
     pack_count(out, "partials", service->partials);
     pack_count(out, "bytes_in", service->bytes_in);
     pack_count(out, "bytes_out", service->bytes_out);
-    pack_count(out, "took_us", service->took_us);
-    mmq_pack_cstr(out, "latency");
-    mmq_pack_array(out, MMQ_LATENCY_BUCKETS);
-    for (size_t i = 0; i < MMQ_LATENCY_BUCKETS; i++) {
-        mmq_pack_array(out, 2);
-        mmq_pack_int(out, mmq_latency_bounds_ms[i]);
-        mmq_pack_int(out, (int64_t)service->latency[i]);
-    }
+    pack_latency(out, &service->took);
+    pack_timing(out, "took", &service->took);
+    pack_count(out, "took_us", service->took.sum_us);
+    pack_timing(out, "waited", &service->waited);
+    pack_count(out, "waited_us", service->waited.sum_us);
 }
 
 static void pack_services(mmq_buffer *out, mmq_core *core)
@@ -62,19 +93,42 @@ static void pack_services(mmq_buffer *out, mmq_core *core)
     }
 }
 
+static uint64_t age_ms(const mmq_core *core, int64_t since_ns)
+{
+    return (uint64_t)((core->now_ns - since_ns) / MMQ_NS_PER_MS);
+}
+
+/* What its certificate is called; "" where there are no keys, or its key is in the list no more. */
+static const char *name_of(const mmq_core *core, const mmq_peer *peer)
+{
+    const char *user = mmq_peer_user(peer);
+    const mmq_grant *grant =
+        user != NULL && core->allow != NULL ? mmq_allow_find(core->allow, true, user) : NULL;
+    return grant != NULL ? mmq_grant_name(grant) : "";
+}
+
+static void pack_worker(mmq_buffer *out, const mmq_core *core, const mmq_hand *hand)
+{
+    mmq_pack_map(out, 8);
+    mmq_pack_cstr(out, "service");
+    mmq_pack_text(out, hand->service->name, hand->service->name_size);
+    mmq_pack_cstr(out, "name");
+    mmq_pack_cstr(out, name_of(core, &hand->peer));
+    pack_count(out, "number", hand->number);
+    pack_count(out, "capacity", hand->capacity);
+    pack_count(out, "held", hand->held);
+    pack_count(out, "requests", hand->dispatches);
+    pack_count(out, "age_ms", age_ms(core, hand->heard_ns));
+    pack_count(out, "ready_ms", age_ms(core, hand->ready_ns));
+}
+
 static void pack_workers(mmq_buffer *out, const mmq_core *core)
 {
     size_t count = core->timers.count < STATS_WORKERS_MAX ? core->timers.count : STATS_WORKERS_MAX;
     mmq_pack_cstr(out, "workers");
     mmq_pack_array(out, (uint32_t)count);
     for (size_t i = 0; i < count; i++) {
-        const mmq_hand *hand = MMQ_OF(core->timers.items[i], mmq_hand, timer);
-        mmq_pack_map(out, 4);
-        mmq_pack_cstr(out, "service");
-        mmq_pack_text(out, hand->service->name, hand->service->name_size);
-        pack_count(out, "capacity", hand->capacity);
-        pack_count(out, "held", hand->held);
-        pack_count(out, "age_ms", (uint64_t)((core->now_ns - hand->heard_ns) / MMQ_NS_PER_MS));
+        pack_worker(out, core, MMQ_OF(core->timers.items[i], mmq_hand, timer));
     }
 }
 
@@ -104,7 +158,7 @@ static mmq_err append_stats(mmq_core *core, mmq_message *answer)
     mmq_buffer map;
     mmq_buffer_init(&map, STATS_MAX);
     mmq_pack_map(&map, 13);
-    pack_count(&map, "uptime_ms", (uint64_t)((core->now_ns - core->started_ns) / MMQ_NS_PER_MS));
+    pack_count(&map, "uptime_ms", age_ms(core, core->started_ns));
     pack_services(&map, core);
     pack_workers(&map, core);
     pack_count(&map, "clients", core->callers.count);

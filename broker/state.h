@@ -25,7 +25,7 @@ enum {
     MMQ_TOKEN_SIZE = 16, /* the hand's serial, then its count of dispatches */
     MMQ_TRIES_MAX = 3,   /* workers that a request is given to */
     MMQ_SHARES = 4,      /* one of so many is what a client may hold of shared workers */
-    MMQ_LATENCY_BUCKETS = 14,
+    MMQ_TIMING_BUCKETS = 20,
     MMQ_OUTBOX_MAX = 8 * 1024 * 1024, /* bytes that wait for a slow client */
     MMQ_OUTBOX_KEPT = 32 * 1024,      /* error answers kept for it: more than one queue holds */
 };
@@ -87,6 +87,13 @@ typedef enum mmq_drop {
 
 typedef struct mmq_caller mmq_caller;
 
+/* How long something took, of many. */
+typedef struct mmq_timing {
+    uint64_t
+        counts[MMQ_TIMING_BUCKETS]; /* up to mmq_timing_bounds_us; the last takes what is above */
+    uint64_t sum_us;
+} mmq_timing;
+
 typedef struct mmq_service {
     mmq_core *core;
     mmq_table_item item; /* in core->services */
@@ -113,8 +120,8 @@ typedef struct mmq_service {
     int64_t hold_ns;        /* that a worker takes to answer: a moving average */
     size_t capacity;        /* sum over its workers */
     uint64_t requests, errors, redispatched, partials, bytes_in, bytes_out;
-    uint64_t latency[MMQ_LATENCY_BUCKETS];
-    uint64_t took_us; /* the sum of what `latency` counts */
+    mmq_timing took;   /* requests that a worker answered: from receipt to FINAL */
+    mmq_timing waited; /* requests that were queued: until a worker had them, or to their end */
 } mmq_service;
 
 typedef enum mmq_caller_state {
@@ -176,8 +183,10 @@ typedef struct mmq_hand {
     mmq_link jobs;       /* HELD and FORGOTTEN, oldest first */
     unsigned held;       /* their number */
     uint64_t serial;     /* random: first half of its tokens */
+    uint64_t number;     /* counts workers since the broker's start: a name for people */
     uint64_t dispatches; /* jobs given to it so far */
     uint64_t used;       /* core->uses at the last of them */
+    int64_t ready_ns;    /* when it registered */
     int64_t heard_ns;
     int64_t beat_ns; /* when the next heartbeat is due */
 } mmq_hand;
@@ -238,7 +247,8 @@ struct mmq_core {
     unsigned probes;     /* still to come: the first may be taken for a connection just lost */
     int64_t unshared_ns; /* when a service may count as shared no longer, and be served again */
     mmq_core_gauges gauges;
-    uint64_t uses; /* counts dispatches: who was used least recently */
+    uint64_t registered; /* workers so far */
+    uint64_t uses;       /* counts dispatches: who was used least recently */
     uint64_t dropped[MMQ_DROP_COUNT];
     int64_t complained_ns;  /* when faults of peers were last logged */
     uint64_t complaints;    /* faults not logged since then */
@@ -369,6 +379,7 @@ void mmq_mmi_deny(mmq_caller *caller, const mmq_envelope *envelope);
 void mmq_mmi_answer(mmq_caller *caller, const mmq_message *message, const mmq_envelope *envelope);
 
 extern const char *const mmq_drop_names[MMQ_DROP_COUNT];
-extern const unsigned mmq_latency_bounds_ms[MMQ_LATENCY_BUCKETS];
+/* Ascending. */
+extern const unsigned mmq_timing_bounds_us[MMQ_TIMING_BUCKETS];
 
 #endif

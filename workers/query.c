@@ -179,6 +179,26 @@ static mmq_err pack_stats(struct job *job, struct single *single)
     return err;
 }
 
+static void pack_bytes(mmq_buffer *out, const char *key, int64_t bytes)
+{
+    mmq_pack_cstr(out, key);
+    mmq_pack_int(out, bytes);
+}
+
+static mmq_err pack_store(struct job *job, struct single *single)
+{
+    mmq_store_bytes size;
+    mmq_err err = mmq_store_size(job->store, &size, &job->why);
+    if (err == MMQ_OK) {
+        mmq_pack_map(&single->payload, 4);
+        pack_bytes(&single->payload, "bytes", size.file);
+        pack_bytes(&single->payload, "log_bytes", size.log);
+        pack_bytes(&single->payload, "free_bytes", size.file_free);
+        pack_bytes(&single->payload, "disk_free_bytes", size.disk_free);
+    }
+    return err;
+}
+
 static mmq_err answer_single(struct job *job, struct single *single,
                              mmq_err (*pack)(struct job *job, struct single *single))
 {
@@ -210,11 +230,23 @@ static mmq_err answer_model(struct job *job)
     return err != MMQ_OK ? err : answer_single(job, &single, pack_model);
 }
 
-static mmq_err answer_stats(struct job *job)
+/* An op without arguments. */
+static mmq_err answer_plain(struct job *job,
+                            mmq_err (*pack)(struct job *job, struct single *single))
 {
     struct single single = {.uid = NULL};
     mmq_err err = mmq_query_read_none(job->body, job->size, &job->why);
-    return err != MMQ_OK ? err : answer_single(job, &single, pack_stats);
+    return err != MMQ_OK ? err : answer_single(job, &single, pack);
+}
+
+static mmq_err answer_stats(struct job *job)
+{
+    return answer_plain(job, pack_stats);
+}
+
+static mmq_err answer_store(struct job *job)
+{
+    return answer_plain(job, pack_store);
 }
 
 /* ---- requests --------------------------------------------------------------------------- */
@@ -224,7 +256,7 @@ static const struct {
     mmq_err (*answer)(struct job *job);
 } ops[] = {
     {"data", answer_data},   {"models", answer_models}, {"export", answer_export},
-    {"model", answer_model}, {"stats", answer_stats},
+    {"model", answer_model}, {"stats", answer_stats},   {"store", answer_store},
 };
 
 static mmq_err answer(struct job *job)
@@ -242,7 +274,8 @@ static mmq_err answer(struct job *job)
             return ops[i].answer(job);
         }
     }
-    return mmq_fail(&job->why, MMQ_EINVAL, "op must be data, models, model, export or stats");
+    return mmq_fail(&job->why, MMQ_EINVAL,
+                    "op must be data, models, model, export, stats or store");
 }
 
 /* A fault of the store is not the request's: 503, so that it is tried elsewhere or later. */

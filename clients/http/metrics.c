@@ -1,5 +1,5 @@
-/* GET /metrics: the adapter's own counts, those of broker and spool (asked over the bus, and left
- * out while they are silent), and what the process uses. */
+/* GET /metrics: the adapter's own counts, those of broker, spool and store (asked over the bus, and
+ * left out while they are silent), and what the process uses. */
 #include "clients/http/metrics.h"
 
 #include "clients/http/exposition.h"
@@ -9,11 +9,12 @@
 
 enum { TEXT_MAX = 1024 * 1024 }; /* all series there can be take less */
 
-enum { BROKER, SPOOL, PARTS };
+enum { BROKER, SPOOL, STORE, PARTS };
 
 static const mmq_question questions[PARTS] = {
     [BROKER] = {"mmi.stats", ""},
     [SPOOL] = {MMQ_SERVICE_FEEDBACK, "spool"},
+    [STORE] = {MMQ_SERVICE_QUERY, "store"},
 };
 
 static void expose_one(mmq_buffer *out, const char *name, const char *type, const char *help,
@@ -51,28 +52,33 @@ static void expose_build(mmq_buffer *out)
     mmq_expose_count(out, "metricmq_build_info", labels, 3, 1);
 }
 
-static void expose_up(mmq_buffer *out, bool broker, bool spool)
+static void expose_up(mmq_buffer *out, const bool there[PARTS])
 {
+    static const char *const names[PARTS] = {"broker", "spool", "store"};
     mmq_expose_family(out, "metricmq_up", "gauge", "1 if that part answered this scrape.");
-    mmq_expose_count(out, "metricmq_up", &(mmq_label){"part", "broker"}, 1, broker);
-    mmq_expose_count(out, "metricmq_up", &(mmq_label){"part", "spool"}, 1, spool);
+    for (size_t i = 0; i < PARTS; i++) {
+        mmq_expose_count(out, "metricmq_up", &(mmq_label){"part", names[i]}, 1, there[i]);
+    }
 }
 
 static void answer_metrics(mmq_exchange *exchange, const mmq_inquiry *inquiry)
 {
+    static void (*const expose[PARTS])(mmq_buffer * out, mmq_reader map) = {
+        [BROKER] = mmq_metrics_broker, [SPOOL] = mmq_metrics_spool, [STORE] = mmq_metrics_store};
     mmq_buffer text;
-    mmq_reader stats, counts;
-    bool broker = mmq_inquiry_payload(inquiry, BROKER, &stats);
-    bool spool = mmq_inquiry_payload(inquiry, SPOOL, &counts);
+    mmq_reader maps[PARTS];
+    bool there[PARTS];
+    for (size_t i = 0; i < PARTS; i++) {
+        there[i] = mmq_inquiry_payload(inquiry, i, &maps[i]);
+    }
     mmq_buffer_init(&text, TEXT_MAX);
     expose_build(&text);
-    expose_up(&text, broker, spool);
+    expose_up(&text, there);
     mmq_meters_expose(exchange->adapter, &text);
-    if (broker) {
-        mmq_metrics_broker(&text, stats);
-    }
-    if (spool) {
-        mmq_metrics_spool(&text, counts);
+    for (size_t i = 0; i < PARTS; i++) {
+        if (there[i]) {
+            expose[i](&text, maps[i]);
+        }
     }
     expose_process(&text, exchange->adapter->process_started_ns);
     if (text.failed) {

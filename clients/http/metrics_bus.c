@@ -66,17 +66,37 @@ enum {
     BUCKETS_MAX = 32,
 };
 
+/* Histograms of a service: lists of bounds and counts, with a sum in microseconds. */
+static const struct {
+    const char *list, *sum;
+    int64_t unit_ns;   /* of the bounds */
+    const char *other; /* where the list is not there: that of earlier brokers, in ms */
+    const char *name, *help;
+} service_timings[] = {
+    {"took", "took_us", 1000, "latency", "metricmq_service_duration_seconds",
+     "Time from the broker's receipt of a request to a worker's last answer."},
+    {"waited", "waited_us", 1000, NULL, "metricmq_service_wait_seconds",
+     "Time that requests waited in the broker for a worker, to their end where none came."},
+};
+
+enum { TIMINGS = COUNT_OF(service_timings) };
+
 /* Unsigned: sums of what a peer sends may wrap. */
 struct service {
     uint64_t numbers[NUMBERS];
-    uint64_t counts[BUCKETS_MAX];
-    uint64_t took_us;
+    uint64_t counts[TIMINGS][BUCKETS_MAX];
+    uint64_t sums_us[TIMINGS];
+};
+
+/* The bounds of a histogram, the same for all services. */
+struct bounds {
+    size_t count; /* 0: there are none */
+    int64_t ns[BUCKETS_MAX];
 };
 
 struct services {
     struct service of[SERVICES];
-    size_t buckets; /* of the histograms, the same for all services; 0: there are none */
-    int64_t bounds_ns[BUCKETS_MAX];
+    struct bounds bounds[TIMINGS];
 };
 
 /* Reads one [bound, count]. */
@@ -88,35 +108,58 @@ static bool read_bucket(mmq_reader *at, mmq_value *bound, mmq_value *count)
            bound->integer <= INT32_MAX && mmq_unpack(at, count) == MMQ_OK && count->type == MMQ_INT;
 }
 
-/* The bounds are those that the first service has; one with others is not counted. */
-static void add_latency(struct services *all, struct service *to, mmq_reader map)
+/* The list of a histogram and the unit of its bounds. */
+static bool find_list(mmq_reader map, size_t timing, mmq_reader *at, uint32_t *count,
+                      int64_t *unit_ns)
 {
-    mmq_value list, bound, count;
+    mmq_value list;
+    const char *other = service_timings[timing].other;
+    *unit_ns = service_timings[timing].unit_ns;
+    if (!mmq_map_find(map, service_timings[timing].list, &list, at)) {
+        *unit_ns = MMQ_NS_PER_MS;
+        if (other == NULL || !mmq_map_find(map, other, &list, at)) {
+            return false;
+        }
+    }
+    if (mmq_unpack(at, &list) != MMQ_OK || list.type != MMQ_ARRAY || list.count == 0 ||
+        list.count > BUCKETS_MAX) {
+        return false;
+    }
+    *count = list.count;
+    return true;
+}
+
+/* The bounds are those that the first service has; one with others is not counted. */
+static void add_timing(struct services *all, struct service *to, size_t timing, mmq_reader map)
+{
+    struct bounds *bounds = &all->bounds[timing];
+    mmq_value bound, count;
     mmq_reader at;
+    uint32_t buckets;
+    int64_t unit_ns;
     uint64_t counts[BUCKETS_MAX];
-    if (!mmq_map_find(map, "latency", &list, &at) || mmq_unpack(&at, &list) != MMQ_OK ||
-        list.type != MMQ_ARRAY || list.count == 0 || list.count > BUCKETS_MAX ||
-        (all->buckets != 0 && list.count != all->buckets)) {
+    if (!find_list(map, timing, &at, &buckets, &unit_ns) ||
+        (bounds->count != 0 && buckets != bounds->count)) {
         return;
     }
-    for (size_t i = 0; i < list.count; i++) {
+    for (size_t i = 0; i < buckets; i++) {
         if (!read_bucket(&at, &bound, &count)) {
             return;
         }
-        int64_t bound_ns = bound.integer * MMQ_NS_PER_MS;
-        bool fits = all->buckets != 0 ? all->bounds_ns[i] == bound_ns
-                                      : i == 0 || all->bounds_ns[i - 1] < bound_ns;
+        int64_t bound_ns = bound.integer * unit_ns;
+        bool fits =
+            bounds->count != 0 ? bounds->ns[i] == bound_ns : i == 0 || bounds->ns[i - 1] < bound_ns;
         if (!fits) {
             return;
         }
-        all->bounds_ns[i] = bound_ns;
+        bounds->ns[i] = bound_ns;
         counts[i] = (uint64_t)count.integer;
     }
-    all->buckets = list.count;
-    for (size_t i = 0; i < list.count; i++) {
-        to->counts[i] += counts[i];
+    bounds->count = buckets;
+    for (size_t i = 0; i < buckets; i++) {
+        to->counts[timing][i] += counts[i];
     }
-    to->took_us += (uint64_t)number_of(map, "took_us");
+    to->sums_us[timing] += (uint64_t)number_of(map, service_timings[timing].sum);
 }
 
 static struct service *slot_of(struct services *all, const mmq_value *name)
@@ -145,18 +188,21 @@ static void read_services(mmq_reader stats, struct services *out)
         for (size_t n = 0; n < NUMBERS; n++) {
             to->numbers[n] += (uint64_t)number_of(map, service_families[n].key);
         }
-        add_latency(out, to, map);
+        for (size_t timing = 0; timing < TIMINGS; timing++) {
+            add_timing(out, to, timing, map);
+        }
     }
 }
 
-static void expose_durations(mmq_buffer *out, const struct services *all)
+static void expose_timing(mmq_buffer *out, const struct services *all, size_t timing)
 {
-    static const char name[] = "metricmq_service_duration_seconds";
-    mmq_expose_family(out, name, "histogram",
-                      "Time from the broker's receipt of a request to a worker's last answer.");
+    const char *name = service_timings[timing].name;
+    const struct bounds *bounds = &all->bounds[timing];
+    mmq_expose_family(out, name, "histogram", service_timings[timing].help);
     for (size_t i = 0; i < SERVICES; i++) {
-        const mmq_times_view view = {all->bounds_ns, all->of[i].counts, all->buckets,
-                                     (int64_t)(all->of[i].took_us * 1000 & INT64_MAX)};
+        const struct service *service = &all->of[i];
+        const mmq_times_view view = {bounds->ns, service->counts[timing], bounds->count,
+                                     (int64_t)(service->sums_us[timing] * 1000 & INT64_MAX)};
         mmq_expose_times(out, name, (mmq_label){"service", names[i]}, &view);
     }
 }
@@ -173,8 +219,10 @@ static void expose_services(mmq_buffer *out, mmq_reader stats)
                              (int64_t)all.of[i].numbers[n]);
         }
     }
-    if (all.buckets > 0) {
-        expose_durations(out, &all);
+    for (size_t timing = 0; timing < TIMINGS; timing++) {
+        if (all.bounds[timing].count > 0) {
+            expose_timing(out, &all, timing);
+        }
     }
 }
 
@@ -255,4 +303,21 @@ void mmq_metrics_spool(mmq_buffer *out, mmq_reader counts)
         mmq_expose_count(out, name, &(mmq_label){"state", states[i]}, 1,
                          number_of(counts, states[i]));
     }
+}
+
+/* ---- the store ----------------------------------------------------------------------------- */
+
+static const struct family store_families[] = {
+    {"bytes", "metricmq_store_bytes", "gauge", "Bytes of the store's file."},
+    {"log_bytes", "metricmq_store_log_bytes", "gauge",
+     "Bytes of the log beside it, which holds the last commits."},
+    {"free_bytes", "metricmq_store_free_bytes", "gauge",
+     "Bytes of the store's file that hold nothing: new rows take them first."},
+    {"disk_free_bytes", "metricmq_store_disk_free_bytes", "gauge",
+     "Bytes that the store's file system has left."},
+};
+
+void mmq_metrics_store(mmq_buffer *out, mmq_reader sizes)
+{
+    expose_families(out, sizes, store_families, COUNT_OF(store_families));
 }

@@ -118,7 +118,15 @@ class Mmi(Broker):
         self.assertEqual((echo["workers"], echo["capacity"], echo["requests"]), (1, 1, 1))
         self.assertEqual((echo["bytes_in"], echo["bytes_out"], echo["busy"]), (5, 5, 0))
         self.assertEqual(sum(count for _, count in echo["latency"]), 1)
-        self.assertEqual(stats["workers"][0]["service"], "echo")
+        self.assertEqual([bound for bound, _ in echo["latency"]], [bound // 1000 for bound, _ in echo["took"]
+                                                                   if bound >= 1000])
+        for list in ("took", "waited"):
+            self.assertEqual(sum(count for _, count in echo[list]), 1)
+        self.assertLessEqual(echo["waited_us"], echo["took_us"])
+        worker = stats["workers"][0]
+        self.assertEqual([worker[key] for key in ("service", "name", "number", "capacity", "held", "requests")],
+                         ["echo", "", 1, 1, 0, 1])
+        self.assertLessEqual(worker["age_ms"], worker["ready_ms"])
 
 
 class Hostile(Broker):

@@ -41,6 +41,7 @@ typedef enum mmq_query {
     MMQ_Q_BLOCK_BY_ROWID,
     MMQ_Q_BLOCKS,
     MMQ_Q_BLOCK_DATA,
+    MMQ_Q_FREE_BYTES,
     MMQ_Q_READERS, /* those above are enough for a reader */
     MMQ_Q_STATE = MMQ_Q_READERS,
     MMQ_Q_SET_STATE,

@@ -51,6 +51,8 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC",
     [MMQ_Q_BLOCKS] = BLOCK "TRUE ORDER BY first_timestamp, first_rowid",
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?1",
+    [MMQ_Q_FREE_BYTES] = "SELECT freelist_count * page_size FROM pragma_freelist_count,"
+                         " pragma_page_size",
     [MMQ_Q_STATE] = "SELECT last_timestamp, unscored FROM metric WHERE key = ?1",
     [MMQ_Q_SET_STATE] = "UPDATE metric SET changed = ?2, last_rowid = ?3, last_timestamp = ?4,"
                         " unscored = ?5 WHERE key = ?1",

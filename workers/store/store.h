@@ -161,6 +161,16 @@ mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *
 /* Rows of active metrics (status 1) without a score. */
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why) MMQ_MUST_USE;
 
+typedef struct mmq_store_bytes {
+    int64_t file;      /* of the store's file, free pages too */
+    int64_t log;       /* of SQLite's log beside it */
+    int64_t file_free; /* of pages in the file that hold nothing now */
+    int64_t disk_free; /* that the file system has left for us */
+} mmq_store_bytes;
+
+/* What the store takes and may still take: cheap, whatever its size. */
+mmq_err mmq_store_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why) MMQ_MUST_USE;
+
 /* ---- checking --------------------------------------------------------------------------- */
 
 typedef struct mmq_store_sums {

@@ -180,6 +180,58 @@ static void test_mmi(void **state)
     bus_destroy(bus);
 }
 
+static uint64_t counted(const mmq_timing *timing)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < MMQ_TIMING_BUCKETS; i++) {
+        sum += timing->counts[i];
+    }
+    return sum;
+}
+
+static void test_times_of_requests(void **state)
+{
+    (void)state;
+    uint8_t token[MMQ_TOKEN_SIZE];
+    fake_bus *bus = bus_new();
+    client_asks(bus, "c", "s", 1, 0);
+    client_asks(bus, "c", "s", 2, 5);
+    bus_pass(bus, 20); /* 2 is too late */
+    expect_error(bus, "c", 2, 503);
+    worker_ready(bus, "w", "s", 8);
+    const mmq_service *service = mmq_service_find(bus->core, "s", 1);
+    assert_int_equal(expect_request(bus, "w", token), 1);
+    assert_int_equal(counted(&service->waited), 2);
+    assert_int_equal(service->waited.sum_us, 25000);
+    assert_int_equal(service->waited.counts[6], 1); /* 2 to 5 ms */
+    assert_int_equal(service->waited.counts[8], 1); /* 10 to 20 ms */
+    bus->now_ns += 300 * 1000;
+    worker_answers(bus, "w", MMQ_WORKER_FINAL, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    assert_int_equal(counted(&service->took), 1);
+    assert_int_equal(service->took.sum_us, 20300);
+    assert_int_equal(service->took.counts[9], 1);
+    bus_destroy(bus);
+}
+
+static void test_a_wait_counts_once(void **state)
+{
+    (void)state;
+    uint8_t token[MMQ_TOKEN_SIZE];
+    fake_bus *bus = bus_with_request(token);
+    const mmq_service *service = mmq_service_find(bus->core, "s", 1);
+    assert_int_equal(service->waited.counts[0], 1);
+    worker_says(bus, "w", MMQ_WORKER_DISCONNECT);
+    worker_ready(bus, "v", "s", 8);
+    assert_int_equal(expect_request(bus, "v", token), 1);
+    worker_says(bus, "v", MMQ_WORKER_DISCONNECT);
+    bus_pass(bus, 40000);
+    expect_error(bus, "c", 1, 503);
+    assert_int_equal(counted(&service->waited), 1);
+    assert_int_equal(counted(&service->took), 0);
+    bus_destroy(bus);
+}
+
 static void test_draining(void **state)
 {
     (void)state;
@@ -212,6 +264,8 @@ int main(void)
         cmocka_unit_test(test_services_are_bounded_and_freed),
         cmocka_unit_test(test_all_bytes_are_bounded),
         cmocka_unit_test(test_mmi),
+        cmocka_unit_test(test_times_of_requests),
+        cmocka_unit_test(test_a_wait_counts_once),
         cmocka_unit_test(test_draining),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <sys/stat.h>
 #include <zmq.h>
 
 #include "lib/buffer.h"
@@ -340,6 +341,24 @@ static void a_record_and_the_counts_are_single_maps(void **state)
     assert_true(mmq_value_is(&value, "processing_time_remaining"));
     assert_int_equal(mmq_unpack(&reader, &value), MMQ_OK);
     assert_int_equal(value.integer, (unscored + 19) / 20);
+    clear_reply(&reply);
+
+    ask(bus, "store", &args, &reply);
+    assert_int_equal(reply.header.status, 200);
+    static const char *const sizes[] = {"bytes", "log_bytes", "free_bytes", "disk_free_bytes"};
+    int64_t found[4];
+    mmq_reader at;
+    mmq_reader_init(&reader, reply.payload.data, reply.payload.size);
+    for (size_t i = 0; i < 4; i++) {
+        assert_true(mmq_map_find(reader, sizes[i], &value, &at) && value.type == MMQ_INT);
+        found[i] = value.integer;
+    }
+    char path[160];
+    struct stat seen;
+    snprintf(path, sizeof path, "%s", strchr(bus->world->url, ':') + 1);
+    assert_int_equal(stat(path, &seen), 0);
+    assert_int_equal(found[0], seen.st_size);
+    assert_true(found[1] >= 0 && found[2] >= 0 && found[2] < found[0] && found[3] > 0);
     clear_reply(&reply);
 }
 
