@@ -179,7 +179,10 @@ const mmq_option mmq_options[] = {
     {"json", MMQ_OPTION_FLAG, "false", NULL, "the report as JSON", NULL, 0, 0, false},
     {"plot", MMQ_OPTION_TEXT, NULL, "FILE", "draw latency and throughput into an SVG file", NULL, 0,
      0, false},
-    {"watch", MMQ_OPTION_FLAG, "false", NULL, "draw it again every two seconds", NULL, 0, 0, false},
+    {"watch", MMQ_OPTION_FLAG, "false", NULL, "a live table, where there is a terminal", NULL, 0, 0,
+     false},
+    {"interval", MMQ_OPTION_MS, "2s", "TIME", "between two looks of --watch", NULL, 100, HOUR_MS,
+     false},
 };
 
 const size_t mmq_options_count = sizeof mmq_options / sizeof *mmq_options;

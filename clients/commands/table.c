@@ -44,7 +44,7 @@ const mmq_command mmq_commands[] = {
     {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
      NAMES("connect", KEYS, "timeout", "format", "extra", "wait")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,
-     NAMES("connect", KEYS, "timeout", "format", "watch")},
+     NAMES("connect", KEYS, "timeout", "format", "watch", "interval")},
     {"keygen", "server|client|worker [NAME]", "make CURVE keys: of the broker, or of a peer",
      mmq_command_keygen, NAMES("curve", "rights", "services")},
     {"spool", "list|retry|drop [NAME]...", "feedback archives that are not uploaded yet",
