@@ -10,6 +10,7 @@ import pathlib
 import random
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,17 @@ class Program:
             self.kill()
         else:
             self.stop()
+
+
+def require(*programs):
+    """Skips where one is missing, and says so; where all tests are to run it is an error."""
+    missing = [str(program) for program in programs if not shutil.which(program)]
+    if missing:
+        text = f"no {', '.join(missing)} here: ops/packages.sh names the packages"
+        if os.environ.get("CI") or os.environ.get("METRICMQ_ENGINES"):
+            raise AssertionError(text)
+        print(f"SKIPPED, NOT TESTED: {text}", file=sys.stderr, flush=True)
+        raise unittest.SkipTest(text)
 
 
 def up(data, *args, **options):

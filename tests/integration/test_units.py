@@ -4,10 +4,8 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import unittest
 
 import confine
@@ -20,17 +18,6 @@ INSTALLED = "/usr/bin/metricmq"
 EXPOSURE_MAX = 20  # tenths
 
 
-def require(program):
-    """Skips where there is no such program, and says so; where all tests are to run it is an error."""
-    if shutil.which(program):
-        return
-    text = f"no {program} here: ops/packages.sh names its package"
-    if os.environ.get("CI") or os.environ.get("METRICMQ_ENGINES"):
-        raise AssertionError(text)
-    print(f"SKIPPED, NOT TESTED: {text}", file=sys.stderr, flush=True)
-    raise unittest.SkipTest(text)
-
-
 def analyze(*arguments):
     return subprocess.run(["systemd-analyze", *map(str, arguments)], capture_output=True, text=True,
                           env={**os.environ, "SYSTEMD_COLORS": "0"})
@@ -39,7 +26,7 @@ def analyze(*arguments):
 class Units(harness.Case):
     def setUp(self):
         super().setUp()
-        require("systemd-analyze")
+        harness.require("systemd-analyze")
 
     def test_there_is_one_for_each_role(self):
         commands = {confine.of(name, "ExecStart")[0].split(" --")[0] for name in NAMES}
@@ -125,7 +112,7 @@ class Within(harness.Case):
 
     def setUp(self):
         super().setUp()
-        require("systemd-analyze")
+        harness.require("systemd-analyze")
         self.holder = contextlib.ExitStack()
         self.addCleanup(self.holder.close)
 
