@@ -17,6 +17,7 @@ THEMES = {
     "dump": "Dumps: archives of feedback",
     "upload": "Uploads to an object store",
     "memory": "Memory",
+    "roles": "Roles: memory and CPU of each process",
     "sizes": "Sizes: the greatest against the least",
     "curve": "CURVE: what encryption and keys cost",
     "broker_cost": "Broker against the smallest forwarder",
