@@ -55,6 +55,9 @@ file(GLOB documents CONFIGURE_DEPENDS docs/*.md)
 install(FILES README.md SECURITY.md CONTRIBUTING.md ${made}/copyright ${made}/changelog.gz
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT metricmq)
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT metricmq)
+# What operators copy and change: docs/operations.md.
+install(DIRECTORY ops/prometheus ops/grafana ops/nginx DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
+  COMPONENT metricmq)
 
 # The Python client stands where Debian's python3 looks for modules.
 install(FILES clients/python/metricmq.py DESTINATION lib/python3/dist-packages COMPONENT python3-metricmq)

@@ -7,8 +7,8 @@ test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonsch
   slowhttptest binutils python3-seccomp g++ mandoc man-db zsh fish sqlite3"
 # What ops/package packs with; g++ above is for a consumer of the library.
 package_packages="git file dpkg-dev lintian"
-# promtool, which checks /metrics, and systemd-analyze, which checks ops/systemd, come with daemons.
-watch_packages="prometheus systemd"
+# promtool, which checks /metrics and alerts, systemd-analyze, which checks ops/systemd, and nginx come with daemons.
+watch_packages="prometheus systemd nginx-light"
 # The object stores that feedback is delivered to in tests: Ceph's radosgw and OpenStack Swift's s3api.
 engine_packages="ceph-mon ceph-osd radosgw python3-rados swift-proxy swift-account swift-container swift-object"
 # What ops/bench --peers races against; shellcheck cannot see who sources this.

@@ -71,6 +71,16 @@ class Installed(unittest.TestCase):
                 target = (document.parent / link).resolve()
                 self.assertTrue(target.exists() or target.name == "CHANGELOG.md", f"{document.name}: {link}")
 
+    def test_examples(self):
+        """What operators copy is there as it is, under the names that docs/operations.md tells."""
+        examples, source = self.prefix / "share/doc/metricmq/examples", harness.SOURCE / "ops"
+        files = {path.relative_to(examples) for path in examples.rglob("*") if path.is_file()}
+        told = (harness.SOURCE / "docs/operations.md").read_text()
+        self.assertEqual(set(re.findall(r"^\| `([a-z]+/[\w.]+)` \|", told, re.M)) | {"prometheus/metricmq.test.yml"},
+                         {str(path) for path in files})
+        for path in files:
+            self.assertEqual((examples / path).read_bytes(), (source / path).read_bytes())
+
     def test_headers_need_nothing_else(self):
         """Each alone, as C and as C++; what they include is theirs or libc's."""
         include = self.prefix / "include"
@@ -174,6 +184,7 @@ class Packages(unittest.TestCase):
         for unit in UNITS:
             self.assertIn(f"/usr/lib/systemd/system/{unit.name}", program)
         self.assertIn("/usr/lib/sysusers.d/metricmq.conf", program)
+        self.assertIn("/usr/share/doc/metricmq/examples/prometheus/metricmq.rules.yml", program)
         ours = {path for path in library if path.startswith("/usr/lib/") and "libmetricmq" in path}
         self.assertEqual({path.rsplit("/", 1)[-1] for path in ours}, {"libmetricmq.so.1", f"libmetricmq.so.1.{version()}"})
         self.assertTrue(any(path.endswith("/pkgconfig/metricmq.pc") for path in development))
