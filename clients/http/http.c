@@ -237,7 +237,7 @@ static mmq_err set_keys(mmq_http *http, const mmq_http_settings *settings, mmq_w
     }
     const char *weakness = mmq_http_settings_weakness(settings, adapter->keys);
     if (weakness) {
-        mmq_log(MMQ_WARN, weakness);
+        mmq_log(MMQ_WARN, "the keys are weak", MMQ_S("reason", weakness));
     }
     return MMQ_OK;
 }
