@@ -1,4 +1,4 @@
-/* Opening and closing. The file is looked at before SQLite sees it, since SQLite takes an empty
+/* Opening and closing. The file is looked at before SQLite reads it, since SQLite takes an empty
  * file for a new database and would say "no such table" of it.
  *
  * Connections are small: a few MiB of cache each, because the kernel caches the file for all of
@@ -22,6 +22,7 @@
 enum {
     WAL_CHECKPOINT_PAGES = 1000, /* the log is copied into the file from this size on */
     WAL_RESTART_PAGES = 8000,    /* from here on we wait for readers to make it begin anew */
+    WAL_WAIT_MS = 250,           /* for so long */
 };
 
 static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA cache_size = -2048;";
@@ -103,17 +104,24 @@ static mmq_err check_header(const char *path, const uint8_t *header, int64_t fil
     return MMQ_OK;
 }
 
-static mmq_err read_header(const char *path, int64_t file_size, mmq_why *why)
+/* Through SQLite's own descriptor: to close another one of the same file would let go of all locks
+ * that this process has on it (POSIX), which are those of its other connections, and a foreign
+ * process that closes its last one would then take the log away from under them. */
+static mmq_err check_head_of_file(sqlite3 *db, const char *path, mmq_why *why)
 {
     uint8_t header[100] = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t got = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
-    int number = errno;
-    if (fd >= 0) {
-        (void)close(fd);
+    sqlite3_file *file = NULL;
+    sqlite3_int64 size = 0;
+    int code = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (code == SQLITE_OK) {
+        code = file->pMethods->xFileSize(file, &size);
     }
-    return got < 0 ? mmq_fail(why, MMQ_EIO, "cannot read the store %s: %s", path, strerror(number))
-                   : check_header(path, header, file_size, why);
+    if (code == SQLITE_OK) {
+        code = file->pMethods->xRead(file, header, sizeof header, 0);
+    }
+    return code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ
+               ? check_header(path, header, size, why)
+               : mmq_sqlite_error(NULL, code, "the store", why);
 }
 
 /* What is under that name? */
@@ -134,13 +142,14 @@ static mmq_err check_file(const char *path, mmq_why *why)
                         " new store is made",
                         path);
     }
-    return read_header(path, about.st_size, why);
+    return MMQ_OK;
 }
 
 /* Keeps the log bounded. A passive checkpoint cannot begin the log anew while readers follow each
  * other without a gap; past WAL_RESTART_PAGES we wait for those that are in it, which is short:
- * readers end their transactions with each page. One that does not (somebody's shell) is waited for
- * again only when the log has grown by as much once more. Failure is none: the commit is durable.
+ * readers end their transactions with each page. One that does not (a backup, somebody's shell) is
+ * waited for again only when the log has grown by as much once more. Failure is none: the commit is
+ * durable.
  */
 static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int pages)
 {
@@ -149,8 +158,10 @@ static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int page
         return SQLITE_OK;
     }
     const bool restart = pages >= store->restart_pages;
+    (void)sqlite3_busy_timeout(db, WAL_WAIT_MS);
     const int code = sqlite3_wal_checkpoint_v2(
         db, name, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    (void)sqlite3_busy_timeout(db, MMQ_BUSY_MS);
     if (restart) {
         store->restart_pages = WAL_RESTART_PAGES + (code == SQLITE_OK ? 0 : pages);
     }
@@ -237,7 +248,10 @@ static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch
         return mmq_sqlite_error(store->db, code, "the store", why);
     }
     mmq_steps_bound(store);
-    mmq_err err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
+    mmq_err err = check_head_of_file(store->db, path, why);
+    if (err == MMQ_OK) {
+        err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
+    }
     mmq_form form = MMQ_FORM_CURRENT;
     if (err == MMQ_OK) {
         err = mmq_schema_check(store->db, path, &form, why);
