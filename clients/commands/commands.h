@@ -29,6 +29,8 @@ int mmq_command_load(const mmq_config *config);
 int mmq_command_check(const mmq_config *config);
 int mmq_command_migrate(const mmq_config *config);
 int mmq_command_check_config(const mmq_config *config);
+int mmq_command_backup(const mmq_config *config);
+int mmq_command_restore(const mmq_config *config);
 
 /* The keys of --curve-key and --curve-server: *out and a pointer to it in *curve, or NULL there if
  * neither was given. Both must be, or MMQ_EINVAL. The caller wipes *out. */

@@ -152,7 +152,27 @@ const mmq_manual mmq_manuals[] = {
      "worker does that by itself when it starts; by hand it is done while no worker runs, with its "
      "progress in view. It may be killed at any time, and goes on the next time.",
      {{"metricmq migrate --data metricmq-data", "nothing happens if there is nothing to do"}},
-     "check worker"},
+     "check backup"},
+    {"backup",
+     "Writes a copy of the store as of one commit, checks it as `metricmq check` does, and only "
+     "then gives it the name FILE: a file of that name is whole, and holds every row that was "
+     "acknowledged before the command began. It works on the store's file itself, with workers or "
+     "without. A FILE that exists is not replaced.\n\n"
+     "Archives in the spool, keys and configuration are not in it. `metricmq check --store "
+     "sqlite:FILE` looks at it again. Stopped by a signal or by a "
+     "full disk it leaves nothing; exit status 1 then, with a sentence that says why.",
+     {{"metricmq backup --data metricmq-data saved.db", "of the store in metricmq-data/"}},
+     "restore check"},
+    {"restore",
+     "Makes a copy of FILE the store. FILE is a backup, or a store that was put aside, of this "
+     "release or an earlier one; it stays as it is. The copy is made, brought to the current form "
+     "and checked before anything of what is there is touched.\n\n"
+     "Stop all workers first: it refuses while any process has the store open. A store that is "
+     "there is refused too, or with `--keep-old` put aside under another name, which is printed. "
+     "Cursors and states of before do not count any more.",
+     {{"metricmq restore --data new saved.db", "into new/, which is made if it is not there"},
+      {"metricmq restore --data new --keep-old saved.db", "over a store, which is put aside"}},
+     "backup check"},
     {"load",
      "Plays many clients that ask, check every answer and time it, and prints a report. With "
      "`--rate` requests come on a schedule, whether the system keeps up or not (an open loop); "

@@ -183,6 +183,8 @@ const mmq_option mmq_options[] = {
      false},
     {"interval", MMQ_OPTION_MS, "2s", "TIME", "between two looks of --watch", NULL, 100, HOUR_MS,
      false},
+    {"keep-old", MMQ_OPTION_FLAG, "false", NULL,
+     "a store that is there is put aside under another name (STORE.old-N)", NULL, 0, 0, false},
 };
 
 const size_t mmq_options_count = sizeof mmq_options / sizeof *mmq_options;

@@ -396,6 +396,18 @@ int linkat(int from, const char *old, int to, const char *name, int flags)
     return is_refused_in("link", to, name) ? -1 : real(from, old, to, name, flags);
 }
 
+int link(const char *old, const char *name)
+{
+    REAL(link);
+    return is_refused_in("link", AT_FDCWD, name) ? -1 : real(old, name);
+}
+
+int unlink(const char *name)
+{
+    REAL(unlink);
+    return is_refused_in("unlink", AT_FDCWD, name) ? -1 : real(name);
+}
+
 int unlinkat(int folder, const char *name, int flags)
 {
     REAL(unlinkat);

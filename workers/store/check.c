@@ -73,30 +73,21 @@ static void tell_lines(mmq_checker *checker, const char *text)
     }
 }
 
-static mmq_err step_lines(mmq_checker *checker, sqlite3_stmt *statement, mmq_why *why)
+static void take_lines(void *context, sqlite3_stmt *statement)
 {
-    bool row = true;
-    mmq_err err = MMQ_OK;
-    while (err == MMQ_OK && row) {
-        err = mmq_step(checker->store, statement, &row, why);
-        const char *text =
-            err == MMQ_OK && row ? (const char *)sqlite3_column_text(statement, 0) : NULL;
-        if (text != NULL) {
-            tell_lines(checker, text);
-        }
+    const char *text = (const char *)sqlite3_column_text(statement, 0);
+    if (text != NULL) {
+        tell_lines(context, text);
     }
-    return err;
 }
 
 static mmq_err check_file(mmq_checker *checker, mmq_why *why)
 {
     sqlite3_stmt *statement = NULL;
-    mmq_err err = mmq_check_tell(checker, "checking pages", 0, 0, why);
+    mmq_onlooker onlooker = {.watch = checker->watch, .doing = "checking pages", .fd = -1};
+    mmq_err err = mmq_prepare(checker->store, "PRAGMA integrity_check", &statement, why);
     if (err == MMQ_OK) {
-        err = mmq_prepare(checker->store, "PRAGMA integrity_check", &statement, why);
-    }
-    if (err == MMQ_OK) {
-        err = step_lines(checker, statement, why);
+        err = mmq_steps_watched(checker->store, statement, &onlooker, take_lines, checker, why);
     }
     (void)sqlite3_finalize(statement);
     return mmq_check_settle(checker, "file", err, why);

@@ -75,6 +75,15 @@ typedef enum mmq_phase {
     MMQ_PHASE_FAILED, /* a write transaction in which a statement failed: rollback only */
 } mmq_phase;
 
+/* Somebody who watches a statement that takes long, and may break it off. */
+typedef struct mmq_onlooker {
+    const mmq_store_watch *watch;
+    const char *doing;
+    int fd;          /* of a file that grows with what is done; -1: there is none */
+    int64_t total;   /* pages that it will have; 0: who knows */
+    bool broken_off; /* the watch did not want to go on */
+} mmq_onlooker;
+
 struct mmq_store {
     sqlite3 *db;
     mmq_store_mode mode;
@@ -87,6 +96,7 @@ struct mmq_store {
     int64_t open_data;                     /* key of its data; 0: none is open */
     uint64_t open_check;                   /* what its head says of the data: a key may be wrong */
     int64_t steps;                         /* of SQLite, that the statement has taken */
+    mmq_onlooker *onlooker;                /* of the statement; NULL: nobody */
 
     /* The writer's only. */
     int restart_pages;            /* the log's size from which on readers are waited for */
@@ -105,6 +115,11 @@ const char *mmq_query_text(mmq_query query);
 void mmq_steps_bound(mmq_store *store);
 /* What follows is another statement, or the next row of one. */
 void mmq_steps_anew(mmq_store *store);
+/* Runs the statement to its end while somebody looks on, who is told now and then. MMQ_ECLOSED: it
+ * was broken off. `each` (may be NULL) takes each row. */
+mmq_err mmq_steps_watched(mmq_store *store, sqlite3_stmt *statement, mmq_onlooker *onlooker,
+                          void (*each)(void *context, sqlite3_stmt *statement), void *context,
+                          mmq_why *why) MMQ_MUST_USE;
 
 /* The statement, reset. Bind, then step. */
 sqlite3_stmt *mmq_statement(mmq_store *store, mmq_query query);
@@ -164,6 +179,10 @@ mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why) MMQ_M
 /* The path of a url "sqlite:PATH", safe to hand to SQLite; free it. NULL: why says the reason, in
  * *err. */
 char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why);
+
+/* Checks a copy of a store: MMQ_ECORRUPT if it has faults, which the watch was told. */
+mmq_err mmq_kept_check(const char *path, const mmq_store_watch *watch, mmq_kept *out,
+                       mmq_why *why) MMQ_MUST_USE;
 
 /* The metric's row as a head, from a statement whose first columns are key, uid, made, changed,
  * last_rowid. */

@@ -6,17 +6,13 @@
 #include "workers/store/handle.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <libgen.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/clock.h"
 #include "lib/digest.h"
+#include "workers/store/files.h"
 
 #define BLOCK_TABLES                                                                               \
     "CREATE TABLE block ("                                                                         \
@@ -176,56 +172,36 @@ static mmq_err make_file(const char *path, mmq_why *why)
     return err;
 }
 
-static int sync_file(const char *path, int flags)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-    if (fd < 0) {
-        return -1;
-    }
-    int result = fsync(fd);
-    (void)close(fd);
-    return result;
-}
-
 /* Puts the finished file in its place, durably. */
 static mmq_err place_file(const char *from, const char *path, mmq_why *why)
 {
-    char folder[PATH_MAX];
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    if (sync_file(from, O_RDWR) != 0 || rename(from, path) != 0 ||
-        sync_file(dirname(folder), O_RDONLY | O_DIRECTORY) != 0) {
-        mmq_err err = errno == ENOSPC ? MMQ_ENOSPC : MMQ_EIO;
-        return mmq_fail(why, err, "cannot make the store %s: %s", path, strerror(errno));
-    }
-    return MMQ_OK;
+    const int number = mmq_file_place(from, path, true);
+    return number == 0 ? MMQ_OK
+                       : mmq_fail(why, number == ENOSPC ? MMQ_ENOSPC : MMQ_EIO,
+                                  "cannot make the store %s: %s", path, strerror(number));
 }
 
-static void remove_leftovers(const char *path)
-{
-    static const char *const endings[] = {"", "-wal", "-shm", "-journal"};
-    char name[PATH_MAX + 16];
-    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
-        (void)unlink(name);
-    }
-}
-
-/* A log without its store would be taken for the new store's. */
+/* A log without its store would be taken for the new store's; and where a restore was broken off
+ * between two renames, a new store would hide that there is one to finish. */
 static mmq_err check_no_orphan(const char *path, mmq_why *why)
 {
     static const char *const endings[] = {"-wal", "-journal"};
-    char name[PATH_MAX + 16];
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
-        (void)snprintf(name, sizeof name, "%s%s", path, endings[i]);
-        struct stat about;
-        if (stat(name, &about) == 0 && about.st_size > 0) {
+        const mmq_file_name name = mmq_file_named(path, endings[i]);
+        if (mmq_file_has_bytes(name.text)) {
             return mmq_fail(why, MMQ_ECORRUPT,
                             "%s is missing but %s is there: put the store back, or move that"
                             " file away to begin a new one",
-                            path, name);
+                            path, name.text);
         }
     }
-    return MMQ_OK;
+    const mmq_file_name restoring = mmq_file_named(path, MMQ_RESTORING);
+    return access(restoring.text, F_OK) != 0
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_ECORRUPT,
+                          "%s is missing but %s is there: `metricmq restore` was broken off, run"
+                          " it again",
+                          path, restoring.text);
 }
 
 mmq_err mmq_schema_make(const char *path, mmq_why *why)
@@ -234,14 +210,13 @@ mmq_err mmq_schema_make(const char *path, mmq_why *why)
     if (err != MMQ_OK) {
         return err;
     }
-    char making[PATH_MAX + 8];
-    (void)snprintf(making, sizeof making, "%s.making", path);
-    remove_leftovers(making);
-    err = make_file(making, why);
+    const mmq_file_name making = mmq_file_named(path, ".making");
+    mmq_file_remove_all(making.text);
+    err = make_file(making.text, why);
     if (err == MMQ_OK) {
-        err = place_file(making, path, why);
+        err = place_file(making.text, path, why);
     }
-    remove_leftovers(making);
+    mmq_file_remove_all(making.text);
     return err;
 }
 

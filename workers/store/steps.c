@@ -5,7 +5,12 @@
  * no deadline: how busy the machine is does not matter. */
 #include "workers/store/handle.h"
 
+#include <sys/stat.h>
+
+#include "lib/check.h"
+
 enum {
+    PAGE = 4096,        /* what watches hear of */
     STRIDE = 10000,     /* steps between two looks */
     STEPS_PER_BYTE = 4, /* the check takes 0.2 of 20,000 metrics, 0.7 of heads of blocks */
 };
@@ -23,11 +28,26 @@ static int64_t file_size(sqlite3 *db)
                : 0;
 }
 
+static bool tell(mmq_onlooker *onlooker)
+{
+    struct stat about = {0};
+    if (onlooker->fd >= 0) {
+        (void)fstat(onlooker->fd, &about);
+    }
+    const mmq_store_watch *watch = onlooker->watch;
+    onlooker->broken_off |=
+        !watch->at(watch->context, onlooker->doing, about.st_size / PAGE, onlooker->total);
+    return !onlooker->broken_off;
+}
+
 /* Not 0: SQLite breaks off, with SQLITE_INTERRUPT. */
 static int count_steps(void *context)
 {
     mmq_store *store = context;
     store->steps += STRIDE;
+    if (store->onlooker != NULL && !tell(store->onlooker)) {
+        return 1;
+    }
     return store->steps > STEPS_FREE &&
            (store->steps - STEPS_FREE) / STEPS_PER_BYTE > file_size(store->db);
 }
@@ -40,4 +60,25 @@ void mmq_steps_bound(mmq_store *store)
 void mmq_steps_anew(mmq_store *store)
 {
     store->steps = 0;
+}
+
+mmq_err mmq_steps_watched(mmq_store *store, sqlite3_stmt *statement, mmq_onlooker *onlooker,
+                          void (*each)(void *context, sqlite3_stmt *statement), void *context,
+                          mmq_why *why)
+{
+    CHECK(store->onlooker == NULL);
+    bool row = true;
+    mmq_err err =
+        tell(onlooker) ? MMQ_OK : mmq_fail(why, MMQ_ECLOSED, "%s: broken off", onlooker->doing);
+    store->onlooker = onlooker;
+    while (err == MMQ_OK && row) {
+        err = mmq_step(store, statement, &row, why);
+        if (err == MMQ_OK && row && each != NULL) {
+            each(context, statement);
+        }
+    }
+    store->onlooker = NULL;
+    return err != MMQ_OK && onlooker->broken_off
+               ? mmq_fail(why, MMQ_ECLOSED, "%s: broken off", onlooker->doing)
+               : err;
 }

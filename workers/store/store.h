@@ -185,6 +185,32 @@ typedef struct mmq_store_sums {
 mmq_err mmq_store_check(mmq_store *store, const mmq_store_watch *watch, mmq_store_sums *out,
                         mmq_why *why) MMQ_MUST_USE;
 
+/* ---- keeping ---------------------------------------------------------------------------- */
+
+typedef struct mmq_kept {
+    mmq_store_sums sums; /* of the copy, which is whole */
+    int64_t commit;      /* that it shows */
+    int64_t bytes;       /* of the file */
+    char old[4096];      /* restore: where the store that was there is now; "": there was none */
+} mmq_kept;
+
+/* Writes a copy of the store, as of one commit, into a new file, beside workers too. The file comes
+ * to be when it is whole, checked and on disk: until then it has the name FILE.partial, which is
+ * gone if this fails. MMQ_ECONFLICT: FILE exists, and stays; MMQ_EBUSY: somebody is writing it, or
+ * the store is of an earlier form; MMQ_ECLOSED: the watch broke it off. One read transaction, which
+ * lasts as long as the copying: the writer's log cannot begin anew meanwhile. */
+mmq_err mmq_store_backup(const char *url, const char *file, const mmq_store_watch *watch,
+                         mmq_kept *out, mmq_why *why) MMQ_MUST_USE;
+
+/* Makes a copy of FILE, a backup or another store that nobody writes, the store. It is brought to
+ * the current form and checked wholly before anything of the old store is touched, and gets an id
+ * of its own, so that states and cursors of before do not count. `aside`: a store that is there is
+ * kept under another name (out->old); else it is MMQ_ECONFLICT. MMQ_EBUSY: a process has the store
+ * open. Killed at any point, it leaves the old store, or the new one, or what the next call ends
+ * (the store is then missing, and a writer refuses to make a new one). */
+mmq_err mmq_store_restore(const char *url, const char *file, bool aside,
+                          const mmq_store_watch *watch, mmq_kept *out, mmq_why *why) MMQ_MUST_USE;
+
 /* ---- writing ---------------------------------------------------------------------------- */
 
 /* One transaction, several steps; each step below is atomic by itself: after MMQ_ENOTFOUND,
