@@ -110,6 +110,29 @@ static void set_state(mmq_page *page, const mmq_metric_head *metric)
     }
 }
 
+/* The least timestamp of what is still to be read. With a limit, the rows of a merge that were
+ * shown are counted again. */
+static int64_t least_left(const mmq_page *page)
+{
+    const mmq_selection *selection = &page->query->selection;
+    const mmq_cursor *cursor = &page->query->cursor;
+    const bool one = selection->uid[0] != '\0';
+    const bool passed = selection->ascending && cursor->positioned &&
+                        (one || (!selection->by_metric && selection->limit == 0));
+    return passed && cursor->timestamp > selection->from ? cursor->timestamp : selection->from;
+}
+
+/* A stream that began before a prune may lack rows that it was to show: it ends, and says why. */
+static mmq_err check_not_pruned(mmq_page *page, const mmq_metric_head *metric, mmq_why *why)
+{
+    const mmq_selection *selection = &page->query->selection;
+    if (!page->query->has_cursor || (selection->uid[0] != '\0' && metric == NULL)) {
+        return MMQ_OK;
+    }
+    return mmq_page_check_pruned(page, least_left(page), metric != NULL ? metric->key : 0,
+                                 selection->by_metric ? page->query->cursor.uid : "", why);
+}
+
 /* Where the page before left off, or positioned anew. */
 static mmq_err open_scan(mmq_page *page, const mmq_metric_head *metric, mmq_scan **out,
                          mmq_why *why)
@@ -139,7 +162,10 @@ mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
         return MMQ_OK;
     }
     mmq_scan *scan;
-    err = open_scan(page, metric, &scan, why);
+    err = check_not_pruned(page, metric, why);
+    if (err == MMQ_OK) {
+        err = open_scan(page, metric, &scan, why);
+    }
     if (err != MMQ_OK) {
         return err;
     }

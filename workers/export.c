@@ -3,7 +3,8 @@
  * rows up to the cursor's rowid; not positioned, the stream goes on behind it.
  *
  * Rows are those of the stream's first page (the cursor's bound); a record is shown as it is when
- * it is read. A metric that is deleted meanwhile ends where it is. */
+ * it is read. A metric that is deleted meanwhile ends where it is. Where rows are pruned meanwhile
+ * the stream ends with MMQ_EGONE. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,8 +73,8 @@ static mmq_err fill_rows(struct export *export, mmq_why *why)
     const mmq_cursor *place = &export->place;
     mmq_err err = mmq_store_read_rowids(export->page->store, place->metric, place->rowid + 1,
                                         place->bound, &export->rows, MMQ_BATCH_ROWS, why);
-    if (err == MMQ_OK && export->rows.count == 0) {
-        err = mmq_fail(why, MMQ_ECORRUPT, "the store lost rows of %s", place->uid);
+    if (err == MMQ_OK && export->rows.count == 0) { /* the others were pruned */
+        export->place.rowid = export->place.bound;
     }
     return err == MMQ_OK ? add_rows(export, why) : err;
 }
@@ -181,10 +182,24 @@ static mmq_err set_state(mmq_page *page, mmq_why *why)
     return err == MMQ_ENOTFOUND && page->query->has_cursor ? MMQ_OK : err;
 }
 
+/* A stream that began before a prune may lack rows that it was to show. */
+static mmq_err check_not_pruned(mmq_page *page, mmq_why *why)
+{
+    const mmq_cursor *place = &page->query->cursor;
+    const bool one = page->query->selection.uid[0] != '\0';
+    return page->query->has_cursor && (!one || place->positioned)
+               ? mmq_page_check_pruned(page, INT64_MIN, one ? place->metric : 0, place->uid, why)
+               : MMQ_OK;
+}
+
 mmq_err mmq_page_fill_export(mmq_page *page, mmq_why *why)
 {
     mmq_err err = set_state(page, why);
     if (err != MMQ_OK || page->unchanged) {
+        return err;
+    }
+    err = check_not_pruned(page, why);
+    if (err != MMQ_OK) {
         return err;
     }
     struct export *export = malloc(sizeof *export);

@@ -34,6 +34,7 @@ struct pass {
     const mmq_metric_head *metric;
     size_t uid_size;
     int64_t first; /* rowid of the window's first row */
+    bool headed;   /* the header is written: there was a row */
     mmq_rowid_window rows;
     mmq_day day;                             /* of the last row */
     printed value, raw_score, anomaly_score; /* of the last row that had one */
@@ -88,10 +89,30 @@ static void forget_printed(struct pass *pass)
     pass->value = pass->raw_score = pass->anomaly_score = (printed){.number = (double)NAN};
 }
 
+/* The first row from `row` on that was not pruned. */
+static size_t skip_pruned(const struct pass *pass, size_t row)
+{
+    while (row < pass->rows.count && !pass->rows.there[row]) {
+        row++;
+    }
+    return row;
+}
+
+/* A metric without rows, or whose rows were all pruned, has no header either. */
+static mmq_err print_header(struct pass *pass, mmq_archive *archive, mmq_why *why)
+{
+    if (pass->headed) {
+        return MMQ_OK;
+    }
+    pass->headed = true;
+    return mmq_archive_add(archive, header, sizeof header - 1, why);
+}
+
 static mmq_err print_window(struct pass *pass, mmq_archive *archive, mmq_why *why)
 {
-    mmq_err err = MMQ_OK;
-    for (size_t row = 0; row < pass->rows.count && err == MMQ_OK;) {
+    size_t row = skip_pruned(pass, 0);
+    mmq_err err = row < pass->rows.count ? print_header(pass, archive, why) : MMQ_OK;
+    while (row < pass->rows.count && err == MMQ_OK) {
         char *room, *end;
         size_t size;
         err = mmq_archive_room(archive, &room, &size, why);
@@ -100,7 +121,7 @@ static mmq_err print_window(struct pass *pass, mmq_archive *archive, mmq_why *wh
         }
         forget_printed(pass);
         for (end = room; row < pass->rows.count && size - (size_t)(end - room) >= LINE_MAX_BYTES;
-             row++) {
+             row = skip_pruned(pass, row + 1)) {
             end = print_row(pass, row, end);
         }
         err = mmq_archive_commit(archive, (size_t)(end - room), why);
@@ -175,9 +196,6 @@ mmq_err mmq_metric_csv_write(mmq_store *store, const mmq_metric_head *metric,
     }
     struct pass pass = {.metric = metric, .uid_size = strlen(metric->uid)};
     mmq_err err = make_window(&pass.rows, WINDOW_MIN, why);
-    if (err == MMQ_OK) {
-        err = mmq_archive_add(archive, header, sizeof header - 1, why);
-    }
     if (err == MMQ_OK) {
         err = write_rows(&pass, store, watch, archive, why);
     }

@@ -33,6 +33,18 @@ mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *q
     return MMQ_OK;
 }
 
+mmq_err mmq_page_check_pruned(mmq_page *page, int64_t from, int64_t metric, const char *uid,
+                              mmq_why *why)
+{
+    bool pruned;
+    mmq_err err =
+        mmq_store_pruned_since(page->store, page->commit, from, metric, uid, &pruned, why);
+    return err == MMQ_OK && pruned
+               ? mmq_fail(why, MMQ_EGONE,
+                          "rows that the stream had still to show were pruned meanwhile: ask anew")
+               : err;
+}
+
 void mmq_page_clear(mmq_page *page)
 {
     if (page->store != NULL) {

@@ -54,6 +54,11 @@ typedef struct mmq_page {
 mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *query,
                        const mmq_page_options *options, const mmq_page_sink *sink,
                        mmq_why *why) MMQ_MUST_USE;
+/* Of a page that goes on: MMQ_EGONE if rows from timestamp `from` on, which may be ones that the
+ * stream had still to show, were pruned since its first page: of the metric with that key; or if it
+ * is 0, of the metric `uid` and those behind it. */
+mmq_err mmq_page_check_pruned(mmq_page *page, int64_t from, int64_t metric, const char *uid,
+                              mmq_why *why) MMQ_MUST_USE;
 /* Ends the transaction and frees the buffer. */
 void mmq_page_clear(mmq_page *page);
 

@@ -18,6 +18,7 @@ typedef struct mmq_worker_settings {
     unsigned threads;       /* query and feedback; the write worker has one */
     unsigned capacity;      /* 0: the role's default */
     unsigned drain_ms;
+    int64_t retain_days;   /* write: rows that are older go; 0: none do */
     bool (*stopped)(void); /* write: asked while it starts, if that takes long; NULL: never true */
     /* feedback only */
     const char *data;      /* data directory: spool/ and server_id live there */

@@ -21,6 +21,7 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 #include "metricmq/protocol.h"
+#include "workers/prune.h"
 #include "workers/store/store.h"
 #include "workers/write_ops.h"
 #include "workers/write_store.h"
@@ -34,6 +35,7 @@ enum {
 };
 
 #define GROUP_NS (100 * MMQ_NS_PER_MS) /* no request is begun in a transaction that is so old */
+#define TIDY_NS  MMQ_NS_PER_S          /* housekeeping gets a piece so often, however busy we are */
 
 /* Made by mmq_write_worker_new, used by the one work thread. */
 typedef struct write_shared {
@@ -42,13 +44,16 @@ typedef struct write_shared {
     atomic_bool waits;     /* for the lock, which another process has */
     int stop_fd;           /* eventfd, readable once the role is ending */
     bool (*stopped)(void); /* the settings'; may be NULL */
+    int64_t retain_days;
 } write_shared;
 
 /* The work thread's. */
 typedef struct write_thread {
     mmq_store_lock *lock;
     mmq_store *store;
-    mmq_err tidy_err; /* of the last tidy: logged when it changes */
+    mmq_retention retention;
+    mmq_err tidy_err; /* of the last housekeeping: logged when it changes */
+    int64_t tidied_ns;
 } write_thread;
 
 /* What became of one request of a group. */
@@ -175,6 +180,24 @@ static size_t group_size(mmq_request **requests, size_t count)
     return n;
 }
 
+/* A piece of housekeeping: rows that are too old first, since they leave pages to give back. */
+static bool tidy_up(void *context)
+{
+    write_thread *writer = context;
+    bool more;
+    mmq_why why = {""};
+    mmq_err err = mmq_retention_step(&writer->retention, writer->store, &more, &why);
+    if (err == MMQ_OK && !more) {
+        err = mmq_store_tidy(writer->store, &more, &why);
+    }
+    writer->tidied_ns = mmq_now_ns();
+    if (err != MMQ_OK && err != writer->tidy_err) {
+        mmq_log(MMQ_WARN, "housekeeping failed", MMQ_S("error", why.text));
+    }
+    writer->tidy_err = err;
+    return more && err == MMQ_OK;
+}
+
 static void handle_requests(void *context, mmq_request **requests, size_t count)
 {
     write_thread *writer = context;
@@ -183,19 +206,9 @@ static void handle_requests(void *context, mmq_request **requests, size_t count)
         size_t n = group_size(requests + done, count - done);
         done += serve_group(writer->store, requests + done, outcomes, n);
     }
-}
-
-static bool tidy_up(void *context)
-{
-    write_thread *writer = context;
-    bool more;
-    mmq_why why = {""};
-    mmq_err err = mmq_store_tidy(writer->store, &more, &why);
-    if (err != MMQ_OK && err != writer->tidy_err) {
-        mmq_log(MMQ_WARN, "housekeeping failed", MMQ_S("error", why.text));
+    if (mmq_now_ns() - writer->tidied_ns > TIDY_NS) {
+        (void)tidy_up(writer);
     }
-    writer->tidy_err = err;
-    return more && err == MMQ_OK;
 }
 
 /* ---- the thread ------------------------------------------------------------------------- */
@@ -247,6 +260,7 @@ static void *writer_new(void *context, mmq_why *why)
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for the write worker");
         return NULL;
     }
+    writer->retention = mmq_retention_begin(shared->retain_days);
     writer->lock = shared->lock;
     shared->lock = NULL;
     mmq_err err = writer->lock == NULL ? wait_for_lock(shared, &writer->lock, why) : MMQ_OK;
@@ -298,6 +312,7 @@ static mmq_err shared_new(const mmq_worker_settings *settings, void **out, mmq_w
     }
     shared->stop_fd = eventfd(0, EFD_CLOEXEC);
     shared->stopped = settings->stopped;
+    shared->retain_days = settings->retain_days;
     shared->store = strdup(settings->store);
     if (shared->stop_fd < 0 || shared->store == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "cannot make the write worker: %s", strerror(errno));

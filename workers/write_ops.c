@@ -8,6 +8,7 @@
 #include "lib/fields.h"
 #include "metricmq/pack.h"
 #include "lib/uid.h"
+#include "workers/prune.h"
 #include "workers/record.h"
 #include "workers/write_rows.h"
 
@@ -16,8 +17,10 @@ typedef struct write_args {
     mmq_slice metric;
     mmq_slice uid;
     mmq_slice rows;
-    int64_t first_rowid;
+    mmq_slice after;
+    int64_t first_rowid, before;
     bool has_first_rowid;
+    bool count;
 } write_args;
 
 #define UID_FIELD  "uid", MMQ_KIND_TEXT, true, offsetof(write_args, uid), MMQ_NO_GIVEN
@@ -35,6 +38,13 @@ static const mmq_field_spec append_fields[] = {
 static const mmq_field_spec score_fields[] = {{UID_FIELD}, {ROWS_FIELD}};
 static const mmq_field_spec delete_fields[] = {{UID_FIELD}};
 
+static const mmq_field_spec prune_fields[] = {
+    {"uid", MMQ_KIND_TEXT, false, offsetof(write_args, uid), MMQ_NO_GIVEN},
+    {"before", MMQ_KIND_TIME, true, offsetof(write_args, before), MMQ_NO_GIVEN},
+    {"after", MMQ_KIND_TEXT, false, offsetof(write_args, after), MMQ_NO_GIVEN},
+    {"count", MMQ_KIND_BOOL, false, offsetof(write_args, count), MMQ_NO_GIVEN},
+};
+
 /* A uid as the store takes it. */
 typedef struct uid_text {
     char text[MMQ_UID_MAX + 1];
@@ -48,7 +58,9 @@ static mmq_err check_uid(const mmq_slice *uid, mmq_why *why)
 static uid_text copy_uid(const write_args *args)
 {
     uid_text uid = {""};
-    memcpy(uid.text, args->uid.data, args->uid.size);
+    if (args->uid.size > 0) {
+        memcpy(uid.text, args->uid.data, args->uid.size);
+    }
     return uid;
 }
 
@@ -115,6 +127,44 @@ static mmq_err do_delete(mmq_store *store, const write_args *args, mmq_buffer *a
     return mmq_store_delete(store, copy_uid(args).text, why);
 }
 
+static void pack_pruned(mmq_buffer *answer, const mmq_prune *prune, const mmq_pruned *pruned)
+{
+    mmq_pack_map(answer, 5);
+    mmq_pack_cstr(answer, "rows");
+    mmq_pack_int(answer, pruned->rows);
+    mmq_pack_cstr(answer, "blocks");
+    mmq_pack_int(answer, pruned->blocks);
+    mmq_pack_cstr(answer, "metrics");
+    mmq_pack_int(answer, prune->metrics);
+    mmq_pack_cstr(answer, "more");
+    mmq_pack_bool(answer, !prune->done);
+    mmq_pack_cstr(answer, "after");
+    mmq_pack_cstr(answer, prune->after);
+}
+
+static mmq_err do_prune(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why)
+{
+    const uid_text uid = copy_uid(args);
+    mmq_prune prune = {.before = args->before,
+                       .count_only = args->count,
+                       .uid = args->uid.size > 0 ? uid.text : NULL};
+    mmq_pruned pruned = {0};
+    if (args->after.size > 0 && prune.uid != NULL) {
+        return mmq_fail(why, MMQ_EINVAL, "\"after\" is for a prune of all metrics");
+    }
+    mmq_err err = args->after.size > 0 ? check_uid(&args->after, why) : MMQ_OK;
+    if (err == MMQ_OK && args->after.size > 0) {
+        memcpy(prune.after, args->after.data, args->after.size);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_prune_piece(store, &prune, &pruned, why);
+    }
+    if (err == MMQ_OK) {
+        pack_pruned(answer, &prune, &pruned);
+    }
+    return err;
+}
+
 #define FIELDS(fields) fields, sizeof(fields) / sizeof *(fields)
 
 static const struct write_op {
@@ -123,10 +173,9 @@ static const struct write_op {
     size_t field_count;
     mmq_err (*run)(mmq_store *store, const write_args *args, mmq_buffer *answer, mmq_why *why);
 } write_ops[] = {
-    {"create", FIELDS(create_fields), do_create},
-    {"append", FIELDS(append_fields), do_append},
-    {"score", FIELDS(score_fields), do_score},
-    {"delete", FIELDS(delete_fields), do_delete},
+    {"create", FIELDS(create_fields), do_create}, {"append", FIELDS(append_fields), do_append},
+    {"score", FIELDS(score_fields), do_score},    {"delete", FIELDS(delete_fields), do_delete},
+    {"prune", FIELDS(prune_fields), do_prune},
 };
 
 static const struct write_op *find_op(const mmq_slice *name)
@@ -150,7 +199,7 @@ mmq_err mmq_write_op_run(mmq_store *store, const void *body, size_t size, mmq_bu
     }
     const struct write_op *op = find_op(&name);
     if (op == NULL) {
-        return mmq_fail(why, MMQ_EINVAL, "\"op\" must be create, append, score or delete");
+        return mmq_fail(why, MMQ_EINVAL, "\"op\" must be create, append, score, delete or prune");
     }
     write_args args = {0};
     err = mmq_fields_read(body, size, op->fields, op->field_count, &args, why);

@@ -1,4 +1,4 @@
-/* The ops of metric.write (docs/protocol.md): create, append, score, delete. */
+/* The ops of metric.write (docs/protocol.md): create, append, score, delete, prune. */
 #ifndef MMQ_WRITE_OPS_H
 #define MMQ_WRITE_OPS_H
 

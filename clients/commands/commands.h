@@ -31,6 +31,7 @@ int mmq_command_migrate(const mmq_config *config);
 int mmq_command_check_config(const mmq_config *config);
 int mmq_command_backup(const mmq_config *config);
 int mmq_command_restore(const mmq_config *config);
+int mmq_command_prune(const mmq_config *config);
 
 /* The keys of --curve-key and --curve-server: *out and a pointer to it in *curve, or NULL there if
  * neither was given. Both must be, or MMQ_EINVAL. The caller wipes *out. */

@@ -183,6 +183,13 @@ const mmq_option mmq_options[] = {
      false},
     {"interval", MMQ_OPTION_MS, "2s", "TIME", "between two looks of --watch", NULL, 100, HOUR_MS,
      false},
+    {"retain", MMQ_OPTION_INT, "0", "DAYS",
+     "rows from before the last DAYS days (UTC) are pruned, bit by bit (0: none)", NULL, 0, 100000,
+     false},
+    {"before", MMQ_OPTION_TEXT, NULL, "TIME",
+     "rows before this time go, \"YYYY-MM-DD[ HH:MM:SS]\" UTC or epoch seconds", NULL, 0, 0, false},
+    {"dry-run", MMQ_OPTION_FLAG, "false", NULL, "say what would go, and let it stay", NULL, 0, 0,
+     false},
     {"keep-old", MMQ_OPTION_FLAG, "false", NULL,
      "a store that is there is put aside under another name (STORE.old-N)", NULL, 0, 0, false},
 };

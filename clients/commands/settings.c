@@ -69,6 +69,7 @@ mmq_worker_settings mmq_worker_settings_of(const mmq_config *config, const char 
     return (mmq_worker_settings){
         .endpoint = endpoint,
         .store = store,
+        .retain_days = mmq_config_int(config, "retain"),
         .threads = (unsigned)mmq_config_int(config, "threads"),
         .drain_ms = (unsigned)mmq_config_int(config, "drain-timeout"),
         .stopped = mmq_keeper_told_to_stop,

@@ -16,8 +16,9 @@
 #define METRIC_NAMES "uid", "name", "server", "location", "tag", "description", "datasource"
 
 #define UP_NAMES                                                                                   \
-    "data", "http", "bind", "bind-workers", "curve", "store", UPLOADING, "import", "threads",      \
-        "queue-max", "queue-bytes", "stray-memory", "timeout", "drain-timeout", HTTP_NAMES
+    "data", "http", "bind", "bind-workers", "curve", "store", "retain", UPLOADING, "import",       \
+        "threads", "queue-max", "queue-bytes", "stray-memory", "timeout", "drain-timeout",         \
+        HTTP_NAMES
 
 const mmq_command mmq_commands[] = {
     {"up", "", "everything in one process, on one data directory", mmq_command_up, NAMES(UP_NAMES)},
@@ -25,7 +26,8 @@ const mmq_command mmq_commands[] = {
      NAMES("bind", "bind-workers", "curve", "insecure", "queue-max", "queue-bytes", "stray-memory",
            "drain-timeout")},
     {"worker", "query|write|feedback", "one worker alone", mmq_command_worker,
-     NAMES("connect", KEYS, "data", "store", UPLOADING, "threads", "capacity", "drain-timeout")},
+     NAMES("connect", KEYS, "data", "store", "retain", UPLOADING, "threads", "capacity",
+           "drain-timeout")},
     {"http", "", "the HTTP adapter alone", mmq_command_http,
      NAMES("http", "connect", KEYS, "timeout", "drain-timeout", HTTP_NAMES)},
     {"check-config", "up|broker|worker|http [KIND]",
@@ -57,6 +59,8 @@ const mmq_command mmq_commands[] = {
      mmq_command_backup, NAMES("data", "store")},
     {"restore", "FILE", "make a backup the store; workers must be stopped", mmq_command_restore,
      NAMES("data", "store", "keep-old")},
+    {"prune", "[UID]", "remove old rows, of one metric or of all", mmq_command_prune,
+     NAMES("connect", KEYS, "timeout", "before", "dry-run")},
     {"load", "", "load generator: many clients that check what they get", mmq_command_load,
      NAMES("connect", KEYS, "connect-workers", "op", "mix", "clients", "concurrency", "rate",
            "workers", "capacity", "service-time", "service", "size", "retry", "duration", "warmup",

@@ -98,16 +98,28 @@ static mmq_err check_file(mmq_checker *checker, mmq_why *why)
 static const struct relation {
     const char *of, *is; /* around the number that the query gives */
     const char *sql;
+    bool of_gaps; /* asked only where there are those tables */
 } relations[] = {
     {"metric key", "has blocks and is neither there nor deleted",
      "SELECT DISTINCT metric FROM block WHERE metric NOT IN (SELECT key FROM metric)"
-     " AND metric NOT IN (SELECT metric FROM doomed)"},
+     " AND metric NOT IN (SELECT metric FROM doomed)",
+     false},
     {"metric key", "is both there and deleted",
-     "SELECT key FROM metric WHERE key IN (SELECT metric FROM doomed)"},
+     "SELECT key FROM metric WHERE key IN (SELECT metric FROM doomed)", false},
     {"block data", "belongs to no block",
-     "SELECT key FROM block_data WHERE key NOT IN (SELECT data FROM block)"},
+     "SELECT key FROM block_data WHERE key NOT IN (SELECT data FROM block)", false},
     {"block data", "belongs to several blocks",
-     "SELECT data FROM block GROUP BY data HAVING count(*) > 1"},
+     "SELECT data FROM block GROUP BY data HAVING count(*) > 1", false},
+    {"metric key", "has pruned rows and is neither there nor deleted",
+     "SELECT DISTINCT metric FROM gap WHERE metric NOT IN (SELECT key FROM metric)"
+     " AND metric NOT IN (SELECT metric FROM doomed)",
+     true},
+    {"metric key", "was pruned and is not there",
+     "SELECT metric FROM pruned WHERE metric NOT IN (SELECT key FROM metric)", true},
+    {"metric key", "has pruned rows and was never pruned",
+     "SELECT DISTINCT gap.metric FROM gap JOIN metric ON key = gap.metric"
+     " WHERE gap.metric NOT IN (SELECT metric FROM pruned)",
+     true},
 };
 
 static mmq_err list_breaches(mmq_checker *checker, const struct relation *of,
@@ -135,6 +147,9 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
     mmq_err err = MMQ_OK;
     for (size_t i = 0; err == MMQ_OK && i < sizeof relations / sizeof *relations; i++) {
         sqlite3_stmt *statement = NULL;
+        if (relations[i].of_gaps && !checker->has_gaps) {
+            continue;
+        }
         err = mmq_prepare(checker->store, relations[i].sql, &statement, why);
         if (err == MMQ_OK) {
             err = list_breaches(checker, &relations[i], statement, why);
@@ -267,6 +282,24 @@ static mmq_err check_metrics(mmq_checker *checker, sqlite3_stmt *statement, mmq_
 
 /* ---- all -------------------------------------------------------------------------------- */
 
+/* How many rows there must be. */
+static mmq_err read_total(mmq_checker *checker, mmq_why *why)
+{
+    int64_t has_gaps = 0, pruned = 0;
+    mmq_err err = read_number(checker, "SELECT coalesce(sum(last_rowid), 0) FROM metric",
+                              &checker->rows_total, why);
+    if (err == MMQ_OK) {
+        err = read_number(checker, mmq_query_text(MMQ_Q_HAS_GAPS), &has_gaps, why);
+    }
+    checker->has_gaps = has_gaps != 0;
+    if (err == MMQ_OK && checker->has_gaps) {
+        err = read_number(checker, "SELECT coalesce(sum(last_rowid - first_rowid + 1), 0) FROM gap",
+                          &pruned, why);
+    }
+    checker->rows_total -= pruned < checker->rows_total ? pruned : checker->rows_total;
+    return err;
+}
+
 static mmq_err read_sums(mmq_checker *checker, mmq_why *why)
 {
     int64_t pages = 0, free_pages = 0, size = 0;
@@ -279,8 +312,7 @@ static mmq_err read_sums(mmq_checker *checker, mmq_why *why)
     }
     checker->sums->bytes = (pages - free_pages) * size;
     if (err == MMQ_OK) {
-        err = read_number(checker, "SELECT coalesce(sum(last_rowid), 0) FROM metric",
-                          &checker->rows_total, why);
+        err = read_total(checker, why);
     }
     return mmq_check_settle(checker, "file", err, why);
 }

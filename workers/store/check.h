@@ -11,6 +11,7 @@ typedef struct mmq_checker {
     const mmq_store_watch *watch;
     mmq_store_sums *sums;
     int64_t rows_total;    /* as the records have it; for the progress */
+    bool has_gaps;         /* the store has the tables of prunes */
     uint64_t *seen;        /* MMQ_CHECK_WINDOW bits */
     sqlite3_stmt *growth;  /* by metric */
     mmq_snapshot snapshot; /* of the read transaction */

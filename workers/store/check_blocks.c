@@ -1,6 +1,7 @@
 /* The blocks of one metric. Each is looked at by itself: its head, its place behind the one before,
  * its data, each column, and whether the head says of the rows what they are. Together they must
- * hold each rowid from 1 to the last once and add up to what the metric's record says.
+ * hold each rowid from 1 to the last once, but for those that were pruned, and add up to what the
+ * metric's record says.
  *
  * Which rowids there are is noted in a bitmap. It has room for a window of them, so that memory is
  * bounded; metrics that are longer take another walk a window, which opens the blocks of that
@@ -15,6 +16,7 @@
 #include <xxhash.h>
 
 #include "workers/store/blocks.h"
+#include "workers/store/gaps.h"
 
 /* What the walk through a metric's blocks has come to. */
 typedef struct walk {
@@ -25,7 +27,8 @@ typedef struct walk {
     bool first;             /* the first walk, which looks at everything */
     bool lost;              /* the rows of a block could not be counted */
     mmq_row_key end;        /* of the blocks so far */
-    int64_t rows, unscored; /* of them */
+    int64_t pruned;         /* rows that are in gaps */
+    int64_t rows, unscored; /* of the blocks */
     int64_t greatest;       /* timestamp */
     mmq_stored_block block; /* the one that is looked at */
 } walk;
@@ -142,7 +145,8 @@ static void see_rowids(walk *w, const mmq_block *block)
         }
     }
     if (twice > 0) {
-        block_fault(w, "rowid %" PRId64 " is there twice", twice);
+        block_fault(w, "rowid %" PRId64 " is there twice%s", twice,
+                    w->pruned > 0 ? ", or was pruned" : "");
     }
 }
 
@@ -229,6 +233,53 @@ static mmq_err walk_blocks(walk *w, mmq_why *why)
     return err;
 }
 
+/* Marks rowids [from, to) of the window, 64 at a time where that is possible. */
+static void mark(uint64_t *seen, size_t from, size_t to)
+{
+    for (size_t place = from; place < to;) {
+        if (place % 64 == 0 && to - place >= 64) {
+            seen[place / 64] = UINT64_MAX;
+            place += 64;
+        } else {
+            seen[place / 64] |= UINT64_C(1) << place % 64;
+            place++;
+        }
+    }
+}
+
+static void see_gap(void *context, mmq_gap gap)
+{
+    walk *w = context;
+    const int64_t last = w->window + (int64_t)w->extent - 1;
+    const int64_t from = gap.first > w->window ? gap.first : w->window;
+    const int64_t to = gap.last < last ? gap.last : last;
+    mark(w->checker->seen, (size_t)(from - w->window), (size_t)(to - w->window) + 1);
+}
+
+static void count_gap(void *context, mmq_gap gap)
+{
+    walk *w = context;
+    w->pruned += gap.last - gap.first + 1;
+    if (w->metric->recorded && gap.last > w->metric->head.last_rowid) {
+        mmq_check_fault(w->checker,
+                        "%s: rows up to %" PRId64 " are said to be pruned, and its last is"
+                        " %" PRId64,
+                        w->metric->name, gap.last, w->metric->head.last_rowid);
+    }
+}
+
+static mmq_err see_gaps(walk *w, mmq_why *why)
+{
+    mmq_store *store = w->checker->store;
+    const int64_t key = w->metric->key;
+    mmq_err err =
+        w->first ? mmq_gaps_each(store, key, 1, MMQ_ROWID_MAX, count_gap, w, why) : MMQ_OK;
+    return err == MMQ_OK && w->extent > 0
+               ? mmq_gaps_each(store, key, w->window, w->window + (int64_t)w->extent - 1, see_gap,
+                               w, why)
+               : err;
+}
+
 static void find_gap(walk *w)
 {
     const uint64_t *seen = w->checker->seen;
@@ -251,10 +302,10 @@ static void compare_sums(const walk *w)
 {
     const mmq_metric_check *metric = w->metric;
     mmq_checker *checker = w->checker;
-    if (w->rows != metric->head.last_rowid) {
+    if (w->rows != metric->head.last_rowid - w->pruned) {
         mmq_check_fault(checker,
                         "%s: its record says %" PRId64 " rows, and its blocks have %" PRId64,
-                        metric->name, metric->head.last_rowid, w->rows);
+                        metric->name, metric->head.last_rowid - w->pruned, w->rows);
     }
     if (w->unscored != metric->unscored) {
         mmq_check_fault(checker,
@@ -262,7 +313,10 @@ static void compare_sums(const walk *w)
                         " %" PRId64,
                         metric->name, metric->unscored, w->unscored);
     }
-    if (w->rows > 0 && metric->has_rows && w->greatest != metric->last_timestamp) {
+    /* The newest row goes last in a prune; rows that came later may be older. */
+    const bool fits = w->greatest == metric->last_timestamp ||
+                      (w->pruned > 0 && w->greatest < metric->last_timestamp);
+    if (w->rows > 0 && metric->has_rows && !fits) {
         mmq_check_fault(checker,
                         "%s: its record says that its greatest timestamp is %" PRId64
                         ", and its blocks' is %" PRId64,
@@ -281,7 +335,10 @@ static mmq_err walk_window(walk *w, mmq_why *why)
 {
     w->extent = window_extent(w->metric, w->window);
     memset(w->checker->seen, 0, (w->extent + 63) / 64 * sizeof *w->checker->seen);
-    mmq_err err = walk_blocks(w, why);
+    mmq_err err = see_gaps(w, why);
+    if (err == MMQ_OK) {
+        err = walk_blocks(w, why);
+    }
     if (err == MMQ_OK && !w->lost) {
         find_gap(w);
     }
@@ -305,7 +362,8 @@ mmq_err mmq_check_blocks(mmq_checker *checker, const mmq_metric_check *metric, m
         compare_sums(&w);
     }
     w.first = false;
-    const int64_t last = summable && w.rows == metric->head.last_rowid ? w.rows : 0;
+    const bool adds_up = summable && w.rows == metric->head.last_rowid - w.pruned;
+    const int64_t last = adds_up ? metric->head.last_rowid : 0;
     for (w.window += MMQ_CHECK_WINDOW; err == MMQ_OK && w.window <= last;
          w.window += MMQ_CHECK_WINDOW) {
         err = walk_window(&w, why);

@@ -42,8 +42,13 @@ typedef enum mmq_query {
     MMQ_Q_BLOCKS,
     MMQ_Q_BLOCK_DATA,
     MMQ_Q_FREE_BYTES,
-    MMQ_Q_READERS, /* those above are enough for a reader */
-    MMQ_Q_STATE = MMQ_Q_READERS,
+    MMQ_Q_HAS_GAPS,
+    MMQ_Q_READERS, /* those above are enough for a reader of a store that was never pruned */
+    MMQ_Q_GAP_AT = MMQ_Q_READERS, /* a reader prepares these when they are wanted (gaps.c) */
+    MMQ_Q_GAPS_AFTER,
+    MMQ_Q_PRUNED_BEFORE,
+    MMQ_Q_PRUNED_SINCE,
+    MMQ_Q_STATE,
     MMQ_Q_SET_STATE,
     MMQ_Q_SET_COMMIT,
     MMQ_Q_CREATE,
@@ -57,6 +62,13 @@ typedef enum mmq_query {
     MMQ_Q_DELETE,
     MMQ_Q_DOOM,
     MMQ_Q_DOOMED,
+    MMQ_Q_SET_PRUNED,
+    MMQ_Q_UNPRUNE,
+    MMQ_Q_ADD_GAP,
+    MMQ_Q_SET_GAP,
+    MMQ_Q_DROP_GAP,
+    MMQ_Q_COUNT_BLOCKS,
+    MMQ_Q_DELETE_GAPS,
     MMQ_Q_DELETE_DATA,
     MMQ_Q_DELETE_BLOCKS,
     MMQ_Q_UNDOOM,
@@ -90,7 +102,7 @@ struct mmq_store {
     mmq_phase phase;
     int64_t commit; /* in a write transaction: the number that it will have */
     bool dirty;     /* the write transaction changed something that readers see */
-    sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader */
+    sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader, at first */
     uint64_t transaction;                  /* serial number of the last one, in the process */
     struct mmq_block *block;               /* the one that is open */
     int64_t open_data;                     /* key of its data; 0: none is open */
@@ -105,6 +117,8 @@ struct mmq_store {
     struct mmq_room *fresh, *old; /* rows that are merged */
 };
 
+/* Prepares one of them, if it is not. */
+mmq_err mmq_statement_prepare(mmq_store *store, mmq_query query, mmq_why *why) MMQ_MUST_USE;
 /* Prepares all statements of the mode; a statement that does not fit the file is MMQ_ECORRUPT. */
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_statements_finalize(mmq_store *store);
@@ -169,6 +183,8 @@ mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema,
                           mmq_why *why) MMQ_MUST_USE;
 /* The first step of version 1 to 2, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
 mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
+/* Makes the tables that stores of version 2 did not have at first, in a transaction. */
+mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
 /* The others: MMQ_FORM_BETWEEN becomes MMQ_FORM_CURRENT. The watch may be NULL. */
 mmq_err mmq_migrate(mmq_store *store, const mmq_store_watch *watch, mmq_why *why) MMQ_MUST_USE;
 /* Prepares a statement that only one task needs; sqlite3_finalize it. */
@@ -179,6 +195,18 @@ mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why) MMQ_M
 /* The path of a url "sqlite:PATH", safe to hand to SQLite; free it. NULL: why says the reason, in
  * *err. */
 char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why);
+
+/* What changes of a metric with its rows. */
+typedef struct mmq_metric_state {
+    bool has_rows; /* or had: they may have been pruned */
+    int64_t last_timestamp;
+    int64_t unscored;
+} mmq_metric_state;
+mmq_err mmq_state_read(mmq_store *store, int64_t metric, mmq_metric_state *out,
+                       mmq_why *why) MMQ_MUST_USE;
+/* Within a write transaction, whose commit then has changed the metric. */
+mmq_err mmq_state_write(mmq_store *store, int64_t metric, int64_t last_rowid,
+                        const mmq_metric_state *state, mmq_why *why) MMQ_MUST_USE;
 
 /* Checks a copy of a store: MMQ_ECORRUPT if it has faults, which the watch was told. */
 mmq_err mmq_kept_check(const char *path, const mmq_store_watch *watch, mmq_kept *out,

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const our_tables[] = {"store",  "metric", "block", "block_data",
-                                         "growth", "doomed", "row",   "old_row"};
+static const char *const our_tables[] = {"store",  "metric", "block",   "block_data", "growth",
+                                         "doomed", "row",    "old_row", "pruned",     "gap"};
 
 /* Version 1's table of rows, under both of its names. */
 #define OLD_ROW_COLUMNS                                                                            \

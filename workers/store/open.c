@@ -226,6 +226,9 @@ static mmq_err settle(mmq_store *store, const char *path, mmq_form form,
         if (err == MMQ_OK && form == MMQ_FORM_OLD) {
             err = mmq_schema_upgrade(store->db, why);
         }
+        if (err == MMQ_OK) {
+            err = mmq_schema_complete(store->db, why);
+        }
     } else if (form != MMQ_FORM_CURRENT) {
         err = refuse_form(path, form, why);
     }

@@ -6,9 +6,11 @@
  * skipped by head, then by row: scores are decoded before values, and values only where a score was
  * wanted.
  *
- * By rowid: rowids have no gaps, so a window of them has a place for each row, and the blocks that
- * hold some of them are found by the least rowid in them. */
+ * By rowid: a window of them has a place for each row. Places of rows that were pruned are filled
+ * first, from the list of gaps; the rest must be in blocks, which are found by the least rowid in
+ * them. So a row that is missing is known from one that was pruned. */
 #include "workers/store/blocks.h"
+#include "workers/store/gaps.h"
 
 #include <math.h>
 #include <string.h>
@@ -335,6 +337,7 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
 struct window {
     int64_t first;
     size_t size, found;
+    bool marking; /* gaps are being filled, else emptied */
     const mmq_rowid_window *out;
 };
 
@@ -382,6 +385,27 @@ static bool place_rows(const mmq_block *block, struct window *window)
         out->raw_score[place] = raw_score[i - rows.from];
     }
     return true;
+}
+
+static void take_gap(void *context, mmq_gap gap)
+{
+    struct window *window = context;
+    const int64_t last = window->first + (int64_t)window->size - 1;
+    const int64_t from = gap.first > window->first ? gap.first : window->first;
+    const int64_t to = gap.last < last ? gap.last : last;
+    const size_t count = (size_t)(to - from) + 1;
+    memset(window->out->there + (from - window->first), window->marking,
+           count * sizeof *window->out->there);
+    window->found += window->marking ? count : 0;
+}
+
+/* Takes the places of rows that were pruned for filled, or back. */
+static mmq_err mark_gaps(mmq_store *store, int64_t metric, struct window *window, bool filled,
+                         mmq_why *why)
+{
+    window->marking = filled;
+    return mmq_gaps_each(store, metric, window->first, window->first + (int64_t)window->size - 1,
+                         take_gap, window, why);
 }
 
 /* *blocks: how many were opened. */
@@ -447,11 +471,46 @@ mmq_err mmq_store_read_window(mmq_store *store, int64_t metric, int64_t first, i
         window.size = (size_t)(last - first) + 1;
     }
     memset(out->there, 0, window.size * sizeof *out->there);
-    mmq_err err = fill_window(store, metric, &window, &out->blocks, why);
+    mmq_err err = mark_gaps(store, metric, &window, true, why);
+    if (err == MMQ_OK) {
+        err = fill_window(store, metric, &window, &out->blocks, why);
+    }
     if (err == MMQ_OK && window.found < window.size) {
         err = check_window(store, metric, &window, why);
     }
+    if (err == MMQ_OK) {
+        err = mark_gaps(store, metric, &window, false, why);
+    }
     out->count = err == MMQ_OK ? window.found : 0;
+    return err;
+}
+
+/* Moves the rows that are there together; returns how many they are. */
+static size_t close_up(const mmq_rowid_window *window, int64_t first, mmq_columns *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < window->count; i++) {
+        if (window->there[i]) {
+            out->timestamp[count] = out->timestamp[i];
+            out->rowid[count] = first + (int64_t)i;
+            out->value[count] = out->value[i];
+            out->anomaly_score[count] = out->anomaly_score[i];
+            out->raw_score[count] = out->raw_score[i];
+            count++;
+        }
+    }
+    return count;
+}
+
+/* The first rowid from *rowid on that is in no gap. */
+static mmq_err skip_gap(mmq_store *store, int64_t metric, int64_t *rowid, mmq_why *why)
+{
+    mmq_gap gap;
+    bool found;
+    mmq_err err = mmq_gap_at(store, metric, *rowid, &found, &gap, why);
+    if (err == MMQ_OK && found && gap.last >= *rowid) {
+        *rowid = gap.last + 1;
+    }
     return err;
 }
 
@@ -466,11 +525,14 @@ mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, i
                                .anomaly_score = out->anomaly_score,
                                .raw_score = out->raw_score,
                                .there = there};
+    out->count = 0;
     first = first < 1 ? 1 : first;
-    mmq_err err = mmq_store_read_window(store, metric, first, last, &window, why);
-    out->count = window.count;
-    for (size_t i = 0; i < window.count; i++) {
-        out->rowid[i] = first + (int64_t)i;
+    mmq_err err = skip_gap(store, metric, &first, why);
+    if (err == MMQ_OK) { /* it begins with a row, or there is none */
+        err = mmq_store_read_window(store, metric, first, last, &window, why);
+    }
+    if (err == MMQ_OK) {
+        out->count = close_up(&window, first, out);
     }
     return err;
 }

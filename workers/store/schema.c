@@ -33,6 +33,20 @@
     "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"                                  \
     "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
 
+/* What a prune leaves behind (prune.c): stores of before it had a name have none of these, and get
+ * them from their next writer. */
+#define PRUNE_TABLES                                                                               \
+    "CREATE TABLE pruned ("                                                                        \
+    " metric INTEGER PRIMARY KEY,"                                                                 \
+    " before_timestamp INTEGER NOT NULL,"                                                          \
+    " commit_no INTEGER NOT NULL) STRICT;"                                                         \
+    "CREATE INDEX pruned_by_commit ON pruned (commit_no);"                                         \
+    "CREATE TABLE gap ("                                                                           \
+    " metric INTEGER NOT NULL,"                                                                    \
+    " first_rowid INTEGER NOT NULL,"                                                               \
+    " last_rowid INTEGER NOT NULL,"                                                                \
+    " PRIMARY KEY (metric, first_rowid)) WITHOUT ROWID, STRICT;"
+
 /* Columns that are read most come first: SQLite decodes a record from its start. Values have the
  * type ANY, since REAL stores -0.0 as 0. */
 static const char schema_text[] =
@@ -70,7 +84,7 @@ static const char schema_text[] =
     " at INTEGER NOT NULL,"
     " PRIMARY KEY (metric, commit_no)) WITHOUT ROWID, STRICT;"
     "CREATE INDEX growth_at ON growth (at);"
-    "CREATE TABLE doomed (metric INTEGER PRIMARY KEY) STRICT;";
+    "CREATE TABLE doomed (metric INTEGER PRIMARY KEY) STRICT;" PRUNE_TABLES;
 
 static mmq_err run_script(sqlite3 *db, const char *script, mmq_why *why)
 {
@@ -278,6 +292,16 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
     return err == MMQ_OK ? find_form(db, version, form, why) : err;
 }
 
+/* A script that is one transaction. */
+static mmq_err run_transaction(sqlite3 *db, const char *script, mmq_why *why)
+{
+    mmq_err err = run_script(db, script, why);
+    if (err != MMQ_OK && sqlite3_get_autocommit(db) == 0) {
+        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return err;
+}
+
 /* The name of version 1's table is gone with the first step: who reads the store by it still, a
  * worker of an earlier release, gets an error and never a part of the rows. Its index goes at once:
  * its pages are where the blocks will lie, so that the file hardly grows. */
@@ -286,9 +310,16 @@ mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why)
     static const char script[] =
         "BEGIN IMMEDIATE; DROP INDEX row_by_rowid; ALTER TABLE row RENAME TO old_row;" BLOCK_TABLES
         "PRAGMA user_version = 2; COMMIT;";
-    mmq_err err = run_script(db, script, why);
-    if (err != MMQ_OK && sqlite3_get_autocommit(db) == 0) {
-        (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
-    }
-    return err;
+    return run_transaction(db, script, why);
+}
+
+mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why)
+{
+    int64_t there;
+    mmq_err err = read_pragma(
+        db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'gap')",
+        &there, why);
+    return err == MMQ_OK && there == 0
+               ? run_transaction(db, "BEGIN IMMEDIATE;" PRUNE_TABLES "COMMIT;", why)
+               : err;
 }

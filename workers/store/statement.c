@@ -53,6 +53,17 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?1",
     [MMQ_Q_FREE_BYTES] = "SELECT freelist_count * page_size FROM pragma_freelist_count,"
                          " pragma_page_size",
+    [MMQ_Q_HAS_GAPS] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table'"
+                       " AND name = 'gap')",
+    [MMQ_Q_GAP_AT] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
+                     " AND first_rowid <= ?2 ORDER BY first_rowid DESC LIMIT 1",
+    [MMQ_Q_GAPS_AFTER] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
+                         " AND first_rowid > ?2 AND first_rowid <= ?3 ORDER BY first_rowid",
+    [MMQ_Q_PRUNED_BEFORE] = "SELECT before_timestamp FROM pruned WHERE metric = ?1",
+    [MMQ_Q_PRUNED_SINCE] =
+        "SELECT EXISTS (SELECT 1 FROM pruned LEFT JOIN metric ON key = pruned.metric"
+        " WHERE pruned.commit_no > ?1 AND before_timestamp > ?2"
+        " AND (pruned.metric = ?3 OR (?3 = 0 AND uid >= ?4)))",
     [MMQ_Q_STATE] = "SELECT last_timestamp, unscored FROM metric WHERE key = ?1",
     [MMQ_Q_SET_STATE] = "UPDATE metric SET changed = ?2, last_rowid = ?3, last_timestamp = ?4,"
                         " unscored = ?5 WHERE key = ?1",
@@ -79,6 +90,17 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_DELETE] = "DELETE FROM metric WHERE key = ?1",
     [MMQ_Q_DOOM] = "INSERT INTO doomed (metric) VALUES (?1)",
     [MMQ_Q_DOOMED] = "SELECT metric FROM doomed LIMIT 1",
+    [MMQ_Q_SET_PRUNED] = "INSERT INTO pruned (metric, before_timestamp, commit_no)"
+                         " VALUES (?1, ?2, ?3) ON CONFLICT (metric) DO UPDATE SET"
+                         " before_timestamp = max(before_timestamp, ?2), commit_no = ?3",
+    [MMQ_Q_UNPRUNE] = "DELETE FROM pruned WHERE metric = ?1",
+    [MMQ_Q_ADD_GAP] = "INSERT INTO gap (metric, first_rowid, last_rowid) VALUES (?1, ?2, ?3)",
+    [MMQ_Q_SET_GAP] = "UPDATE gap SET last_rowid = ?3 WHERE metric = ?1 AND first_rowid = ?2",
+    [MMQ_Q_DROP_GAP] = "DELETE FROM gap WHERE metric = ?1 AND first_rowid = ?2",
+    [MMQ_Q_COUNT_BLOCKS] = "SELECT count(*), coalesce(sum(rows), 0) FROM block"
+                           " WHERE metric = ?1 AND first_timestamp < ?2",
+    [MMQ_Q_DELETE_GAPS] = "DELETE FROM gap WHERE (metric, first_rowid) IN"
+                          " (SELECT metric, first_rowid FROM gap WHERE metric = ?1 LIMIT ?2)",
     [MMQ_Q_DELETE_DATA] =
         "DELETE FROM block_data WHERE key IN (SELECT data FROM " DOOMED_BLOCKS ")",
     [MMQ_Q_DELETE_BLOCKS] = "DELETE FROM block WHERE (metric, first_timestamp, first_rowid) IN"
@@ -104,12 +126,19 @@ mmq_err mmq_prepare(mmq_store *store, const char *sql, sqlite3_stmt **out, mmq_w
                              : mmq_sqlite_error(store->db, code, "the store's tables", why);
 }
 
+mmq_err mmq_statement_prepare(mmq_store *store, mmq_query query, mmq_why *why)
+{
+    return store->statements[query] != NULL
+               ? MMQ_OK
+               : mmq_prepare(store, query_texts[query], &store->statements[query], why);
+}
+
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why)
 {
     int count = store->mode == MMQ_STORE_READ ? MMQ_Q_READERS : MMQ_Q_COUNT;
     mmq_err err = MMQ_OK;
     for (int i = 0; i < count && err == MMQ_OK; i++) {
-        err = mmq_prepare(store, query_texts[i], &store->statements[i], why);
+        err = mmq_statement_prepare(store, (mmq_query)i, why);
     }
     return err;
 }

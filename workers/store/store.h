@@ -120,7 +120,8 @@ typedef struct mmq_range {
 mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
                             mmq_why *why) MMQ_MUST_USE;
 /* Rows with first <= rowid <= last, ascending by rowid, at most `capacity`; those past the last row
- * of the metric are left out. raw_score is filled. */
+ * of the metric, and those that were pruned, are left out: none means that there are none from
+ * first to last. raw_score is filled. */
 mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                               mmq_columns *out, size_t capacity, mmq_why *why) MMQ_MUST_USE;
 
@@ -129,8 +130,8 @@ typedef struct mmq_rowid_window {
     size_t capacity;
     int64_t *timestamp;
     double *value, *anomaly_score, *raw_score;
-    bool *there;   /* the store's, while it reads */
-    size_t count;  /* of rows that were read */
+    bool *there;   /* false: the row was pruned, and its place holds nothing */
+    size_t count;  /* of places that were read */
     size_t blocks; /* that were opened for them: each costs the same, however few of its rows it
                       gave. Rows that did not come in the order of time lie in many. */
 } mmq_rowid_window;
@@ -138,6 +139,13 @@ typedef struct mmq_rowid_window {
 /* As mmq_store_read_rowids, from first (>= 1) on, for a reader of many rows. */
 mmq_err mmq_store_read_window(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                               mmq_rowid_window *out, mmq_why *why) MMQ_MUST_USE;
+
+/* Whether rows from `from` on were pruned by a commit later than `commit`: of the metric with that
+ * key; or if it is 0, of any that still exists and whose uid is `uid` or comes behind it. True also
+ * where that cannot be told from rows before `from`. What is left of a stream that began with
+ * `commit` may then lack rows that it was to show. */
+mmq_err mmq_store_pruned_since(mmq_store *store, int64_t commit, int64_t from, int64_t metric,
+                               const char *uid, bool *pruned, mmq_why *why) MMQ_MUST_USE;
 
 /* A metric's record. Strings are owned by it; free with mmq_metric_clear. */
 typedef struct mmq_metric {
@@ -148,8 +156,8 @@ typedef struct mmq_metric {
     char *tag_name;   /* NULL: none */
     char *identity;   /* what makes it the same metric: custom: the name */
     int64_t status, poll_interval;
-    bool has_rows;
-    int64_t last_timestamp; /* the greatest, if it has rows */
+    bool has_rows;          /* or had: they may have been pruned */
+    int64_t last_timestamp; /* the greatest that it ever had, if it has rows */
 } mmq_metric;
 
 void mmq_metric_clear(mmq_metric *metric);
@@ -246,6 +254,20 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
                         mmq_why *why) MMQ_MUST_USE;
 /* The metric is gone at commit; its rows are removed bit by bit by mmq_store_tidy. */
 mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why) MMQ_MUST_USE;
+/* What a prune has done, or would do. */
+typedef struct mmq_pruned {
+    int64_t rows, blocks; /* blocks: those that went whole */
+} mmq_pruned;
+
+enum { MMQ_PRUNE_WORK = 1024 }; /* what a piece of a prune may cost: a few milliseconds */
+
+/* Removes rows of a metric with a timestamp < before: as many as *work allows, which becomes less.
+ * *done: there are none left. Rowids stay, last_rowid and last_timestamp, too. Adds to *out. */
+mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t before, int *work,
+                        bool *done, mmq_pruned *out, mmq_why *why) MMQ_MUST_USE;
+/* Adds what that would remove in the end. Costs *work, and may overdraw it by one metric. */
+mmq_err mmq_store_prunable(mmq_store *store, const mmq_metric_head *metric, int64_t before,
+                           int *work, mmq_pruned *out, mmq_why *why) MMQ_MUST_USE;
 /* A bounded piece of housekeeping, in a transaction of its own: rows of deleted metrics, lengths
  * remembered for longer than an hour, pages to give back. *more: call again soon. */
 mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why) MMQ_MUST_USE;

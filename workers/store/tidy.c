@@ -7,6 +7,7 @@
 
 enum {
     PIECE_BLOCKS = 16, /* of a deleted metric */
+    PIECE_GAPS = 1000,
     PIECE_GROWTH = 1000,
     PAGES_KEPT = 512, /* free pages kept for the rows to come */
 };
@@ -17,15 +18,23 @@ static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found
     return mmq_read_int(store, statement, found, out, "a list of work to do", why);
 }
 
-static mmq_err delete_piece(mmq_store *store, int64_t metric, mmq_why *why)
+/* *left false: nothing of the metric was there any more. */
+static mmq_err delete_piece(mmq_store *store, int64_t metric, bool *left, mmq_why *why)
 {
-    const mmq_query queries[] = {MMQ_Q_DELETE_DATA, MMQ_Q_DELETE_BLOCKS};
+    static const struct {
+        mmq_query query;
+        int most;
+    } parts[] = {{MMQ_Q_DELETE_DATA, PIECE_BLOCKS},
+                 {MMQ_Q_DELETE_BLOCKS, PIECE_BLOCKS},
+                 {MMQ_Q_DELETE_GAPS, PIECE_GAPS}};
     mmq_err err = MMQ_OK;
-    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
-        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+    *left = false;
+    for (size_t i = 0; i < sizeof parts / sizeof *parts && err == MMQ_OK; i++) {
+        sqlite3_stmt *statement = mmq_statement(store, parts[i].query);
         mmq_bind_int(statement, 1, metric);
-        mmq_bind_int(statement, 2, PIECE_BLOCKS);
+        mmq_bind_int(statement, 2, parts[i].most);
         err = mmq_run(store, statement, why);
+        *left |= sqlite3_changes(store->db) > 0;
     }
     return err;
 }
@@ -38,8 +47,9 @@ static mmq_err delete_rows(mmq_store *store, mmq_why *why)
     if (err != MMQ_OK || !found) {
         return err;
     }
-    err = delete_piece(store, metric, why);
-    if (err != MMQ_OK || sqlite3_changes(store->db) > 0) {
+    bool left;
+    err = delete_piece(store, metric, &left, why);
+    if (err != MMQ_OK || left) {
         return err;
     }
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNDOOM);

@@ -2,9 +2,10 @@
  * a refused step needs no undoing; what may fail after that is the environment, and then the whole
  * transaction is rolled back.
  *
- * Rowids of a metric are 1, 2, 3... without gaps, and rows are never removed one by one: a rowid
- * exists if it is at most last_rowid. */
+ * Rowids of a metric are 1, 2, 3... without gaps but those that a prune made, which are known: a
+ * rowid exists if it is at most last_rowid and in no gap. */
 #include "workers/store/blocks.h"
+#include "workers/store/gaps.h"
 #include "workers/store/insert.h"
 
 #include <inttypes.h>
@@ -139,14 +140,7 @@ mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why)
 
 /* ---- rows ------------------------------------------------------------------------------- */
 
-/* What changes of a metric with its rows. */
-typedef struct metric_state {
-    bool has_rows;
-    int64_t last_timestamp;
-    int64_t unscored;
-} metric_state;
-
-static mmq_err read_state(mmq_store *store, int64_t metric, metric_state *out, mmq_why *why)
+mmq_err mmq_state_read(mmq_store *store, int64_t metric, mmq_metric_state *out, mmq_why *why)
 {
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_STATE);
     mmq_bind_int(statement, 1, metric);
@@ -166,8 +160,8 @@ static mmq_err read_state(mmq_store *store, int64_t metric, metric_state *out, m
     return err;
 }
 
-static mmq_err write_state(mmq_store *store, int64_t metric, int64_t last_rowid,
-                           const metric_state *state, mmq_why *why)
+mmq_err mmq_state_write(mmq_store *store, int64_t metric, int64_t last_rowid,
+                        const mmq_metric_state *state, mmq_why *why)
 {
     if (state->unscored < 0 || state->unscored > last_rowid) {
         return mmq_damaged(store, "a count of rows", why);
@@ -211,34 +205,54 @@ static mmq_err check_rows(const mmq_write_rows *rows, mmq_why *why)
     return MMQ_OK;
 }
 
+/* Rows [from, to) of those sent were pruned: they had times before a prune's, and what is sent must
+ * have, too. Their values nobody knows any more. */
+static mmq_err compare_pruned(mmq_store *store, int64_t metric, int64_t first,
+                              const mmq_write_rows *rows, size_t from, size_t to, mmq_why *why)
+{
+    int64_t before;
+    mmq_err err = from < to ? mmq_pruned_before(store, metric, &before, why) : MMQ_OK;
+    for (size_t i = from; i < to && err == MMQ_OK; i++) {
+        if (rows->timestamp[i] >= before) {
+            err = mmq_fail(why, MMQ_ECONFLICT, "the store had another row under rowid %" PRId64,
+                           first + (int64_t)i);
+        }
+    }
+    return err;
+}
+
+static mmq_err compare_row(const mmq_columns *there, size_t i, const mmq_write_rows *rows,
+                           size_t row, mmq_why *why)
+{
+    return there->timestamp[i] == rows->timestamp[row] && there->value[i] == rows->value[row]
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_ECONFLICT, "the store has another row under rowid %" PRId64,
+                          there->rowid[i]);
+}
+
 /* Compares the first `count` rows sent with those that are there from rowid `first` on. */
 static mmq_err compare_rows(mmq_store *store, int64_t metric, int64_t first,
                             const mmq_write_rows *rows, size_t count, mmq_why *why)
 {
     mmq_columns *there = store->existing;
-    for (size_t done = 0; done < count; done += there->count) {
-        int64_t begin = first + (int64_t)done;
-        mmq_err err = mmq_store_read_rowids(store, metric, begin, first + (int64_t)count - 1, there,
-                                            MMQ_BATCH_ROWS, why);
-        if (err != MMQ_OK) {
-            return err;
-        }
-        if (there->count == 0) {
-            return mmq_damaged(store, "rows are missing", why);
-        }
-        for (size_t i = 0; i < there->count; i++) {
-            int64_t rowid = begin + (int64_t)i;
-            if (there->rowid[i] != rowid) {
-                return mmq_damaged(store, "a row is missing", why);
+    mmq_err err = MMQ_OK;
+    for (size_t done = 0; done < count && err == MMQ_OK;) {
+        err = mmq_store_read_rowids(store, metric, first + (int64_t)done,
+                                    first + (int64_t)count - 1, there, MMQ_BATCH_ROWS, why);
+        for (size_t i = 0; err == MMQ_OK && i < there->count; i++) {
+            const size_t row = (size_t)(there->rowid[i] - first);
+            err = compare_pruned(store, metric, first, rows, done, row, why);
+            if (err == MMQ_OK) {
+                err = compare_row(there, i, rows, row, why);
             }
-            if (there->timestamp[i] != rows->timestamp[done + i] ||
-                there->value[i] != rows->value[done + i]) {
-                return mmq_fail(why, MMQ_ECONFLICT,
-                                "the store has another row under rowid %" PRId64, rowid);
-            }
+            done = row + 1;
+        }
+        if (err == MMQ_OK && there->count == 0) {
+            err = compare_pruned(store, metric, first, rows, done, count, why);
+            done = count;
         }
     }
-    return MMQ_OK;
+    return err;
 }
 
 /* Notes how long the metric was before this commit. */
@@ -256,8 +270,8 @@ static mmq_err note_growth(mmq_store *store, const mmq_metric_head *metric, mmq_
 static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const mmq_write_rows *rows,
                         size_t from, mmq_why *why)
 {
-    metric_state state = {0};
-    mmq_err err = read_state(store, metric->key, &state, why);
+    mmq_metric_state state = {0};
+    mmq_err err = mmq_state_read(store, metric->key, &state, why);
     if (err == MMQ_OK) {
         err = note_growth(store, metric, why);
     }
@@ -272,7 +286,7 @@ static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const m
         state.unscored += isnan(rows->anomaly_score[i]) ? 1 : 0;
     }
     const int64_t last = metric->last_rowid + (int64_t)(rows->count - from);
-    return err == MMQ_OK ? write_state(store, metric->key, last, &state, why) : err;
+    return err == MMQ_OK ? mmq_state_write(store, metric->key, last, &state, why) : err;
 }
 
 /* Where the rows go: *first, and how many of them are there already. */
@@ -324,19 +338,28 @@ mmq_err mmq_store_append(mmq_store *store, const char *uid, int64_t first_rowid,
 
 /* ---- score ------------------------------------------------------------------------------ */
 
-static mmq_err check_rowids(const mmq_metric_head *metric, const mmq_write_rows *rows, mmq_why *why)
+/* A row is there if its rowid is none that is yet to come, and was not pruned. */
+static mmq_err check_rowids(mmq_store *store, const mmq_metric_head *metric,
+                            const mmq_write_rows *rows, mmq_why *why)
 {
-    for (size_t i = 0; i < rows->count; i++) {
-        if (rows->rowid[i] < 1 || rows->rowid[i] > metric->last_rowid) {
-            return mmq_fail(why, MMQ_ENOTFOUND, "%s has no row %" PRId64, metric->uid,
-                            rows->rowid[i]);
+    mmq_gap gap;
+    bool has_gaps, gone = false;
+    mmq_err err = mmq_gap_at(store, metric->key, metric->last_rowid, &has_gaps, &gap, why);
+    for (size_t i = 0; i < rows->count && err == MMQ_OK; i++) {
+        const int64_t rowid = rows->rowid[i];
+        if (has_gaps) {
+            err = mmq_gap_at(store, metric->key, rowid, &gone, &gap, why);
+            gone = gone && gap.last >= rowid;
         }
-        mmq_err err = check_scores(rows, i, why);
-        if (err != MMQ_OK) {
-            return err;
+        if (err == MMQ_OK && (gone || rowid < 1 || rowid > metric->last_rowid)) {
+            err = mmq_fail(why, MMQ_ENOTFOUND, "%s has no row %" PRId64 "%s", metric->uid, rowid,
+                           gone ? ": it was pruned" : "");
+        }
+        if (err == MMQ_OK) {
+            err = check_scores(rows, i, why);
         }
     }
-    return MMQ_OK;
+    return err;
 }
 
 mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows *rows, mmq_why *why)
@@ -345,19 +368,19 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
     mmq_metric_head metric;
     mmq_err err = mmq_store_find(store, uid, &metric, why);
     if (err == MMQ_OK) {
-        err = check_rowids(&metric, rows, why);
+        err = check_rowids(store, &metric, rows, why);
     }
     if (err != MMQ_OK || rows->count == 0) {
         return err;
     }
-    metric_state state = {0};
+    mmq_metric_state state = {0};
     int64_t scored = 0;
-    err = read_state(store, metric.key, &state, why);
+    err = mmq_state_read(store, metric.key, &state, why);
     if (err == MMQ_OK) {
         err = mmq_insert_scores(store, metric.key, rows, &scored, why);
     }
     state.unscored -= scored;
-    return err == MMQ_OK ? write_state(store, metric.key, metric.last_rowid, &state, why) : err;
+    return err == MMQ_OK ? mmq_state_write(store, metric.key, metric.last_rowid, &state, why) : err;
 }
 
 /* ---- delete ----------------------------------------------------------------------------- */
@@ -370,8 +393,8 @@ mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why)
     if (err != MMQ_OK) {
         return err;
     }
-    const mmq_query queries[] = {MMQ_Q_DELETE, MMQ_Q_DOOM};
-    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
+    const mmq_query queries[] = {MMQ_Q_DELETE, MMQ_Q_UNPRUNE, MMQ_Q_DOOM};
+    for (size_t i = 0; i < 3 && err == MMQ_OK; i++) {
         sqlite3_stmt *statement = mmq_statement(store, queries[i]);
         mmq_bind_int(statement, 1, metric.key);
         err = mmq_run(store, statement, why);

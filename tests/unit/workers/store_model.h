@@ -9,6 +9,7 @@
 typedef struct model_row {
     int64_t timestamp, rowid;
     double value, anomaly_score, raw_score;
+    bool gone; /* pruned; its time is still known, for what is sent again */
 } model_row;
 
 typedef struct model_metric {
@@ -16,6 +17,7 @@ typedef struct model_metric {
     bool exists;
     int64_t key;
     int64_t newest; /* where the next rows in time order go on */
+    int64_t before; /* the greatest time of its prunes */
     size_t count, capacity;
     model_row *rows; /* by rowid */
 } model_metric;
@@ -35,7 +37,7 @@ static inline int64_t model_unscored(const model_metric *metric)
 {
     int64_t unscored = 0;
     for (size_t i = 0; i < metric->count; i++) {
-        unscored += isnan(metric->rows[i].anomaly_score) ? 1 : 0;
+        unscored += isnan(metric->rows[i].anomaly_score) && !metric->rows[i].gone ? 1 : 0;
     }
     return unscored;
 }
@@ -51,7 +53,7 @@ static inline int model_compare(int64_t timestamp, int64_t rowid, const model_ro
 
 static inline bool model_wants(const mmq_range *range, const model_row *row)
 {
-    if (row->timestamp < range->from || row->timestamp > range->to ||
+    if (row->gone || row->timestamp < range->from || row->timestamp > range->to ||
         (range->rowid_most > 0 && row->rowid > range->rowid_most)) {
         return false;
     }

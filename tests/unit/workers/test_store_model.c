@@ -1,7 +1,7 @@
 /* The store against a model of it (store_model.h): random writes, after which everything that can
  * be asked must be answered as the model answers it, and the blocks must be what docs/storage.md
- * says. F55: ranges are kept open across writes; their positions must stay right. SEED repeats a
- * run, STEPS makes it longer. */
+ * says. F55: ranges are kept open across writes and prunes; their positions must stay right. SEED
+ * repeats a run, STEPS makes it longer. */
 #include "store_model.h"
 
 #include <sqlite3.h>
@@ -109,7 +109,7 @@ static void append(size_t m)
     assert_int_equal(out.added, count);
     for (size_t i = 0; i < count; i++) {
         model_add(metric, (model_row){rows.timestamp[i], 0, rows.value[i], rows.anomaly_score[i],
-                                      rows.raw_score[i]});
+                                      rows.raw_score[i], false});
     }
 }
 
@@ -128,9 +128,12 @@ static void resend(size_t m)
         rows.timestamp[i] = metric->rows[from + i].timestamp;
         rows.value[i] = metric->rows[from + i].value;
     }
-    const bool differs = one_in(3);
+    bool differs = one_in(3);
     const size_t odd = (size_t)below((int64_t)repeated);
     rows.timestamp[odd] += differs ? (rows.timestamp[odd] > 0 ? -1 : 1) : 0;
+    if (metric->rows[from + odd].gone) { /* of those the store knows only how old they were */
+        differs = rows.timestamp[odd] >= metric->before;
+    }
     mmq_appended out;
     mmq_write_rows view = world_view(&rows, 0, repeated + fresh);
     mmq_err err = mmq_store_append(writer, metric->uid, (int64_t)from + 1, &view, &out, &why);
@@ -140,7 +143,7 @@ static void resend(size_t m)
     }
     for (size_t i = repeated; err == MMQ_OK && i < repeated + fresh; i++) {
         model_add(metric, (model_row){rows.timestamp[i], 0, rows.value[i], rows.anomaly_score[i],
-                                      rows.raw_score[i]});
+                                      rows.raw_score[i], false});
     }
 }
 
@@ -160,12 +163,47 @@ static void score(size_t m)
         rows.anomaly_score[i] = draw_score(mood);
         rows.raw_score[i] = draw_score(mood);
     }
-    mmq_write_rows view = world_view(&rows, 0, count);
-    assert_ok(mmq_store_score(writer, metric->uid, &view, &why));
+    bool gone = false;
     for (size_t i = 0; i < count; i++) {
+        gone |= metric->rows[rows.rowid[i] - 1].gone;
+    }
+    mmq_write_rows view = world_view(&rows, 0, count);
+    const mmq_err err = mmq_store_score(writer, metric->uid, &view, &why);
+    assert_int_equal(err, gone ? MMQ_ENOTFOUND : MMQ_OK);
+    for (size_t i = 0; i < count && !gone; i++) {
         metric->rows[rows.rowid[i] - 1].anomaly_score = rows.anomaly_score[i];
         metric->rows[rows.rowid[i] - 1].raw_score = rows.raw_score[i];
     }
+}
+
+/* What is left before `before` goes, in pieces of any size, of which the last may never come. */
+static void prune(size_t m)
+{
+    model_metric *metric = &metrics[m];
+    const int64_t before = one_in(8) ? MMQ_TIME_MAX : kept_time(draw_timestamp(metric));
+    mmq_metric_head head;
+    mmq_pruned said = {0}, out = {0};
+    int work = MMQ_PRUNE_WORK;
+    bool done = false;
+    int64_t rows_before = 0, rows_gone = 0;
+    assert_ok(mmq_store_find(writer, metric->uid, &head, &why));
+    assert_ok(mmq_store_prunable(writer, &head, before, &work, &said, &why));
+    while (!done && !one_in(10)) {
+        work = one_in(2) ? 1 : MMQ_PRUNE_WORK;
+        assert_ok(mmq_store_prune(writer, &head, before, &work, &done, &out, &why));
+        assert_true(done || work <= 0);
+    }
+    metric->before = out.rows > 0 && before > metric->before ? before : metric->before;
+    model_row *wanted =
+        model_read(metric, &(mmq_range){.from = MMQ_TIME_MIN, .to = before - 1, .ascending = true},
+                   (size_t *)&rows_before);
+    assert_int_equal(said.rows, rows_before);
+    assert_true(out.blocks <= said.blocks && out.rows <= said.rows &&
+                (!done || out.rows == said.rows));
+    for (; rows_gone < out.rows; rows_gone++) { /* the oldest first */
+        metric->rows[wanted[rows_gone].rowid - 1].gone = true;
+    }
+    free(wanted);
 }
 
 static void make(size_t m)
@@ -178,6 +216,7 @@ static void make(size_t m)
     metrics[m].exists = true;
     metrics[m].count = 0;
     metrics[m].newest = below(1000);
+    metrics[m].before = INT64_MIN;
     mmq_metric_clear(&record);
 }
 
@@ -195,6 +234,8 @@ static void write_step(size_t m)
         make(m);
     } else if (what == 0) {
         delete (m);
+    } else if (what < 6) {
+        prune(m);
     } else if (what < 15) {
         resend(m);
     } else if (what < 42) {
@@ -318,14 +359,21 @@ static void read_window(size_t m)
     const int64_t first = below(length + 3), last = first + below(one_in(2) ? 2000 : 5) - 1;
     const size_t capacity = draw_capacity(0);
     int64_t begin = first < 1 ? 1 : first, end = last < length ? last : length;
+    while (begin <= end && metric->rows[begin - 1].gone) {
+        begin++;
+    }
     end = end - begin >= (int64_t)capacity ? begin + (int64_t)capacity - 1 : end;
     assert_ok(mmq_store_read_rowids(reader, metric->key, first, last, &batch, capacity, &why));
-    assert_int_equal(batch.count, end < begin ? 0 : end - begin + 1);
-    for (size_t i = 0; i < batch.count; i++) {
-        const model_row *row = &metric->rows[begin - 1 + (int64_t)i];
-        assert_true(model_is(&batch, i, row));
-        assert_true(model_same(batch.raw_score[i], row->raw_score));
+    size_t count = 0;
+    for (int64_t rowid = begin; rowid <= end; rowid++) {
+        const model_row *row = &metric->rows[rowid - 1];
+        if (!row->gone) {
+            assert_true(count < batch.count && model_is(&batch, count, row));
+            assert_true(model_same(batch.raw_score[count], row->raw_score));
+            count++;
+        }
     }
+    assert_int_equal(batch.count, count);
 }
 
 /* All rows of a metric and more, in one window. */
@@ -345,6 +393,10 @@ static void read_wide(size_t m)
     assert_true(window.blocks <= metric->count);
     for (size_t i = 0; i < window.count; i++) {
         const model_row *row = &metric->rows[i];
+        assert_int_equal(window.there[i], !row->gone);
+        if (row->gone) {
+            continue;
+        }
         assert_int_equal(window.timestamp[i], row->timestamp);
         assert_true(model_same(window.value[i], row->value));
         assert_true(model_same(window.anomaly_score[i], row->anomaly_score));
@@ -415,10 +467,20 @@ static const struct {
      " OR (greatest_score IS NULL) <> (unscored = rows)"},
     {"a metric's record is the sum of its blocks",
      "SELECT count(*) FROM (SELECT last_rowid, unscored, last_timestamp,"
-     " coalesce((SELECT sum(rows) FROM block WHERE metric = key), 0) AS rows,"
+     " coalesce((SELECT sum(rows) FROM block WHERE metric = key), 0) AS there,"
+     " coalesce((SELECT sum(gap.last_rowid - first_rowid + 1) FROM gap WHERE metric = key), 0)"
+     " AS gone,"
      " coalesce((SELECT sum(unscored) FROM block WHERE metric = key), 0) AS without,"
      " (SELECT max(last_timestamp) FROM block WHERE metric = key) AS newest FROM metric)"
-     " WHERE rows <> last_rowid OR unscored <> without OR last_timestamp IS NOT newest"},
+     " WHERE there + gone <> last_rowid OR unscored <> without OR newest > last_timestamp"
+     " OR (gone = 0 AND last_timestamp IS NOT newest)"},
+    {"gaps are apart, and each is of a metric that was pruned",
+     "SELECT count(*) FROM (SELECT metric, first_rowid, last_rowid, lag(last_rowid) OVER m AS "
+     "before"
+     " FROM gap WINDOW m AS (PARTITION BY metric ORDER BY first_rowid)) WHERE before + 1 >= "
+     "first_rowid"
+     " OR last_rowid < first_rowid OR (metric NOT IN (SELECT metric FROM pruned)"
+     " AND metric NOT IN (SELECT metric FROM doomed))"},
     {"a block has data",
      "SELECT count(*) FROM block WHERE data NOT IN (SELECT key FROM block_data)"},
     {"data has a block",
@@ -427,9 +489,11 @@ static const struct {
     {"a block has a metric, or will be removed",
      "SELECT count(*) FROM block WHERE metric NOT IN (SELECT key FROM metric)"
      " AND metric NOT IN (SELECT metric FROM doomed)"},
-    {"blocks are not many more than rows want: the last two of a metric may be small",
+    {"blocks are not many more than rows want: the last two of a metric may be small, and the "
+     "first,"
+     " if it was cut",
      "SELECT count(*) FROM (SELECT metric, sum(rows) AS rows, count(*) AS blocks FROM block"
-     " GROUP BY metric) WHERE blocks > 2 + rows / 512.0"},
+     " GROUP BY metric) WHERE blocks > 3 + rows / 512.0"},
 };
 
 static int64_t count_wrong(sqlite3 *db, const char *sql)
@@ -454,6 +518,34 @@ static void check_blocks(sqlite3 *db)
 
 /* ---- all of it -------------------------------------------------------------------------- */
 
+static bool go_on(void *context, const char *doing, int64_t done, int64_t total)
+{
+    (void)context, (void)doing, (void)total;
+    return done >= 0;
+}
+
+static void tell_fault(void *context, const char *what)
+{
+    (void)context;
+    print_error("%s\n", what);
+}
+
+/* The store's own check agrees. */
+static void check_store(void)
+{
+    mmq_store_sums sums;
+    int64_t there = 0;
+    const mmq_store_watch watch = {.at = go_on, .fault = tell_fault};
+    assert_ok(mmq_store_check(reader, &watch, &sums, &why));
+    assert_int_equal(sums.faults, 0);
+    for (size_t m = 0; m < METRICS; m++) {
+        for (size_t i = 0; i < metrics[m].count; i++) {
+            there += metrics[m].rows[i].gone ? 0 : 1;
+        }
+    }
+    assert_int_equal(sums.rows, there);
+}
+
 static void test_model(void **state)
 {
     (void)state;
@@ -471,13 +563,20 @@ static void test_model(void **state)
         if (one_in(5)) {
             check_blocks(db);
         }
+        if (one_in(25)) {
+            check_store();
+        }
     }
     check_blocks(db);
     for (bool more = true; more;) {
         assert_ok(mmq_store_tidy(writer, &more, &why));
     }
     check_blocks(db);
+    check_store();
     assert_int_equal(count_wrong(db, "SELECT count(*) FROM doomed"), 0);
+    assert_int_equal(
+        count_wrong(db, "SELECT count(*) FROM gap WHERE metric NOT IN (SELECT key FROM metric)"),
+        0);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     for (size_t m = 0; m < METRICS; m++) {
         free(metrics[m].rows);
