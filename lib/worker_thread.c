@@ -8,7 +8,12 @@
 #include "lib/log.h"
 #include "lib/worker_parts.h"
 
-enum { NICER = 5, IDLE_MS = 1000, BATCH_BYTES_MAX = MMQ_CAPACITY_MAX * sizeof(mmq_request *) };
+enum {
+    NICER = 5,
+    IDLE_MS = 1000,
+    IDLE_SOON_MS = 20,
+    BATCH_BYTES_MAX = MMQ_CAPACITY_MAX * sizeof(mmq_request *)
+};
 
 /* True if the request is not worked on; it is then answered. */
 static bool refuse_unfit(mmq_work_thread *thread, mmq_request **request_p)
@@ -98,7 +103,7 @@ static void serve(mmq_work_thread *thread, void *context)
     mmq_message message;
     mmq_message_init(&message);
     while (more) {
-        set_wait(thread, &wait_ms, idle == NULL ? -1 : idle_wants_more ? 0 : IDLE_MS);
+        set_wait(thread, &wait_ms, idle == NULL ? -1 : idle_wants_more ? IDLE_SOON_MS : IDLE_MS);
         more = take_batch(thread, context, &message, &came);
         if (came) {
             idle_wants_more = true;

@@ -8,7 +8,11 @@
 #include "lib/clock.h"
 #include "lib/log.h"
 
-enum { HEADS = 64, DAY_S = 86400, LOOK_S = 600 };
+enum {
+    HEADS = 64,
+    DAY_S = 86400,
+    LOOK_S = 600,
+};
 
 /* ---- pieces ----------------------------------------------------------------------------- */
 
@@ -85,30 +89,34 @@ static bool is_steady(const mmq_retention *retention, int64_t wall_s, int64_t no
     return wall_s - retention->wall_s - (now_ns - retention->now_ns) / MMQ_NS_PER_S <= DAY_S;
 }
 
-/* Begins to look for rows that are too old, if it is time to. */
-static bool begin_look(mmq_retention *retention)
+/* Begins to look for rows that are too old. */
+static void begin_look(mmq_retention *retention, int64_t now_ns)
 {
-    const int64_t now_ns = mmq_now_ns(), wall_s = mmq_wall_s();
-    if (retention->under_way) {
-        return true;
-    }
-    if (retention->days == 0 || now_ns < retention->next_ns) {
-        return false;
-    }
+    const int64_t wall_s = mmq_wall_s();
     const bool steady = is_steady(retention, wall_s, now_ns);
     retention->wall_s = wall_s;
     retention->now_ns = now_ns;
-    retention->next_ns = now_ns + LOOK_S * MMQ_NS_PER_S;
     if (!steady) {
+        retention->next_ns = now_ns + LOOK_S * MMQ_NS_PER_S;
         mmq_log(MMQ_WARN, "the clock was set forward: --retain waits whether it stays so",
                 MMQ_I("seconds", LOOK_S));
-        return false;
+        return;
     }
     const int64_t midnight = wall_s - (wall_s % DAY_S + DAY_S) % DAY_S;
     retention->prune = (mmq_prune){.before = midnight - retention->days * DAY_S};
     retention->pruned = (mmq_pruned){0};
     retention->under_way = true;
-    return true;
+}
+
+static void end_look(mmq_retention *retention, int64_t now_ns)
+{
+    retention->under_way = false;
+    retention->next_ns = now_ns + LOOK_S * MMQ_NS_PER_S;
+    if (retention->pruned.rows > 0) {
+        mmq_log(MMQ_INFO, "rows older than --retain were pruned",
+                MMQ_I("rows", retention->pruned.rows), MMQ_I("blocks", retention->pruned.blocks),
+                MMQ_I("before", retention->prune.before));
+    }
 }
 
 static mmq_err prune_in_transaction(mmq_retention *retention, mmq_store *store, mmq_why *why)
@@ -127,20 +135,18 @@ static mmq_err prune_in_transaction(mmq_retention *retention, mmq_store *store, 
 
 mmq_err mmq_retention_step(mmq_retention *retention, mmq_store *store, bool *more, mmq_why *why)
 {
+    const int64_t now_ns = mmq_now_ns();
     *more = false;
-    if (!begin_look(retention)) {
+    if (!retention->under_way && retention->days > 0 && now_ns >= retention->next_ns) {
+        begin_look(retention, now_ns);
+    }
+    if (!retention->under_way) {
         return MMQ_OK;
     }
     mmq_err err = prune_in_transaction(retention, store, why);
-    if (err == MMQ_OK && !retention->prune.done) {
-        *more = true;
-        return MMQ_OK;
+    if (err != MMQ_OK || retention->prune.done) {
+        end_look(retention, now_ns);
     }
-    retention->under_way = false;
-    if (retention->pruned.rows > 0) {
-        mmq_log(MMQ_INFO, "rows older than --retain were pruned",
-                MMQ_I("rows", retention->pruned.rows), MMQ_I("blocks", retention->pruned.blocks),
-                MMQ_I("before", retention->prune.before));
-    }
+    *more = retention->under_way;
     return err;
 }

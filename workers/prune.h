@@ -35,7 +35,7 @@ typedef struct mmq_retention {
 } mmq_retention;
 
 mmq_retention mmq_retention_begin(int64_t days);
-/* Does a piece, in a transaction of its own, if it is time to. *more: call again soon. */
+/* Does a piece, in a transaction of its own, if it is time to. *more: there is another. */
 mmq_err mmq_retention_step(mmq_retention *retention, mmq_store *store, bool *more,
                            mmq_why *why) MMQ_MUST_USE;
 

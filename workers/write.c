@@ -35,7 +35,13 @@ enum {
 };
 
 #define GROUP_NS (100 * MMQ_NS_PER_MS) /* no request is begun in a transaction that is so old */
-#define TIDY_NS  MMQ_NS_PER_S          /* housekeeping gets a piece so often, however busy we are */
+
+/* A piece of housekeeping takes milliseconds of a CPU that readers may want, and while there is
+ * something to do the next one follows. So they are apart by PAUSE_TIMES what the last one took:
+ * then fewer than one request in a hundred meets one (ops/bench prune), however busy we are. */
+#define PAUSE_TIMES  40
+#define PAUSE_MIN_NS (20 * MMQ_NS_PER_MS)
+#define PAUSE_MAX_NS MMQ_NS_PER_S
 
 /* Made by mmq_write_worker_new, used by the one work thread. */
 typedef struct write_shared {
@@ -53,7 +59,7 @@ typedef struct write_thread {
     mmq_store *store;
     mmq_retention retention;
     mmq_err tidy_err; /* of the last housekeeping: logged when it changes */
-    int64_t tidied_ns;
+    int64_t tidy_next_ns;
 } write_thread;
 
 /* What became of one request of a group. */
@@ -180,17 +186,30 @@ static size_t group_size(mmq_request **requests, size_t count)
     return n;
 }
 
-/* A piece of housekeeping: rows that are too old first, since they leave pages to give back. */
+static int64_t pause_after(int64_t took_ns, bool failed)
+{
+    const int64_t pause_ns = failed ? PAUSE_MAX_NS : PAUSE_TIMES * took_ns;
+    const int64_t least_ns = pause_ns > PAUSE_MIN_NS ? pause_ns : PAUSE_MIN_NS;
+    return least_ns < PAUSE_MAX_NS ? least_ns : PAUSE_MAX_NS;
+}
+
+/* A piece of housekeeping, if it is time for one: rows that are too old first, since they leave
+ * pages to give back. True: call again soon. */
 static bool tidy_up(void *context)
 {
     write_thread *writer = context;
-    bool more;
+    const int64_t start_ns = mmq_now_ns();
+    if (start_ns < writer->tidy_next_ns) {
+        return true;
+    }
+    bool more = false;
     mmq_why why = {""};
     mmq_err err = mmq_retention_step(&writer->retention, writer->store, &more, &why);
     if (err == MMQ_OK && !more) {
         err = mmq_store_tidy(writer->store, &more, &why);
     }
-    writer->tidied_ns = mmq_now_ns();
+    const int64_t end_ns = mmq_now_ns();
+    writer->tidy_next_ns = end_ns + pause_after(end_ns - start_ns, err != MMQ_OK);
     if (err != MMQ_OK && err != writer->tidy_err) {
         mmq_log(MMQ_WARN, "housekeeping failed", MMQ_S("error", why.text));
     }
@@ -206,9 +225,7 @@ static void handle_requests(void *context, mmq_request **requests, size_t count)
         size_t n = group_size(requests + done, count - done);
         done += serve_group(writer->store, requests + done, outcomes, n);
     }
-    if (mmq_now_ns() - writer->tidied_ns > TIDY_NS) {
-        (void)tidy_up(writer);
-    }
+    (void)tidy_up(writer);
 }
 
 /* ---- the thread ------------------------------------------------------------------------- */

@@ -175,14 +175,15 @@ const mmq_manual mmq_manuals[] = {
      "backup check"},
     {"prune",
      "Removes rows from before a time, of one metric or of all. It asks the write worker for one "
-     "small piece after the other; how far "
+     "small piece after the other, with pauses between them, so that others hardly notice; how far "
      "it is shows on a terminal. Stopped by a signal it says what is gone; the same command goes "
      "on. There is no way back but a backup.\n\n"
      "Rowids stay as they are. Streams that had such rows still to show end with status 410. The "
      "space goes back to the file system bit by bit. `up --retain DAYS` (and `worker write "
      "--retain`) does it by itself.",
      {{"metricmq prune --before 2026-01-01 --dry-run", "what would go"},
-      {"metricmq prune UID --before \"2026-01-01 12:00:00\"", "rows of one metric"}},
+      {"metricmq prune UID --before \"2026-01-01 12:00:00\"", "rows of one metric"},
+      {"metricmq prune --before 2026-01-01 --fast", "without pauses, at night"}},
      "backup worker"},
     {"load",
      "Plays many clients that ask, check every answer and time it, and prints a report. With "

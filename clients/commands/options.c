@@ -190,6 +190,9 @@ const mmq_option mmq_options[] = {
      "rows before this time go, \"YYYY-MM-DD[ HH:MM:SS]\" UTC or epoch seconds", NULL, 0, 0, false},
     {"dry-run", MMQ_OPTION_FLAG, "false", NULL, "say what would go, and let it stay", NULL, 0, 0,
      false},
+    {"fast", MMQ_OPTION_FLAG, "false", NULL,
+     "without pauses, which keep it from being noticed by others: 20 times as fast", NULL, 0, 0,
+     false},
     {"keep-old", MMQ_OPTION_FLAG, "false", NULL,
      "a store that is there is put aside under another name (STORE.old-N)", NULL, 0, 0, false},
 };

@@ -60,7 +60,7 @@ const mmq_command mmq_commands[] = {
     {"restore", "FILE", "make a backup the store; workers must be stopped", mmq_command_restore,
      NAMES("data", "store", "keep-old")},
     {"prune", "[UID]", "remove old rows, of one metric or of all", mmq_command_prune,
-     NAMES("connect", KEYS, "timeout", "before", "dry-run")},
+     NAMES("connect", KEYS, "timeout", "before", "dry-run", "fast")},
     {"load", "", "load generator: many clients that check what they get", mmq_command_load,
      NAMES("connect", KEYS, "connect-workers", "op", "mix", "clients", "concurrency", "rate",
            "workers", "capacity", "service-time", "service", "size", "retry", "duration", "warmup",

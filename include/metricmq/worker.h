@@ -51,8 +51,8 @@ typedef struct mmq_worker_options {
     void (*thread_destroy)(void **context);
     /* Called in a work thread with 1..batch_max requests; each must end in mmq_request_final. */
     void (*handle)(void *context, mmq_request **requests, size_t count);
-    /* Called in a work thread that has no request to work on: at once and again while it returns
-     * true, then about once a second. Optional. */
+    /* Called in a work thread that has had no request to work on for a moment (20 ms): again after
+     * as long while it returns true, then about once a second. Optional. */
     bool (*idle)(void *context);
 } mmq_worker_options;
 

@@ -16,6 +16,7 @@ THEMES = {
     "disk": "Disk",
     "dump": "Dumps: archives of feedback",
     "upload": "Uploads to an object store",
+    "prune": "Prune: half of the rows go while readers ask; backups",
     "memory": "Memory",
     "roles": "Roles: memory and CPU of each process",
     "sizes": "Sizes: the greatest against the least",
@@ -39,6 +40,7 @@ class Sizes:
     curve_metrics: tuple = ((1, 1_000_000), (10, 100_000), (100, 10_000), (1_000, 1_000), (10_000, 100),
                             (100_000, 10))
     dump_small: tuple = (1, 100_000)
+    prune: tuple = (1_000, 10_000)
     upload_mib: int = 256
     queries: int = 5_000
     requests: int = 2_000
@@ -47,9 +49,9 @@ class Sizes:
     encoder_rows: int = 1_000_000
 
 
-FULL = Sizes(memory=((100, 10_000), (100, 100_000), (10_000, 10_000)),
+FULL = Sizes(prune=(1_000, 100_000), memory=((100, 10_000), (100, 100_000), (10_000, 10_000)),
              curve_rows=(10_000, 100_000, 1_000_000, 10_000_000, 100_000_000))
-QUICK = Sizes(one=(1, 200_000), hundred=(100, 2_000), dump_small=(1, 10_000), upload_mib=80, many=((100, 100), (1_000, 100)),
+QUICK = Sizes(one=(1, 200_000), hundred=(100, 2_000), dump_small=(1, 10_000), prune=(200, 5_000), upload_mib=80, many=((100, 100), (1_000, 100)),
               memory=((100, 200), (100, 2_000)), curve_rows=(1_000, 10_000, 200_000),
               curve_metrics=((1, 20_000), (10, 2_000), (100, 200), (1_000, 20)), queries=500, requests=300,
               peers_all=(20, 1_000), peers_large=(20, 5_000), encoder_rows=50_000)

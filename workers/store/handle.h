@@ -111,6 +111,7 @@ struct mmq_store {
     mmq_onlooker *onlooker;                /* of the statement; NULL: nobody */
 
     /* The writer's only. */
+    bool gentle;                  /* the transaction is housekeeping */
     int restart_pages;            /* the log's size from which on readers are waited for */
     uint8_t *encoded;             /* a block to be written */
     mmq_columns *existing;        /* rows that an append repeats */

@@ -21,8 +21,9 @@
 
 enum {
     WAL_CHECKPOINT_PAGES = 1000, /* the log is copied into the file from this size on */
-    WAL_RESTART_PAGES = 8000,    /* from here on we wait for readers to make it begin anew */
-    WAL_WAIT_MS = 250,           /* for so long */
+    WAL_GENTLE_PAGES = 16,    /* and from this size on after housekeeping, which is in no hurry */
+    WAL_RESTART_PAGES = 8000, /* from here on we wait for readers to make it begin anew */
+    WAL_WAIT_MS = 250,        /* for so long */
 };
 
 static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA cache_size = -2048;";
@@ -145,16 +146,17 @@ static mmq_err check_file(const char *path, mmq_why *why)
     return MMQ_OK;
 }
 
-/* Keeps the log bounded. A passive checkpoint cannot begin the log anew while readers follow each
- * other without a gap; past WAL_RESTART_PAGES we wait for those that are in it, which is short:
- * readers end their transactions with each page. One that does not (a backup, somebody's shell) is
- * waited for again only when the log has grown by as much once more. Failure is none: the commit is
- * durable.
+/* Keeps the log bounded. To copy many pages at once takes a CPU for milliseconds, in which readers
+ * may want it: so housekeeping, which nobody waits for, copies what it wrote at once. A passive
+ * checkpoint cannot begin the log anew while readers follow each other without a gap; past
+ * WAL_RESTART_PAGES we wait for those that are in it, which is short: readers end their
+ * transactions with each page. One that does not (a backup, somebody's shell) is waited for again
+ * only when the log has grown by as much once more. Failure is none: the commit is durable.
  */
 static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int pages)
 {
     mmq_store *store = context;
-    if (pages < WAL_CHECKPOINT_PAGES) {
+    if (pages < (store->gentle ? WAL_GENTLE_PAGES : WAL_CHECKPOINT_PAGES)) {
         return SQLITE_OK;
     }
     const bool restart = pages >= store->restart_pages;

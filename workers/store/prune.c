@@ -10,6 +10,7 @@
 #include "workers/store/room.h"
 
 #include <math.h>
+#include <sched.h>
 #include <stdlib.h>
 
 #include "lib/check.h"
@@ -146,6 +147,7 @@ static mmq_err prune_blocks(prune *p, bool *done, mmq_why *why)
         mmq_stored_block stored;
         bool found;
         *p->work -= COST_LOOK;
+        (void)sched_yield(); /* readers that wait for this CPU do not wait for the piece's end */
         err = mmq_blocks_after(p->store, p->metric, BEFORE_ALL, &found, &stored, why);
         if (err == MMQ_OK && (!found || stored.head.first.timestamp >= p->before)) {
             *done = true;
@@ -184,6 +186,7 @@ mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t
     CHECK(store->phase == MMQ_PHASE_WRITE);
     prune p = {.store = store, .metric = metric->key, .before = before, .work = work};
     mmq_err err = prune_blocks(&p, done, why);
+    store->gentle = true;
     if (err == MMQ_OK && p.rows > 0) {
         err = note_prune(&p, why);
     }

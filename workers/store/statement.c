@@ -110,7 +110,7 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_FORGET] = "UPDATE metric SET forgotten = max(forgotten, ?2) WHERE key = ?1",
     [MMQ_Q_DELETE_GROWTH] = "DELETE FROM growth WHERE metric = ?1 AND commit_no = ?2",
     [MMQ_Q_FREE_PAGES] = "PRAGMA freelist_count",
-    [MMQ_Q_VACUUM] = "PRAGMA incremental_vacuum(256)",
+    [MMQ_Q_VACUUM] = "PRAGMA incremental_vacuum(64)",
 };
 
 const char *mmq_query_text(mmq_query query)

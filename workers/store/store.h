@@ -259,7 +259,7 @@ typedef struct mmq_pruned {
     int64_t rows, blocks; /* blocks: those that went whole */
 } mmq_pruned;
 
-enum { MMQ_PRUNE_WORK = 1024 }; /* what a piece of a prune may cost: a few milliseconds */
+enum { MMQ_PRUNE_WORK = 64 }; /* what a piece of a prune may cost: a millisecond or two */
 
 /* Removes rows of a metric with a timestamp < before: as many as *work allows, which becomes less.
  * *done: there are none left. Rowids stay, last_rowid and last_timestamp, too. Adds to *out. */

@@ -172,6 +172,7 @@ mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
     if (err != MMQ_OK) {
         return err;
     }
+    store->gentle = true;
     err = do_work(store, why);
     if (err != MMQ_OK) {
         mmq_store_rollback(store);

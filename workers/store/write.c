@@ -25,7 +25,7 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
     if (err == MMQ_OK) {
         store->phase = MMQ_PHASE_WRITE;
         store->commit = snapshot.commit + 1;
-        store->dirty = false;
+        store->dirty = store->gentle = false;
     }
     return err;
 }
