@@ -34,6 +34,9 @@ static mmq_err look(const char *url, mmq_why *why)
 {
     mmq_store *store;
     mmq_err err = mmq_store_open(url, MMQ_STORE_READ, &store, why);
+    if (err == MMQ_OK && !mmq_store_is_current(store)) {
+        err = MMQ_EBUSY;
+    }
     mmq_store_close(&store);
     return err;
 }

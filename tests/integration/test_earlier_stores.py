@@ -69,6 +69,25 @@ class EarlierStores(harness.Case):
             with self.subTest(name):
                 self.expect(self.open(name, name), name)
 
+    def test_migrated_by_hand(self):
+        for name in contents.NAMES:
+            with self.subTest(name):
+                data = self.open(name, name)
+                expected = "nothing to do" if name == "v3" else "brought to the current form: "
+                self.assertIn(expected, harness.run("migrate", "--data", data).out)
+                self.assertIn("nothing to do", harness.run("migrate", "--data", data).out)
+                with contextlib.closing(sqlite3.connect(f"file:{data / 'metricmq.db'}?mode=ro", uri=True)) as db:
+                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (3,))
+
+    def test_readers_take_version_2_as_it_is(self):
+        data = self.open("v2")
+        self.assertRegex(harness.run("check", "--data", data).out, "^whole: 83 metrics, ")
+        self.assertRegex(harness.run("backup", "--data", data, self.folder / "v2.db").out, "whole: 83 metrics, ")
+        with contextlib.closing(sqlite3.connect(self.folder / "v2.db")) as db:
+            self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (2,))
+        harness.run("restore", "--data", self.folder / "new", self.folder / "v2.db")
+        self.expect(self.folder / "new", "v2")
+
     def test_restored(self):
         for name in contents.NAMES:
             with self.subTest(name):
@@ -78,13 +97,13 @@ class EarlierStores(harness.Case):
                 self.assertRegex(harness.run("restore", "--data", data, file).out, r"^restored \S+: whole: 83 metrics, ")
                 self.assertEqual(hashlib.sha256(file.read_bytes()).digest(), before)
                 with contextlib.closing(sqlite3.connect(f"file:{data / 'metricmq.db'}?mode=ro", uri=True)) as db:
-                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (2,))
+                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (3,))
                 self.expect(data, name)
 
     def test_of_which_forms_they_are(self):
         """So that nobody makes them anew with a release that has forgotten how."""
         forms = {"v1": (1, {"row"}), "v1-moving": (2, {"old_row", "block"}), "v2": (2, {"block"}),
-                 "v2-pruned": (2, {"block", "gap", "pruned"})}
+                 "v3": (3, {"block", "gap", "pruned"})}
         for name, (version, tables) in forms.items():
             data = self.open(name, name)
             with contextlib.closing(sqlite3.connect(data / "metricmq.db")) as db:
@@ -95,20 +114,20 @@ class EarlierStores(harness.Case):
                     self.assertGreater(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0], 0, (name, table))
 
     def test_a_later_version_is_refused(self):
-        data = self.open("v2")
+        data = self.open("v3")
         store = data / "metricmq.db"
         with contextlib.closing(sqlite3.connect(store)) as db:
-            db.execute("PRAGMA user_version = 3")
+            db.execute("PRAGMA user_version = 4")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = store.read_bytes()
         for command in (["up"], ["worker", "write", "--connect", "tcp://127.0.0.1:1"], ["check"],
                         ["backup", self.folder / "out.db"], ["migrate"]):
             done = harness.run(*command, "--data", data, check=False)
             self.assertEqual(done.returncode, 1, command)
-            self.assertIn("schema version 3 and this program knows 2", done.out + done.err)
+            self.assertIn("schema version 4 and this program knows 3", done.out + done.err)
         done = harness.run("restore", "--data", self.folder / "new", store, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("schema version 3 and this program knows 2", done.err)
+        self.assertIn("schema version 4 and this program knows 3", done.err)
         self.assertEqual(store.read_bytes(), before)
 
 

@@ -11,8 +11,8 @@
 #include "workers/store/store.h"
 
 enum {
-    MMQ_SCHEMA_VERSION = 2,
-    MMQ_SCHEMA_VERSION_OLD = 1,      /* a writer brings it to the current one */
+    MMQ_SCHEMA_VERSION = 3,
+    MMQ_SCHEMA_VERSION_ROWS = 1, /* rows without blocks: a writer brings it to the current one */
     MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
     MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
     MMQ_REMEMBER_S = 3600,           /* how long lengths at commits are remembered, at least */
@@ -96,7 +96,16 @@ typedef struct mmq_onlooker {
     bool broken_off; /* the watch did not want to go on */
 } mmq_onlooker;
 
+/* What a file is of. */
+typedef enum mmq_form {
+    MMQ_FORM_CURRENT,
+    MMQ_FORM_UNPRUNED, /* of version 2: readers take it as it is */
+    MMQ_FORM_OLD,      /* of version 1 */
+    MMQ_FORM_BETWEEN,  /* on the way from version 1: some rows are in blocks, others still to go */
+} mmq_form;
+
 struct mmq_store {
+    mmq_form form; /* when it was opened */
     sqlite3 *db;
     mmq_store_mode mode;
     mmq_phase phase;
@@ -171,22 +180,17 @@ void mmq_transaction_undo(mmq_store *store);
 
 /* Opening (open.c) and making (schema.c). */
 mmq_err mmq_schema_make(const char *path, mmq_why *why) MMQ_MUST_USE;
-typedef enum mmq_form {
-    MMQ_FORM_CURRENT,
-    MMQ_FORM_OLD,     /* of version 1 */
-    MMQ_FORM_BETWEEN, /* on the way from version 1: some rows are in blocks, others still to go */
-} mmq_form;
 /* Is it a store, and of which form? */
 mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why) MMQ_MUST_USE;
 /* MMQ_ECORRUPT if a table of ours, or what hangs on one, is another than the statements of `schema`
  * make (objects.c). */
 mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema,
                           mmq_why *why) MMQ_MUST_USE;
-/* The first step of version 1 to 2, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
+/* The first step away from version 1, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
 mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
-/* Makes the tables that stores of version 2 did not have at first, in a transaction. */
+/* MMQ_FORM_UNPRUNED becomes MMQ_FORM_CURRENT, in a transaction. Nothing if it is of version 3. */
 mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
-/* The others: MMQ_FORM_BETWEEN becomes MMQ_FORM_CURRENT. The watch may be NULL. */
+/* From MMQ_FORM_BETWEEN on. The watch may be NULL. */
 mmq_err mmq_migrate(mmq_store *store, const mmq_store_watch *watch, mmq_why *why) MMQ_MUST_USE;
 /* Prepares a statement that only one task needs; sqlite3_finalize it. */
 mmq_err mmq_prepare(mmq_store *store, const char *sql, sqlite3_stmt **out,

@@ -1,4 +1,4 @@
-/* From schema version 1 to 2: rows that lay one by one in a table of their own go into blocks.
+/* Away from schema version 1: rows that lay one by one in a table of their own go into blocks.
  *
  * The first step (schema.c) makes the new tables and sets the version while the old rows are there
  * under another name, old_row. Each step after it is a transaction that moves up to

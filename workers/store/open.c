@@ -216,9 +216,11 @@ static mmq_err refuse_form(const char *path, mmq_form form, mmq_why *why)
 }
 
 /* What is left to do once the file is known to be a store of ours. */
-static mmq_err settle(mmq_store *store, const char *path, mmq_form form,
-                      const mmq_store_watch *watch, mmq_why *why)
+static mmq_err settle(mmq_store *store, const char *path, const mmq_store_watch *watch,
+                      mmq_why *why)
 {
+    const mmq_form form = store->form;
+    const bool moving = form == MMQ_FORM_OLD || form == MMQ_FORM_BETWEEN;
     mmq_err err = MMQ_OK;
     if (store->mode == MMQ_STORE_WRITE) {
         err = mmq_connection_set(store->db, writer_pragmas, why);
@@ -231,7 +233,7 @@ static mmq_err settle(mmq_store *store, const char *path, mmq_form form,
         if (err == MMQ_OK) {
             err = mmq_schema_complete(store->db, why);
         }
-    } else if (form != MMQ_FORM_CURRENT) {
+    } else if (moving) {
         err = refuse_form(path, form, why);
     }
     if (err == MMQ_OK) {
@@ -240,7 +242,7 @@ static mmq_err settle(mmq_store *store, const char *path, mmq_form form,
     if (err == MMQ_OK) {
         err = read_once(store, why);
     }
-    return err == MMQ_OK && form != MMQ_FORM_CURRENT ? mmq_migrate(store, watch, why) : err;
+    return err == MMQ_OK && moving ? mmq_migrate(store, watch, why) : err;
 }
 
 static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch *watch,
@@ -257,11 +259,10 @@ static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch
     if (err == MMQ_OK) {
         err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
     }
-    mmq_form form = MMQ_FORM_CURRENT;
     if (err == MMQ_OK) {
-        err = mmq_schema_check(store->db, path, &form, why);
+        err = mmq_schema_check(store->db, path, &store->form, why);
     }
-    return err == MMQ_OK ? settle(store, path, form, watch, why) : err;
+    return err == MMQ_OK ? settle(store, path, watch, why) : err;
 }
 
 static mmq_err open_path(const char *path, mmq_store *store, const mmq_store_watch *watch,
@@ -309,6 +310,11 @@ mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq
                               mmq_why *why)
 {
     return open_store(url, MMQ_STORE_WRITE, watch, out, why);
+}
+
+bool mmq_store_is_current(const mmq_store *store)
+{
+    return store->mode == MMQ_STORE_WRITE || store->form == MMQ_FORM_CURRENT;
 }
 
 void mmq_store_close(mmq_store **store_p)

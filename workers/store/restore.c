@@ -38,7 +38,8 @@ typedef struct restoring {
 static mmq_err open_source(const restoring *r, const char *name, int *fd, mmq_why *why)
 {
     struct stat about, store;
-    *fd = open(name, O_RDONLY | O_CLOEXEC);
+    *fd = open(name,
+               O_RDONLY | O_NONBLOCK | O_CLOEXEC); /* of a pipe nobody waits for the other end */
     if (*fd < 0) {
         return mmq_fail(why, errno == ENOENT ? MMQ_ENOTFOUND : MMQ_EIO, "cannot read %s: %s", name,
                         strerror(errno));

@@ -33,8 +33,8 @@
     "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"                                  \
     "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
 
-/* What a prune leaves behind (prune.c): stores of before it had a name have none of these, and get
- * them from their next writer. */
+/* What a prune leaves behind (prune.c): stores of version 2 have none of these, and get them from
+ * their next writer. */
 #define PRUNE_TABLES                                                                               \
     "CREATE TABLE pruned ("                                                                        \
     " metric INTEGER PRIMARY KEY,"                                                                 \
@@ -256,8 +256,10 @@ static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *w
     mmq_err err = read_pragma(
         db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'old_row')",
         &left, why);
-    const mmq_form second = err == MMQ_OK && left > 0 ? MMQ_FORM_BETWEEN : MMQ_FORM_CURRENT;
-    *out = version == MMQ_SCHEMA_VERSION_OLD ? MMQ_FORM_OLD : second;
+    *out = version == MMQ_SCHEMA_VERSION_ROWS ? MMQ_FORM_OLD
+           : err == MMQ_OK && left > 0        ? MMQ_FORM_BETWEEN
+           : version == MMQ_SCHEMA_VERSION    ? MMQ_FORM_CURRENT
+                                              : MMQ_FORM_UNPRUNED;
     return err;
 }
 
@@ -282,7 +284,7 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
         return mmq_fail(why, MMQ_ECORRUPT, "%s is another program's database: name another --store",
                         path);
     }
-    if (version != MMQ_SCHEMA_VERSION && version != MMQ_SCHEMA_VERSION_OLD) {
+    if (version < MMQ_SCHEMA_VERSION_ROWS || version > MMQ_SCHEMA_VERSION) {
         return mmq_fail(why, MMQ_ECORRUPT,
                         "%s has schema version %lld and this program knows %d: use the metricmq"
                         " that made it",
@@ -313,13 +315,12 @@ mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why)
     return run_transaction(db, script, why);
 }
 
+/* A release that knows version 2 would take rows that were pruned for lost: it refuses version 3.
+ */
 mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why)
 {
-    int64_t there;
-    mmq_err err = read_pragma(
-        db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'gap')",
-        &there, why);
-    return err == MMQ_OK && there == 0
-               ? run_transaction(db, "BEGIN IMMEDIATE;" PRUNE_TABLES "COMMIT;", why)
-               : err;
+    static const char script[] = "BEGIN IMMEDIATE;" PRUNE_TABLES "PRAGMA user_version = 3; COMMIT;";
+    int64_t version;
+    mmq_err err = read_pragma(db, "PRAGMA user_version", &version, why);
+    return err == MMQ_OK && version < MMQ_SCHEMA_VERSION ? run_transaction(db, script, why) : err;
 }

@@ -42,8 +42,9 @@ typedef struct mmq_store_watch {
 /* url: "sqlite:PATH". MMQ_ENOTFOUND: no such file (READ); MMQ_ECORRUPT: empty, foreign, of a newer
  * version or damaged; MMQ_EINVAL: a url that is not understood. NULL in *out on failure.
  *
- * A store of an earlier version is MMQ_EBUSY (READ), and is brought to the current one before it is
- * open (WRITE), which may take minutes; broken off or failed, it goes on with the next WRITE. */
+ * A store of version 1, or on the way from it, is MMQ_EBUSY (READ), and is brought to the current
+ * one before it is open (WRITE), which may take minutes; broken off or failed, it goes on with the
+ * next WRITE. From version 2 on that takes a moment, and READ takes it as it is. */
 mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out,
                        mmq_why *why) MMQ_MUST_USE;
 /* For MMQ_STORE_WRITE, with somebody who watches if the store is of an earlier version. */
@@ -55,6 +56,8 @@ mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
  * file, and with `writes` making it and what stands beside it. MMQ_ENOTFOUND: there is none to
  * read. Not whether it is a store. */
 mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why) MMQ_MUST_USE;
+/* False: a reader's store of an earlier version. */
+bool mmq_store_is_current(const mmq_store *store);
 void mmq_store_close(mmq_store **store);
 
 /* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.

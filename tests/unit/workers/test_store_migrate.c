@@ -1,4 +1,4 @@
-/* F58: a store of schema version 1 becomes one of version 2, whatever happens on the way: a stop, a
+/* F58: a store of schema version 1 becomes one of version 3, whatever happens on the way: a stop, a
  * kill -9, a disk that is full. Readers see all rows or are told to wait; in the end every row is
  * what it was, bit by bit. */
 #include "store_world.h"
