@@ -206,6 +206,56 @@ class Keeping(harness.Case):
             path.unlink()
         self.assertEqual(self.rows_of(self.data), before)
 
+    def test_restore_refuses_what_is_hostile(self):
+        """What bears our marks and is no sound store is refused by a sentence, whoever made it; nothing is touched."""
+        self.fill()
+        self.command("backup", "--data", self.data, self.file)
+        good, image = self.file.read_bytes(), (self.data / "metricmq.db").read_bytes()
+        hostile = {
+            "CREATE TRIGGER t AFTER UPDATE ON store BEGIN DELETE FROM metric; END": "is not what metricmq makes",
+            "CREATE INDEX i ON metric (abs(key))": "is not what metricmq makes",
+            "DROP TABLE growth; CREATE VIEW growth AS SELECT 1 AS metric, 1 AS commit_no, 1 AS before_rowid, 1 AS at":
+                "is not what metricmq makes",
+            "PRAGMA application_id = 7": "another program's database",
+            "PRAGMA user_version = 4": "schema version 4 and this program knows 3",
+            "UPDATE metric SET last_rowid = last_rowid + 1": "is damaged: ",
+            "INSERT INTO gap VALUES (1, 5, 5)": "is damaged: ",
+            "DELETE FROM block": "is damaged: ",
+            "UPDATE metric SET uid = 'a/../b'": "damaged",
+        }
+        for sql, said in hostile.items():
+            with self.subTest(sql):
+                self.file.write_bytes(good)
+                with contextlib.closing(sqlite3.connect(self.file, isolation_level=None)) as db:
+                    db.executescript(sql)
+                    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                    db.execute("PRAGMA journal_mode = DELETE")
+                done = self.command("restore", "--data", self.data, "--keep-old", self.file, status=1)
+                self.assertIn(said, done.err)
+                done = self.command("check", "--store", f"sqlite:{self.file}", status=1)
+                self.assertIn(said.removeprefix("is "), done.out + done.err)
+                self.assertEqual((self.data / "metricmq.db").read_bytes(), image)
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for path in (pipe, self.folder, "/dev/zero"):
+            self.assertIn("is no regular file", self.command("restore", "--data", self.data, "--keep-old", path,
+                                                             status=1).err)
+        self.assertEqual({path.name for path in self.data.glob("metricmq.db*")} - {"metricmq.db-wal", "metricmq.db-shm"},
+                         {"metricmq.db", "metricmq.db.lock"})
+
+    def test_no_space_for_a_restore(self):
+        self.fill()
+        self.command("backup", "--data", self.data, self.file)
+        image = (self.data / "metricmq.db").read_bytes()
+        for first in (1, 2, 8):
+            env = house.preload(KILL_AT=first, KILL_AT_DO=errno.ENOSPC, KILL_AT_ON=1, KILL_AT_CALLS="write,pwrite,link,rename",
+                                KILL_AT_PATH="metricmq.db")
+            done = self.command("restore", "--data", self.data, "--keep-old", self.file, status=1, env=env)
+            self.assertRegex(done.err, "no space left|No space left")
+            self.assertEqual((self.data / "metricmq.db").read_bytes(), image)
+            self.assertFalse((self.data / "metricmq.db.restoring").exists())
+        self.command("restore", "--data", self.data, "--keep-old", self.file)
+
     def test_restore_over_an_old_store(self):
         """The old store is kept with its log; states of before do not count; then all goes on."""
         self.fill()
