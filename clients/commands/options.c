@@ -179,10 +179,6 @@ const mmq_option mmq_options[] = {
     {"json", MMQ_OPTION_FLAG, "false", NULL, "the report as JSON", NULL, 0, 0, false},
     {"plot", MMQ_OPTION_TEXT, NULL, "FILE", "draw latency and throughput into an SVG file", NULL, 0,
      0, false},
-    {"watch", MMQ_OPTION_FLAG, "false", NULL, "a live table, where there is a terminal", NULL, 0, 0,
-     false},
-    {"interval", MMQ_OPTION_MS, "2s", "TIME", "between two looks of --watch", NULL, 100, HOUR_MS,
-     false},
     {"retain", MMQ_OPTION_INT, "0", "DAYS",
      "rows from before the last DAYS days (UTC) are pruned, bit by bit (0: none)", NULL, 0, 100000,
      false},
@@ -195,6 +191,10 @@ const mmq_option mmq_options[] = {
      false},
     {"keep-old", MMQ_OPTION_FLAG, "false", NULL,
      "a store that is there is put aside under another name (STORE.old-N)", NULL, 0, 0, false},
+    {"watch", MMQ_OPTION_FLAG, "false", NULL, "a live table, where there is a terminal", NULL, 0, 0,
+     false},
+    {"interval", MMQ_OPTION_MS, "2s", "TIME", "between two looks of --watch", NULL, 100, HOUR_MS,
+     false},
 };
 
 const size_t mmq_options_count = sizeof mmq_options / sizeof *mmq_options;
