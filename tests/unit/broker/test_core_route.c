@@ -225,6 +225,7 @@ static void test_a_wait_counts_once(void **state)
     worker_ready(bus, "v", "s", 8);
     assert_int_equal(expect_request(bus, "v", token), 1);
     worker_says(bus, "v", MMQ_WORKER_DISCONNECT);
+    client_asks(bus, "d", "s", 2, 100000); /* so that the service stays */
     bus_pass(bus, 40000);
     expect_error(bus, "c", 1, 503);
     assert_int_equal(counted(&service->waited), 1);
