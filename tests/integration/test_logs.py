@@ -55,6 +55,7 @@ def lines_of(text):
         keys = [re.match(r'\s*MMQ_(?:S|SN|I)\(\s*"(\w+)"', field).group(1) for field in fields]
         by_level = level.split("?")[0].strip() == message.split("?")[0].strip()  # both say the same by the same condition
         said = messages(text, found.start(), message)
+        assert said, f"what does this log? {text[found.start():found.start() + 80]}"
         for number, one in enumerate(said):
             mine = frozenset([re.findall(r"MMQ_(\w+)", level)[number].lower()]) if by_level and len(said) > 1 else levels
             yield normal(one), mine, frozenset(keys)
@@ -98,6 +99,16 @@ class Logs(unittest.TestCase):
         self.assertEqual(fields[4:], sorted(fields[4:]))
         self.assertEqual(set(fields[:4]), ALWAYS)
 
+    def test_what_operators_look_for_is_there(self):
+        """Messages that docs/operations.md names, all or their beginning, are some."""
+        text = (harness.SOURCE / "docs" / "operations.md").read_text()
+        spans = {" ".join(span.split()) for span in re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"(?m)^    .*$", "", text))}
+        words = {span for span in spans if re.fullmatch(r"[a-z:' ]+ [a-z:' ]+", span) and not span.startswith(
+            ("metricmq ", "systemctl ", "promtool ", "severity: "))}
+        self.assertGreater(len(words), 9)
+        told = {message for message, _, _ in tables()[1]}
+        self.assertEqual({word for word in words if not any(word in message for message in told)}, set())
+
     def test_roles_are_those_of_the_sources(self):
         roles = {role for _, text in sources() for role in re.findall(r'mmq_log_role\("(\w+)"\)', text)}
         row = re.search(r"^\| `role` \|.*$", DOCUMENT, re.M).group(0)
@@ -108,6 +119,8 @@ class Logs(unittest.TestCase):
                 'void x(void)\n{\n    say("one (1)");\n    say("two, " "too");\n'
                 '    mmq_log(bad ? MMQ_WARN : MMQ_INFO, bad ? "b" : "g", MMQ_S("k", bad ? "x" : ","));\n'
                 '    mmq_log(n ? MMQ_WARN : MMQ_DEBUG, "both");\n}\n')
+        with self.assertRaises(AssertionError):
+            list(lines_of('void x(void)\n{\n    const char *y = nothing();\n    mmq_log(MMQ_INFO, y);\n}\n'))
         self.assertEqual(set(lines_of(text)), {
             ("one (N)", frozenset({"info"}), frozenset("a")), ("two, too", frozenset({"info"}), frozenset("a")),
             ("b", frozenset({"warn"}), frozenset("k")), ("g", frozenset({"info"}), frozenset("k")),
