@@ -13,6 +13,8 @@
 
 #define GIB (1024.0 * 1024 * 1024)
 
+enum { BROKER_COLUMNS = 130 /* that the broker's line takes; below it is two */ };
+
 /* ---- samples of workers -------------------------------------------------------------------- */
 
 void mmq_spool_sample_read(mmq_reader map, mmq_spool_sample *out)
@@ -62,27 +64,27 @@ enum { W_NUMBER, W_SERVICE, W_NAME, W_LOAD, W_REQUESTS, W_AGE, W_HEARD, W_COUNT 
 
 static const mmq_column service_columns[2][S_COUNT] = {
     {{"SERVICE", MMQ_CELL_TEXT, 20, 0},
-     {"WORKERS", MMQ_CELL_COUNT, 7, 4},
+     {"WORKERS", MMQ_CELL_COUNT, 7, 7},
      {"BUSY", MMQ_CELL_SHARE, 9, 3},
      {"QUEUED", MMQ_CELL_COUNT, 7, 2},
      {"REQUESTS", MMQ_CELL_COUNT, 9, 1},
-     {"P50", MMQ_CELL_TIME, 6, 6},
-     {"P99", MMQ_CELL_TIME, 6, 5},
+     {"P50", MMQ_CELL_TIME, 6, 5},
+     {"P99", MMQ_CELL_TIME, 6, 4},
      {"WAIT99", MMQ_CELL_TIME, 7, 9},
-     {"ERRORS", MMQ_CELL_COUNT, 7, 7},
+     {"ERRORS", MMQ_CELL_COUNT, 7, 8},
      {"IN", MMQ_CELL_BYTES, 9, 10},
-     {"OUT", MMQ_CELL_BYTES, 9, 8}},
+     {"OUT", MMQ_CELL_BYTES, 9, 6}},
     {{"SERVICE", MMQ_CELL_TEXT, 20, 0},
-     {"WORKERS", MMQ_CELL_COUNT, 7, 4},
+     {"WORKERS", MMQ_CELL_COUNT, 7, 7},
      {"BUSY", MMQ_CELL_SHARE, 9, 3},
      {"QUEUED", MMQ_CELL_COUNT, 7, 2},
      {"REQ/S", MMQ_CELL_RATE, 9, 1},
-     {"P50", MMQ_CELL_TIME, 6, 6},
-     {"P99", MMQ_CELL_TIME, 6, 5},
+     {"P50", MMQ_CELL_TIME, 6, 5},
+     {"P99", MMQ_CELL_TIME, 6, 4},
      {"WAIT99", MMQ_CELL_TIME, 7, 9},
-     {"ERR/S", MMQ_CELL_RATE, 7, 7},
+     {"ERR/S", MMQ_CELL_RATE, 7, 8},
      {"IN/S", MMQ_CELL_BYTES, 9, 10},
-     {"OUT/S", MMQ_CELL_BYTES, 9, 8}},
+     {"OUT/S", MMQ_CELL_BYTES, 9, 6}},
 };
 
 static const mmq_column worker_columns[2][W_COUNT] = {
@@ -250,6 +252,10 @@ static void draw_broker(const mmq_view *view, mmq_canvas *canvas)
     add_number(canvas, MMQ_STYLE_PLAIN, "  clients ", mmq_print_count, now->clients, "");
     add_number(canvas, MMQ_STYLE_PLAIN, "  connections ", mmq_print_count,
                now->client_connections + now->worker_connections, "");
+    if (canvas->columns > 0 && canvas->columns < BROKER_COLUMNS) {
+        mmq_canvas_end_line(canvas);
+        mmq_canvas_add(canvas, MMQ_STYLE_PLAIN, "     ");
+    }
     add_number(canvas, bad_if(now->descriptors > 0.8 * now->descriptors_max), "  descriptors ",
                mmq_print_count, now->descriptors, "");
     add_number(canvas, MMQ_STYLE_PLAIN, " of ", mmq_print_count, now->descriptors_max, "");
@@ -265,7 +271,7 @@ static void draw_store(const mmq_view *view, mmq_canvas *canvas)
     if (!store->known) {
         mmq_canvas_add(canvas, MMQ_STYLE_PLAIN,
                        store->denied ? "not known: this key has no right to read"
-                                     : "not known: no query worker tells it");
+                                     : "not known: no query worker has told it");
         mmq_canvas_end_line(canvas);
         return;
     }
@@ -285,7 +291,7 @@ static void draw_spool(const mmq_view *view, mmq_canvas *canvas)
     if (!spool->known) {
         mmq_canvas_add(canvas, MMQ_STYLE_PLAIN,
                        spool->denied ? "not known: this key has no right to feedback"
-                                     : "not known: no feedback worker tells it");
+                                     : "not known: no feedback worker has told it");
         mmq_canvas_end_line(canvas);
         return;
     }
@@ -343,9 +349,10 @@ static const char *const help_lines[] = {
     "space         ask now",
     "h, ?          this page, and back",
     "",
-    "Rates, P50, P99 (of times from receipt to the last answer) and WAIT99 (of times in the",
-    "queue) are those between the last two answers of the broker. BUSY and LOAD: requests at",
-    "workers, of those that they take at once. HEARD: since the last sign of life.",
+    "Rates, P50 and P99 (of times from receipt to the last answer) and WAIT99 (of",
+    "times in the queue) are those between the last two answers of the broker.",
+    "BUSY, LOAD: requests at workers, of those that they take at once. HEARD: since",
+    "the last sign of life. A wider window has more columns.",
 };
 
 static void draw_help(mmq_canvas *canvas)

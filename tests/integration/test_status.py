@@ -104,6 +104,23 @@ class Whole(Watched):
         terminal.type("q")
         self.leave(terminal)
 
+    def test_what_80_columns_show(self):
+        """All that one looks for first, and help without a line that is cut."""
+        terminal = self.watch(self.endpoint, columns=80, rows=24)
+        terminal.wait(lambda screen: " left" in screen.text() and "quarantine" in screen.text())
+        text = terminal.screen.text()
+        for part in (" up ", "clients ", "connections ", "descriptors ", "memory ", "dropped ", " left\n", "in quarantine"):
+            self.assertIn(part, text)
+        self.assertRegex(text, r"SERVICE\S +BUSY +QUEUED +REQ/S +P50 +P99 +OUT/S")
+        self.assertRegex(text, r"WORKER +SERVICE\S +LOAD +REQ/S +AGE +HEARD")
+        terminal.type("h")
+        terminal.wait_for("more columns.")
+        told = re.sub(r"\s+", " ", terminal.screen.text())
+        for part in ("WAIT99 (of times in the queue) are those", "HEARD: since the last sign of life."):
+            self.assertIn(part, told)
+        terminal.type("q")
+        self.leave(terminal)
+
     def test_signals_end_it(self):
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
             with self.subTest(number=number):
