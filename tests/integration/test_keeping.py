@@ -13,7 +13,7 @@ import harness
 import house
 
 BASE = 1700000000
-STRIDE = 4 if harness.SLOW else 1
+STRIDE = 4 if harness.SLOW else 2  # a run kills at every so many calls, from a random one on
 
 
 class Appender(threading.Thread):
@@ -124,7 +124,7 @@ class Keeping(harness.Case):
         """SIGINT at any moment leaves the backup, or nothing."""
         self.fill(200000 // STRIDE)
         random, stopped = harness.seed(), 0
-        for _ in range(12):
+        for _ in range(6):
             process = subprocess.Popen([harness.PROGRAM, "backup", "--data", self.data, self.file],
                                        stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
             threading.Event().wait(random.uniform(0, 0.06))  # the random point
@@ -139,7 +139,7 @@ class Keeping(harness.Case):
             else:
                 self.assertEqual(process.returncode, -signal.SIGINT, text)  # before it had begun
             self.expect_nothing_left()
-        print(f"stopped on the way: {stopped} of 12")
+        print(f"stopped on the way: {stopped} of 6")
 
     def test_no_space_for_a_backup(self):
         self.fill()
@@ -151,8 +151,8 @@ class Keeping(harness.Case):
             self.expect_nothing_left()
 
     def kills(self, *args):
-        """Runs a command again and again, killed at its first, second... call; yields after each kill."""
-        log, nth = self.folder / "calls.log", 1
+        """Runs a command again and again, killed at one call after the other; yields after each kill."""
+        log, nth = self.folder / "calls.log", harness.seed().randint(1, STRIDE)
         while True:
             env = house.preload(KILL_AT=nth, KILL_AT_LOG=log)
             done = harness.run(*args, check=False, env=env)
@@ -303,7 +303,7 @@ class Keeping(harness.Case):
             for path in old.glob("metricmq.db*"):
                 path.unlink()
             store.write_bytes(image)
-        self.assertTrue(all(seen.values()) or STRIDE > 1, seen)
+        self.assertGreater(seen["old"], 0)  # "new" and "missing" are a few calls only
         self.assertIn(b"new", store.read_bytes())
         self.assertEqual((old / "metricmq.db.old-1").read_bytes(), image)
         print(seen)
