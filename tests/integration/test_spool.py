@@ -76,7 +76,7 @@ class Spool(harness.Case):
             self.assertEqual(len(entry["name"]), 32)
             harness.wait_until(lambda: (self.entries()[0]["next_s"] or 0) > 4, 60, "a long wait")
             status = harness.run("status", *self.client).out
-            self.assertRegex(status, r"spool: 1 jobs \(1 waiting, 0 settings, 0 held\), \d+ bytes, oldest \d+ s, 0 in")
+            self.assertRegex(status, r"spool 1 jobs \(1 waiting, 0 settings, 0 held\), [\d.]+ KiB, oldest [\d.]+s, 0 in")
             self.assertIn("last error: ", status)
             self.mend()
             start = time.monotonic()
