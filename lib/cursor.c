@@ -1,10 +1,11 @@
-/* A cursor is a fixed binary record (a version byte, nine little-endian words, then the uid) in
- * base64url without padding. There is no checksum: a cursor is not a secret and grants nothing, so
- * one that a client made up must merely be harmless. Each field is checked against its range, and
- * a text counts only if printing what was read gives that very text; so there is one text for one
- * place, and stray bits cannot hide in it. */
+/* A cursor is a fixed binary record (a version byte, nine little-endian words, of a stream of
+ * buckets ten more, then the uid) in base64url without padding. There is no checksum: a cursor is
+ * not a secret and grants nothing, so one that a client made up must merely be harmless. Each field
+ * is checked against its range, and a text counts only if printing what was read gives that very
+ * text; so there is one text for one place, and stray bits cannot hide in it. */
 #include "lib/cursor.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "lib/calendar.h"
@@ -14,9 +15,12 @@
 
 enum {
     CURSOR_VERSION = 1,
+    CURSOR_VERSION_BUCKETS = 2,
     CURSOR_WORDS = 9,
     CURSOR_HEAD = 1 + 8 * CURSOR_WORDS,
-    CURSOR_BYTES = CURSOR_HEAD + MMQ_UID_MAX,
+    BUCKET_WORDS = 10,
+    CURSOR_HEAD_BUCKETS = CURSOR_HEAD + 8 * BUCKET_WORDS,
+    CURSOR_BYTES = CURSOR_HEAD_BUCKETS + MMQ_UID_MAX,
 };
 
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -76,6 +80,49 @@ static size_t decode_base64(const char *text, size_t size, uint8_t *out, size_t 
     return used;
 }
 
+static uint64_t bits_of(double number)
+{
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    return bits;
+}
+
+static double double_of(uint64_t bits)
+{
+    double number;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+}
+
+/* An absent score is all ones. */
+static void put_buckets(uint8_t *at, const mmq_cursor_buckets *buckets)
+{
+    const mmq_bucket *bucket = &buckets->bucket;
+    const bool some = bucket->rows > 0;
+    const uint64_t words[BUCKET_WORDS] = {
+        (uint64_t)buckets->from,
+        (uint64_t)buckets->to,
+        some ? (uint64_t)bucket->rows : 0,
+        some ? (uint64_t)bucket->unscored : 0,
+        some ? bits_of(bucket->least) : 0,
+        some ? bits_of(bucket->greatest) : 0,
+        some ? bits_of(bucket->first) : 0,
+        some ? bits_of(bucket->last) : 0,
+        some ? bits_of(bucket->mean) : 0,
+        !some                           ? 0
+        : isnan(bucket->greatest_score) ? UINT64_MAX
+                                        : bits_of(bucket->greatest_score),
+    };
+    for (size_t i = 0; i < BUCKET_WORDS; i++) {
+        put_word(at + 8 * i, words[i]);
+    }
+}
+
+static size_t head_size(bool has_buckets)
+{
+    return has_buckets ? CURSOR_HEAD_BUCKETS : CURSOR_HEAD;
+}
+
 static size_t print_cursor(const mmq_cursor *cursor, char *out)
 {
     const bool positioned = cursor->positioned;
@@ -90,19 +137,41 @@ static size_t print_cursor(const mmq_cursor *cursor, char *out)
         positioned ? (uint64_t)cursor->timestamp : 0,
         positioned ? (uint64_t)cursor->rowid : 0,
     };
-    uint8_t record[CURSOR_BYTES] = {CURSOR_VERSION};
+    uint8_t record[CURSOR_BYTES] = {cursor->has_buckets ? CURSOR_VERSION_BUCKETS : CURSOR_VERSION};
     for (size_t i = 0; i < CURSOR_WORDS; i++) {
         put_word(record + 1 + 8 * i, words[i]);
     }
+    if (cursor->has_buckets) {
+        put_buckets(record + CURSOR_HEAD, &cursor->buckets);
+    }
+    const size_t head = head_size(cursor->has_buckets);
     size_t uid_size = strnlen(cursor->uid, MMQ_UID_MAX);
-    memcpy(record + CURSOR_HEAD, cursor->uid, uid_size);
-    return encode_base64(record, CURSOR_HEAD + uid_size, out);
+    memcpy(record + head, cursor->uid, uid_size);
+    return encode_base64(record, head + uid_size, out);
 }
 
 void mmq_cursor_print(const mmq_cursor *cursor, char out[MMQ_CURSOR_MAX])
 {
     _Static_assert(CURSOR_BYTES * 4 / 3 + 2 <= MMQ_CURSOR_MAX, "the longest cursor must fit");
     (void)print_cursor(cursor, out);
+}
+
+static bool is_time(int64_t time)
+{
+    return time >= MMQ_TIME_MIN && time <= MMQ_TIME_MAX;
+}
+
+/* The bucket under way has rows up to the cursor's. */
+static bool buckets_in_ranges(const mmq_cursor *cursor)
+{
+    const mmq_cursor_buckets *buckets = &cursor->buckets;
+    const mmq_bucket *bucket = &buckets->bucket;
+    if (!is_time(buckets->from) || !is_time(buckets->to) || buckets->from > buckets->to) {
+        return false;
+    }
+    return bucket->rows == 0 ||
+           (bucket->rows <= COUNT_MAX && mmq_bucket_is_sane(bucket) && cursor->positioned &&
+            cursor->timestamp >= buckets->from && cursor->timestamp <= buckets->to);
 }
 
 static bool in_ranges(const mmq_cursor *cursor)
@@ -115,11 +184,36 @@ static bool in_ranges(const mmq_cursor *cursor)
     if (cursor->metric == 0 && (cursor->bound != 0 || cursor->shown != 0)) {
         return false;
     }
-    if (cursor->positioned && (cursor->timestamp < MMQ_TIME_MIN ||
-                               cursor->timestamp > MMQ_TIME_MAX || cursor->rowid < 0)) {
+    if (cursor->positioned && (!is_time(cursor->timestamp) || cursor->rowid < 0)) {
+        return false;
+    }
+    if (cursor->has_buckets && !buckets_in_ranges(cursor)) {
         return false;
     }
     return uid_size == 0 || mmq_uid_valid(cursor->uid, uid_size);
+}
+
+static void get_buckets(const uint8_t *at, mmq_cursor_buckets *out)
+{
+    uint64_t words[BUCKET_WORDS];
+    for (size_t i = 0; i < BUCKET_WORDS; i++) {
+        words[i] = get_word(at + 8 * i);
+    }
+    *out = (mmq_cursor_buckets){
+        .from = (int64_t)words[0],
+        .to = (int64_t)words[1],
+        .bucket =
+            {
+                .rows = (int64_t)words[2],
+                .unscored = (int64_t)words[3],
+                .least = double_of(words[4]),
+                .greatest = double_of(words[5]),
+                .first = double_of(words[6]),
+                .last = double_of(words[7]),
+                .mean = double_of(words[8]),
+                .greatest_score = double_of(words[9]),
+            },
+    };
 }
 
 static void read_record(const uint8_t *record, size_t size, mmq_cursor *out)
@@ -139,7 +233,12 @@ static void read_record(const uint8_t *record, size_t size, mmq_cursor *out)
         .timestamp = (int64_t)words[7],
         .rowid = (int64_t)words[8],
     };
-    memcpy(out->uid, record + CURSOR_HEAD, size - CURSOR_HEAD);
+    if (record[0] == CURSOR_VERSION_BUCKETS) {
+        out->has_buckets = true;
+        get_buckets(record + CURSOR_HEAD, &out->buckets);
+    }
+    const size_t head = head_size(out->has_buckets);
+    memcpy(out->uid, record + head, size - head);
 }
 
 mmq_err mmq_cursor_parse(const char *text, size_t size, mmq_cursor *out)
@@ -151,7 +250,8 @@ mmq_err mmq_cursor_parse(const char *text, size_t size, mmq_cursor *out)
         return MMQ_EINVAL;
     }
     size_t bytes = decode_base64(text, size, record, sizeof record);
-    if (bytes < CURSOR_HEAD) {
+    const size_t head = bytes > 0 ? head_size(record[0] == CURSOR_VERSION_BUCKETS) : CURSOR_HEAD;
+    if (bytes < head || bytes > head + MMQ_UID_MAX) {
         return MMQ_EINVAL;
     }
     read_record(record, bytes, &read);

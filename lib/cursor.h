@@ -6,9 +6,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/bucket.h"
 #include "metricmq/error.h"
 #include "metricmq/protocol.h"
 #include "metricmq/rows.h"
+
+/* What a stream of buckets has come to. */
+typedef struct mmq_cursor_buckets {
+    int64_t from, to;  /* of all buckets, inclusive, from <= to */
+    mmq_bucket bucket; /* what the rows up to the cursor's make of the bucket that it is in; rows 0:
+                          none of them is of that bucket. Then the cursor is positioned */
+} mmq_cursor_buckets;
 
 typedef struct mmq_cursor {
     uint64_t binding; /* digest of the arguments that the cursor is bound to */
@@ -21,6 +29,8 @@ typedef struct mmq_cursor {
     int64_t timestamp;
     int64_t rowid;
     char uid[MMQ_UID_MAX + 1]; /* of the last row examined; "" if there is one metric only */
+    bool has_buckets;          /* it is of a stream of buckets */
+    mmq_cursor_buckets buckets;
 } mmq_cursor;
 
 /* NUL-terminated ASCII into out. */

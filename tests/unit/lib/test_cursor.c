@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,27 @@ static const mmq_cursor sample = {.binding = UINT64_C(0xfedcba9876543210),
                                   .timestamp = 1376602494,
                                   .rowid = 125,
                                   .uid = "cpu-1.a_B"};
+
+static const mmq_cursor in_bucket = {.binding = 1,
+                                     .store = 42,
+                                     .commit = 7,
+                                     .metric = 3,
+                                     .bound = 22695,
+                                     .positioned = true,
+                                     .timestamp = 1376602494,
+                                     .rowid = 125,
+                                     .uid = "cpu-1.a_B",
+                                     .has_buckets = true,
+                                     .buckets = {.from = 1376602440,
+                                                 .to = 1386602440,
+                                                 .bucket = {.rows = 5,
+                                                            .unscored = 2,
+                                                            .least = -1e308,
+                                                            .greatest = 1e308,
+                                                            .first = -0.0,
+                                                            .last = 1,
+                                                            .mean = 0.5,
+                                                            .greatest_score = 0.25}}};
 
 static mmq_err parse(const char *text)
 {
@@ -44,6 +66,14 @@ static void assert_comes_back(mmq_cursor cursor)
         assert_true(back.timestamp == cursor.timestamp && back.rowid == cursor.rowid);
     }
     assert_string_equal(back.uid, cursor.uid);
+    assert_int_equal(back.has_buckets, cursor.has_buckets);
+    const mmq_bucket *a = &cursor.buckets.bucket, *b = &back.buckets.bucket;
+    assert_true(back.buckets.from == cursor.buckets.from && back.buckets.to == cursor.buckets.to);
+    assert_true(a->rows == b->rows && a->unscored == b->unscored);
+    assert_memory_equal(&a->least, &b->least,
+                        offsetof(mmq_bucket, greatest_score) - offsetof(mmq_bucket, least));
+    assert_true(isnan(a->greatest_score) ? isnan(b->greatest_score)
+                                         : a->greatest_score == b->greatest_score);
 }
 
 static void cursors_come_back(void **state)
@@ -61,6 +91,15 @@ static void cursors_come_back(void **state)
     cursor.positioned = true;
     cursor.timestamp = MMQ_TIME_MIN;
     cursor.rowid = INT64_MAX;
+    assert_comes_back(cursor);
+    cursor = in_bucket;
+    assert_comes_back(cursor);
+    memset(cursor.uid, 'u', MMQ_UID_MAX);
+    cursor.buckets.bucket.unscored = cursor.buckets.bucket.rows = INT64_C(1) << 53;
+    cursor.buckets.bucket.greatest_score = NAN;
+    assert_comes_back(cursor);
+    cursor.buckets = (mmq_cursor_buckets){.from = MMQ_TIME_MIN, .to = MMQ_TIME_MAX};
+    cursor.positioned = false;
     assert_comes_back(cursor);
 }
 
@@ -102,6 +141,48 @@ static void fields_out_of_range_are_refused(void **state)
     assert_refused(cursor);
 }
 
+static void buckets_that_cannot_be_are_refused(void **state)
+{
+    mmq_cursor cursor = in_bucket;
+    mmq_bucket *bucket = &cursor.buckets.bucket;
+    const struct {
+        int64_t *field, value;
+    } counts[] = {
+        {&cursor.buckets.from, MMQ_TIME_MIN - 1},
+        {&cursor.buckets.to, MMQ_TIME_MAX + 1},
+        {&cursor.buckets.to, 1376602439},
+        {&cursor.timestamp, 1376602439},
+        {&cursor.timestamp, 1386602441},
+        {&bucket->rows, (INT64_C(1) << 53) + 1},
+        {&bucket->rows, 1},
+        {&bucket->unscored, -1},
+        {&bucket->unscored, 5},
+    };
+    const struct {
+        double *field, value;
+    } numbers[] = {
+        {&bucket->least, NAN},          {&bucket->least, 0.75},
+        {&bucket->least, -INFINITY},    {&bucket->greatest, INFINITY},
+        {&bucket->mean, NAN},           {&bucket->mean, INFINITY},
+        {&bucket->first, NAN},          {&bucket->last, -INFINITY},
+        {&bucket->greatest_score, NAN}, {&bucket->greatest_score, INFINITY},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        cursor = in_bucket;
+        *counts[i].field = counts[i].value;
+        assert_refused(cursor);
+    }
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        cursor = in_bucket;
+        *numbers[i].field = numbers[i].value;
+        assert_refused(cursor);
+    }
+    cursor = in_bucket;
+    cursor.positioned = false;
+    assert_refused(cursor);
+}
+
 static void other_texts_are_refused(void **state)
 {
     char text[MMQ_CURSOR_MAX], changed[MMQ_CURSOR_MAX + 8];
@@ -138,10 +219,10 @@ static void what_is_taken_is_canonical(void **state)
     (void)state;
     mmq_random(&seed, sizeof seed);
     printf("seed: %u\n", seed);
-    mmq_cursor_print(&sample, text);
-    size_t size = strlen(text);
     for (int i = 0; i < 200000; i++) {
         mmq_cursor out;
+        mmq_cursor_print(i % 2 == 0 ? &sample : &in_bucket, text);
+        const size_t size = strlen(text);
         memcpy(changed, text, size + 1);
         for (int edits = rand_r(&seed) % 3; edits >= 0; edits--) {
             changed[(size_t)rand_r(&seed) % size] = digits[(size_t)rand_r(&seed) % 66];
@@ -159,6 +240,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cursors_come_back),
         cmocka_unit_test(fields_out_of_range_are_refused),
+        cmocka_unit_test(buckets_that_cannot_be_are_refused),
         cmocka_unit_test(other_texts_are_refused),
         cmocka_unit_test(what_is_taken_is_canonical),
     };
