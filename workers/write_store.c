@@ -31,9 +31,9 @@ static bool watch_change(void *context, const char *doing, int64_t done, int64_t
         of->begun = true;
         of->first = done;
         of->start_ns = mmq_now_ns();
-        log_change(of, "bringing the store to schema 3", total);
+        log_change(of, "bringing the store to schema 4", total);
     } else if (mmq_now_ns() - of->logged_ns >= LOG_PERIOD_NS) {
-        log_change(of, "still bringing the store to schema 3", total);
+        log_change(of, "still bringing the store to schema 4", total);
     }
     return !of->stopped(of->context);
 }
@@ -45,7 +45,7 @@ mmq_err mmq_write_store_open(const char *url, bool (*stopped)(const void *contex
     const mmq_store_watch watch = {.context = &of, .at = watch_change};
     mmq_err err = mmq_store_open_writer(url, &watch, out, why);
     if (err == MMQ_OK && of.begun) {
-        log_change(&of, "the store is of schema 3", of.last);
+        log_change(&of, "the store is of schema 4", of.last);
     }
     return err;
 }

@@ -125,6 +125,30 @@ static void read_rowids(mmq_store *store, const mmq_metric_head *head)
     }
 }
 
+static void read_buckets(mmq_store *store, const mmq_metric_head *head, int64_t width)
+{
+    static mmq_dated_bucket buckets[MMQ_BUCKETS_LEAST];
+    mmq_why why = {""};
+    mmq_bucket_range range = {.metric = head->key,
+                              .from = MMQ_TIME_MIN,
+                              .to = MMQ_TIME_MAX,
+                              .width = width,
+                              .rowid_most = head->last_rowid};
+    int64_t last = INT64_MIN;
+    size_t count;
+    for (int i = 0; i < STORE_ROUNDS && !range.ended; i++) {
+        if (mmq_store_read_buckets(store, &range, buckets, MMQ_BUCKETS_LEAST, &count, &why) !=
+            MMQ_OK) {
+            CHECK(why.text[0] != '\0');
+            return;
+        }
+        for (size_t j = 0; j < count; j++) {
+            CHECK(mmq_bucket_is_sane(&buckets[j].bucket) && buckets[j].start >= last);
+            last = buckets[j].start;
+        }
+    }
+}
+
 static void read_metric(mmq_store *store, const mmq_metric_head *head)
 {
     mmq_metric metric;
@@ -143,6 +167,8 @@ static void read_metric(mmq_store *store, const mmq_metric_head *head)
         read_time(store, head, true);
         read_time(store, head, false);
         read_rowids(store, head);
+        read_buckets(store, head, 1);
+        read_buckets(store, head, MMQ_TIME_MAX);
     }
 }
 

@@ -73,11 +73,12 @@ class EarlierStores(harness.Case):
         for name in contents.NAMES:
             with self.subTest(name):
                 data = self.open(name, name)
-                expected = "nothing to do" if name == "v3" else "brought to the current form: "
+                expected = "nothing to do" if name == "v4" else "brought to the current form: "
                 self.assertIn(expected, harness.run("migrate", "--data", data).out)
                 self.assertIn("nothing to do", harness.run("migrate", "--data", data).out)
                 with contextlib.closing(sqlite3.connect(f"file:{data / 'metricmq.db'}?mode=ro", uri=True)) as db:
-                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (3,))
+                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (4,))
+                    self.assertEqual(db.execute("SELECT count(*) FROM block WHERE value_summary IS NULL").fetchone(), (0,))
 
     def test_readers_take_version_2_as_it_is(self):
         data = self.open("v2")
@@ -97,13 +98,13 @@ class EarlierStores(harness.Case):
                 self.assertRegex(harness.run("restore", "--data", data, file).out, r"^restored \S+: whole: 83 metrics, ")
                 self.assertEqual(hashlib.sha256(file.read_bytes()).digest(), before)
                 with contextlib.closing(sqlite3.connect(f"file:{data / 'metricmq.db'}?mode=ro", uri=True)) as db:
-                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (3,))
+                    self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (4,))
                 self.expect(data, name)
 
     def test_of_which_forms_they_are(self):
         """So that nobody makes them anew with a release that has forgotten how."""
         forms = {"v1": (1, {"row"}), "v1-moving": (2, {"old_row", "block"}), "v2": (2, {"block"}),
-                 "v3": (3, {"block", "gap", "pruned"})}
+                 "v3": (3, {"block", "gap", "pruned"}), "v4": (4, {"block", "gap", "pruned"})}
         for name, (version, tables) in forms.items():
             data = self.open(name, name)
             with contextlib.closing(sqlite3.connect(data / "metricmq.db")) as db:
@@ -114,20 +115,20 @@ class EarlierStores(harness.Case):
                     self.assertGreater(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0], 0, (name, table))
 
     def test_a_later_version_is_refused(self):
-        data = self.open("v3")
+        data = self.open("v4")
         store = data / "metricmq.db"
         with contextlib.closing(sqlite3.connect(store)) as db:
-            db.execute("PRAGMA user_version = 4")
+            db.execute("PRAGMA user_version = 5")
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         before = store.read_bytes()
         for command in (["up"], ["worker", "write", "--connect", "tcp://127.0.0.1:1"], ["check"],
                         ["backup", self.folder / "out.db"], ["migrate"]):
             done = harness.run(*command, "--data", data, check=False)
             self.assertEqual(done.returncode, 1, command)
-            self.assertIn("schema version 4 and this program knows 3", done.out + done.err)
+            self.assertIn("schema version 5 and this program knows 4", done.out + done.err)
         done = harness.run("restore", "--data", self.folder / "new", store, check=False)
         self.assertEqual(done.returncode, 1)
-        self.assertIn("schema version 4 and this program knows 3", done.err)
+        self.assertIn("schema version 5 and this program knows 4", done.err)
         self.assertEqual(store.read_bytes(), before)
 
 

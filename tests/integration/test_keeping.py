@@ -217,7 +217,7 @@ class Keeping(harness.Case):
             "DROP TABLE growth; CREATE VIEW growth AS SELECT 1 AS metric, 1 AS commit_no, 1 AS before_rowid, 1 AS at":
                 "is not what metricmq makes",
             "PRAGMA application_id = 7": "another program's database",
-            "PRAGMA user_version = 4": "schema version 4 and this program knows 3",
+            "PRAGMA user_version = 5": "schema version 5 and this program knows 4",
             "UPDATE metric SET last_rowid = last_rowid + 1": "is damaged: ",
             "INSERT INTO gap VALUES (1, 5, 5)": "is damaged: ",
             "DELETE FROM block": "is damaged: ",

@@ -9,7 +9,7 @@ import old_store
 
 ROWS = 50000 if harness.SLOW else 150000
 
-BRINGING = "bringing the store to schema 3"
+BRINGING = "bringing the store to schema 4"
 
 
 class Storage(harness.Case):

@@ -1,5 +1,6 @@
 #include "workers/store/block.h"
 
+#include <float.h>
 #include <math.h>
 #include <xxhash.h>
 
@@ -59,6 +60,74 @@ static void note_scores(const double *score, size_t count, mmq_block_head *head)
             head->greatest_score = score[i];
         }
     }
+}
+
+/* ---- what values come to ---------------------------------------------------------------- */
+
+_Static_assert(LDBL_MAX_EXP >= DBL_MAX_EXP + 53, "a sum of doubles must fit a long double");
+
+mmq_block_values mmq_block_values_of(const double *value, size_t count)
+{
+    CHECK(count > 0);
+    double least = value[0], greatest = value[0];
+    long double sum = value[0];
+    for (size_t i = 1; i < count; i++) {
+        least = value[i] < least ? value[i] : least;
+        greatest = value[i] > greatest ? value[i] : greatest;
+        sum += value[i];
+    }
+    const double mean = (double)(sum / (long double)count);
+    return (mmq_block_values){
+        .least = least,
+        .greatest = greatest,
+        .first = value[0],
+        .last = value[count - 1],
+        .mean = mean < least      ? least
+                : mean > greatest ? greatest
+                                  : mean,
+    };
+}
+
+static uint64_t values_check(const uint8_t *numbers, int64_t metric, const mmq_block_head *head)
+{
+    uint8_t bytes[MMQ_BLOCK_VALUES];
+    (void)store_64(bytes, mmq_block_head_check(metric, head));
+    memcpy(bytes + 8, numbers, MMQ_BLOCK_VALUES - 8);
+    return XXH3_64bits(bytes, sizeof bytes);
+}
+
+void mmq_block_values_write(const mmq_block_values *values, int64_t metric,
+                            const mmq_block_head *head, uint8_t out[MMQ_BLOCK_VALUES])
+{
+    const double numbers[] = {values->least, values->greatest, values->first, values->last,
+                              values->mean};
+    uint8_t *at = out;
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        at = store_64(at, bits_of(numbers[i]));
+    }
+    (void)store_64(at, values_check(out, metric, head));
+}
+
+static bool lies_in(const mmq_block_values *values, double value)
+{
+    return values->least <= value && value <= values->greatest;
+}
+
+bool mmq_block_values_read(const void *data, size_t size, int64_t metric,
+                           const mmq_block_head *head, mmq_block_values *out)
+{
+    const uint8_t *bytes = data;
+    if (size != MMQ_BLOCK_VALUES ||
+        load_64(bytes + MMQ_BLOCK_VALUES - 8) != values_check(bytes, metric, head)) {
+        return false;
+    }
+    double *const numbers[] = {&out->least, &out->greatest, &out->first, &out->last, &out->mean};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        const uint64_t bits = load_64(bytes + 8 * i);
+        memcpy(numbers[i], &bits, sizeof bits);
+    }
+    return isfinite(out->least) && isfinite(out->greatest) && lies_in(out, out->first) &&
+           lies_in(out, out->last) && lies_in(out, out->mean);
 }
 
 /* ---- encoding --------------------------------------------------------------------------- */

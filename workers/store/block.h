@@ -32,6 +32,24 @@ typedef struct mmq_block_head {
     uint64_t data_check;   /* of the block's data */
 } mmq_block_head;
 
+/* What the values of a block come to. It lies beside the head, with a check of its own: who looks
+ * for rows does not read it, and a store of version 3 has none. */
+typedef struct mmq_block_values {
+    double least, greatest;
+    double first, last;
+    double mean; /* least <= mean <= greatest */
+} mmq_block_values;
+
+enum { MMQ_BLOCK_VALUES = 5 * 8 + 8 }; /* its bytes: the numbers and the check */
+
+/* Of 1 to MMQ_BLOCK_ROWS finite values. The mean is rounded once, whatever the values. */
+mmq_block_values mmq_block_values_of(const double *value, size_t count);
+void mmq_block_values_write(const mmq_block_values *values, int64_t metric,
+                            const mmq_block_head *head, uint8_t out[MMQ_BLOCK_VALUES]);
+/* False unless it was written for this block, and the numbers can be. */
+bool mmq_block_values_read(const void *data, size_t size, int64_t metric,
+                           const mmq_block_head *head, mmq_block_values *out);
+
 /* What the head of metric's block must have as its check (XXH3 over its fields and the metric). */
 uint64_t mmq_block_head_check(int64_t metric, const mmq_block_head *head);
 

@@ -102,19 +102,64 @@ mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq
     return step_head(store, store->statements[MMQ_Q_BLOCK_BY_ROWID], metric, found, out, why);
 }
 
-void mmq_blocks_begin(mmq_store *store, int64_t metric)
+/* ---- heads with what they say of values -------------------------------------------------- */
+
+/* A reader prepares it in the transaction that wants it: a writer may have brought the store to a
+ * form that has the column meanwhile. Until then there is nothing in its place. */
+static mmq_err find_walk(mmq_store *store, mmq_query *out, mmq_why *why)
 {
-    mmq_bind_int(mmq_statement(store, MMQ_Q_BLOCKS), 1, metric);
+    int64_t exists = 0;
+    bool row;
+    mmq_err err = MMQ_OK;
+    *out = MMQ_Q_BLOCKS;
+    if (store->statements[*out] != NULL) {
+        return MMQ_OK;
+    }
+    err = mmq_read_int(store, mmq_statement(store, MMQ_Q_HAS_VALUES), &row, &exists, "its schema",
+                       why);
+    *out = exists != 0 ? MMQ_Q_BLOCKS : MMQ_Q_BLOCKS_EARLIER;
+    return err == MMQ_OK ? mmq_statement_prepare(store, *out, why) : err;
 }
 
-mmq_err mmq_blocks_next(mmq_store *store, int64_t metric, bool *found, bool *good,
-                        mmq_stored_block *out, mmq_why *why)
+mmq_err mmq_blocks_begin(mmq_store *store, int64_t metric, mmq_row_key key, mmq_block_walk *out,
+                         mmq_why *why)
 {
-    sqlite3_stmt *statement = store->statements[MMQ_Q_BLOCKS];
-    mmq_err err = mmq_step(store, statement, found, why);
-    *good = err == MMQ_OK && *found && column_head(statement, metric, out);
-    if (err == MMQ_OK && *found && !*good) {
-        out->head.first.timestamp = sqlite3_column_int64(statement, 0);
+    mmq_query query;
+    mmq_err err = find_walk(store, &query, why);
+    if (err == MMQ_OK) {
+        sqlite3_stmt *statement = mmq_statement(store, query);
+        mmq_bind_int(statement, 1, metric);
+        mmq_bind_int(statement, 2, key.timestamp);
+        mmq_bind_int(statement, 3, key.rowid);
+        *out = (mmq_block_walk){.statement = statement, .metric = metric};
+    }
+    return err;
+}
+
+static mmq_block_said column_block(mmq_block_walk *walk)
+{
+    sqlite3_stmt *statement = walk->statement;
+    mmq_stored_block *block = &walk->block;
+    if (!column_head(statement, walk->metric, block)) {
+        block->head.first.timestamp = sqlite3_column_int64(statement, 0);
+        return MMQ_SAID_DAMAGED;
+    }
+    if (sqlite3_column_type(statement, 12) == SQLITE_NULL) {
+        return MMQ_SAID_HEAD;
+    }
+    const void *data = sqlite3_column_blob(statement, 12);
+    const size_t size = (size_t)sqlite3_column_bytes(statement, 12);
+    return data != NULL &&
+                   mmq_block_values_read(data, size, walk->metric, &block->head, &walk->values)
+               ? MMQ_SAID_ALL
+               : MMQ_SAID_VALUES_DAMAGED;
+}
+
+mmq_err mmq_blocks_next(mmq_store *store, mmq_block_walk *walk, bool *found, mmq_why *why)
+{
+    mmq_err err = mmq_step(store, walk->statement, found, why);
+    if (err == MMQ_OK && *found) {
+        walk->said = column_block(walk);
     }
     return err;
 }
@@ -158,7 +203,7 @@ static mmq_err put_data(mmq_store *store, const mmq_stored_block *old, size_t si
 {
     sqlite3_stmt *statement =
         mmq_statement(store, old != NULL ? MMQ_Q_SET_BLOCK_DATA : MMQ_Q_ADD_BLOCK_DATA);
-    CHECK(sqlite3_bind_blob(statement, 1, store->encoded, (int)size, SQLITE_STATIC) == SQLITE_OK);
+    mmq_bind_blob(statement, 1, store->encoded, size);
     if (old != NULL) {
         mmq_bind_int(statement, 2, old->data);
     }
@@ -168,8 +213,9 @@ static mmq_err put_data(mmq_store *store, const mmq_stored_block *old, size_t si
 }
 
 static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored_block *stored,
-                             mmq_why *why)
+                             const mmq_block_values *values, mmq_why *why)
 {
+    uint8_t packed[MMQ_BLOCK_VALUES];
     const mmq_block_head *head = &stored->head;
     const int64_t columns[] = {
         stored->metric,   head->first.timestamp, head->first.rowid,    head->last.timestamp,
@@ -184,7 +230,9 @@ static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored
     mmq_bind_score(statement, column++, head->greatest_score);
     mmq_bind_int(statement, column++, stored->data);
     mmq_bind_int(statement, column++, (int64_t)head->data_check);
-    mmq_bind_int(statement, column, (int64_t)mmq_block_head_check(stored->metric, head));
+    mmq_bind_int(statement, column++, (int64_t)mmq_block_head_check(stored->metric, head));
+    mmq_block_values_write(values, stored->metric, head, packed);
+    mmq_bind_blob(statement, column, packed, sizeof packed);
     return mmq_run(store, statement, why);
 }
 
@@ -203,15 +251,15 @@ mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block 
     mmq_blocks_close(store);
     mmq_stored_block stored = {.metric = metric};
     const size_t size = mmq_block_encode(rows, from, count, store->encoded, &stored.head);
+    const mmq_block_values values = mmq_block_values_of(rows->value + from, count);
     mmq_err err = put_data(store, old, size, &stored.data, why);
     const bool moved = old == NULL || old->head.first.timestamp != stored.head.first.timestamp ||
                        old->head.first.rowid != stored.head.first.rowid;
     if (err == MMQ_OK && old != NULL && moved) {
         err = drop_head(store, old, why);
     }
-    return err == MMQ_OK
-               ? run_with_head(store, moved ? MMQ_Q_ADD_BLOCK : MMQ_Q_SET_BLOCK, &stored, why)
-               : err;
+    const mmq_query query = moved ? MMQ_Q_ADD_BLOCK : MMQ_Q_SET_BLOCK;
+    return err == MMQ_OK ? run_with_head(store, query, &stored, &values, why) : err;
 }
 
 mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why)
@@ -224,4 +272,54 @@ mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK_DATA);
     mmq_bind_int(statement, 1, old->data);
     return mmq_run(store, statement, why);
+}
+
+/* ---- what heads of version 3 do not say -------------------------------------------------- */
+
+static mmq_err set_values(mmq_store *store, const mmq_stored_block *stored, mmq_why *why)
+{
+    double value[MMQ_BLOCK_ROWS];
+    uint8_t packed[MMQ_BLOCK_VALUES];
+    mmq_err err = mmq_blocks_open(store, stored, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
+    const mmq_block *block = store->block;
+    if (!mmq_doubles_decode(&block->value, 0, block->count, value)) {
+        return mmq_blocks_damaged(store, stored, "the data of the", why);
+    }
+    const mmq_block_values values = mmq_block_values_of(value, block->count);
+    mmq_block_values_write(&values, stored->metric, &stored->head, packed);
+    mmq_blocks_close(store);
+    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_VALUES);
+    mmq_bind_int(statement, 1, stored->metric);
+    mmq_bind_int(statement, 2, stored->head.first.timestamp);
+    mmq_bind_int(statement, 3, stored->head.first.rowid);
+    mmq_bind_blob(statement, 4, packed, sizeof packed);
+    err = mmq_run(store, statement, why);
+    return err == MMQ_OK && sqlite3_changes(store->db) == 0
+               ? mmq_blocks_damaged(store, stored, "the index of the", why)
+               : err;
+}
+
+mmq_err mmq_blocks_complete(mmq_store *store, size_t most, bool *left, mmq_why *why)
+{
+    int64_t metric;
+    mmq_err err = MMQ_OK;
+    *left = true;
+    for (size_t i = 0; i < most && err == MMQ_OK && *left; i++) {
+        mmq_stored_block stored;
+        err = mmq_read_int(store, mmq_statement(store, MMQ_Q_INCOMPLETE), left, &metric,
+                           "a list of blocks", why);
+        if (err == MMQ_OK && *left) {
+            sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_INCOMPLETE);
+            mmq_bind_int(statement, 1, metric);
+            err = step_head(store, statement, metric, left, &stored, why);
+            mmq_done(statement);
+        }
+        if (err == MMQ_OK && *left) {
+            err = set_values(store, &stored, why);
+        }
+    }
+    return err;
 }

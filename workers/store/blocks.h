@@ -29,11 +29,29 @@ void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid);
 mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
                               mmq_why *why) MMQ_MUST_USE;
 
-/* Walks through all blocks of a metric in their order. *good false: the head is damaged, and of
- * *out only the first timestamp is what the file has. Ends as the walk above, with MMQ_Q_BLOCKS. */
-void mmq_blocks_begin(mmq_store *store, int64_t metric);
-mmq_err mmq_blocks_next(mmq_store *store, int64_t metric, bool *found, bool *good,
-                        mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
+/* What a walk has found of a block. */
+typedef enum mmq_block_said {
+    MMQ_SAID_DAMAGED,        /* the head is: of it only the first timestamp is what the file has */
+    MMQ_SAID_VALUES_DAMAGED, /* the head is good, what is said of the values is not */
+    MMQ_SAID_HEAD,           /* nothing is said of them: its rows have to be looked at */
+    MMQ_SAID_ALL,
+} mmq_block_said;
+
+/* A walk through the blocks of a metric in their order. */
+typedef struct mmq_block_walk {
+    sqlite3_stmt *statement;
+    int64_t metric;
+    mmq_block_said said;
+    mmq_stored_block block;
+    mmq_block_values values; /* with MMQ_SAID_ALL */
+} mmq_block_walk;
+
+/* From the block on that begins at key, or is the first behind it. One walk at a time. */
+mmq_err mmq_blocks_begin(mmq_store *store, int64_t metric, mmq_row_key key, mmq_block_walk *out,
+                         mmq_why *why) MMQ_MUST_USE;
+/* Ends with *found false, an error, or mmq_done(walk->statement). */
+mmq_err mmq_blocks_next(mmq_store *store, mmq_block_walk *walk, bool *found,
+                        mmq_why *why) MMQ_MUST_USE;
 
 /* Opens the block as store->block, unless it is already. MMQ_ECORRUPT names it. */
 mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored,
@@ -50,5 +68,9 @@ mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block 
                        const mmq_write_rows *rows, size_t from, size_t count,
                        mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why) MMQ_MUST_USE;
+
+/* Has the heads of up to `most` blocks say of their values what they did not (those of version 3);
+ * *left: some may be left. In a write transaction. */
+mmq_err mmq_blocks_complete(mmq_store *store, size_t most, bool *left, mmq_why *why) MMQ_MUST_USE;
 
 #endif

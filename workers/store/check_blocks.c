@@ -30,7 +30,7 @@ typedef struct walk {
     int64_t pruned;         /* rows that are in gaps */
     int64_t rows, unscored; /* of the blocks */
     int64_t greatest;       /* timestamp */
-    mmq_stored_block block; /* the one that is looked at */
+    mmq_block_walk blocks;
 } walk;
 
 __attribute__((format(printf, 2, 3))) static void block_fault(walk *w, const char *format, ...)
@@ -41,7 +41,7 @@ __attribute__((format(printf, 2, 3))) static void block_fault(walk *w, const cha
     (void)vsnprintf(text, sizeof text, format, list);
     va_end(list);
     mmq_check_fault(w->checker, "%s: block from timestamp %" PRId64 ": %s", w->metric->name,
-                    w->block.head.first.timestamp, text);
+                    w->blocks.block.head.first.timestamp, text);
 }
 
 /* ---- one block -------------------------------------------------------------------------- */
@@ -52,7 +52,7 @@ static mmq_err open_data(walk *w, bool *good, mmq_why *why)
     mmq_store *store = w->checker->store;
     mmq_blocks_close(store);
     sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_DATA);
-    mmq_bind_int(statement, 1, w->block.data);
+    mmq_bind_int(statement, 1, w->blocks.block.data);
     bool row;
     *good = false;
     mmq_err err = mmq_step(store, statement, &row, why);
@@ -63,9 +63,9 @@ static mmq_err open_data(walk *w, bool *good, mmq_why *why)
     const size_t size = row ? (size_t)sqlite3_column_bytes(statement, 0) : 0;
     if (data == NULL) {
         block_fault(w, "its data is missing");
-    } else if (XXH3_64bits(data, size) != w->block.head.data_check) {
+    } else if (XXH3_64bits(data, size) != w->blocks.block.head.data_check) {
         block_fault(w, "its data does not agree with its check");
-    } else if (!mmq_block_open(&w->block.head, data, size, store->block)) {
+    } else if (!mmq_block_open(&w->blocks.block.head, data, size, store->block)) {
         block_fault(w, "its data cannot be decoded");
     } else {
         *good = true;
@@ -81,13 +81,30 @@ static void check_scores(walk *w, const double *score, size_t count)
         unscored += isnan(score[i]) ? 1 : 0;
         greatest = fmax(greatest, score[i]); /* of a number and NaN the number */
     }
-    const double said = w->block.head.greatest_score;
-    if (unscored != w->block.head.unscored) {
+    const double said = w->blocks.block.head.greatest_score;
+    if (unscored != w->blocks.block.head.unscored) {
         block_fault(w, "its head says that %" PRId64 " rows have no score, and %" PRId64 " have",
-                    w->block.head.unscored, unscored);
+                    w->blocks.block.head.unscored, unscored);
     }
     if (isnan(said) != isnan(greatest) || said < greatest || said > greatest) {
         block_fault(w, "its head has another greatest score than its rows");
+    }
+}
+
+/* Machines may differ in the last bit of a mean. */
+static bool are_near(double a, double b, double size)
+{
+    return fabs(a / 4 - b / 4) <= ldexp(size, -50);
+}
+
+static void check_values(walk *w, const double *value, size_t count)
+{
+    const mmq_block_values said = w->blocks.values, is = mmq_block_values_of(value, count);
+    const double size = fmax(fabs(is.least), fabs(is.greatest));
+    const bool same = said.least == is.least && said.greatest == is.greatest &&
+                      said.first == is.first && said.last == is.last;
+    if (!same || !are_near(said.mean, is.mean, size)) {
+        block_fault(w, "its head says another thing of its values than they are");
     }
 }
 
@@ -99,6 +116,8 @@ static bool check_columns(walk *w, const mmq_block *block)
     if (!mmq_doubles_decode(&block->value, 0, block->count, item)) {
         block_fault(w, "its values cannot be decoded");
         good = false;
+    } else if (w->blocks.said == MMQ_SAID_ALL) {
+        check_values(w, item, block->count);
     }
     if (!mmq_doubles_decode(&block->raw_score, 0, block->count, item)) {
         block_fault(w, "its raw scores cannot be decoded");
@@ -126,7 +145,8 @@ static void check_keys(walk *w, const mmq_block *block)
     if (!ordered) {
         block_fault(w, "its rows are out of order");
     }
-    if (least != w->block.head.least_rowid || greatest != w->block.head.greatest_rowid) {
+    if (least != w->blocks.block.head.least_rowid ||
+        greatest != w->blocks.block.head.greatest_rowid) {
         block_fault(w, "its head has another least or greatest rowid than its rows");
     }
 }
@@ -152,7 +172,7 @@ static void see_rowids(walk *w, const mmq_block *block)
 
 static void check_place(walk *w)
 {
-    const mmq_block_head *head = &w->block.head;
+    const mmq_block_head *head = &w->blocks.block.head;
     if (!mmq_key_is_before(w->end, head->first)) {
         block_fault(w, "it is not behind the block before it");
     }
@@ -167,7 +187,7 @@ static void check_place(walk *w)
 
 static mmq_err check_block(walk *w, mmq_why *why)
 {
-    const mmq_block_head *head = &w->block.head;
+    const mmq_block_head *head = &w->blocks.block.head;
     mmq_checker *checker = w->checker;
     check_place(w);
     w->rows += head->rows;
@@ -190,7 +210,7 @@ static mmq_err check_block(walk *w, mmq_why *why)
 /* A later walk: the block was looked at before. */
 static mmq_err recheck_block(walk *w, mmq_why *why)
 {
-    const mmq_block_head *head = &w->block.head;
+    const mmq_block_head *head = &w->blocks.block.head;
     if (head->greatest_rowid < w->window || head->least_rowid - w->window >= MMQ_CHECK_WINDOW) {
         return MMQ_OK;
     }
@@ -204,10 +224,13 @@ static mmq_err recheck_block(walk *w, mmq_why *why)
 
 /* ---- all blocks ------------------------------------------------------------------------- */
 
-static mmq_err look_at_block(walk *w, bool good, mmq_why *why)
+static mmq_err look_at_block(walk *w, mmq_why *why)
 {
     w->checker->sums->blocks += w->first ? 1 : 0;
-    if (!good) {
+    if (w->first && w->blocks.said == MMQ_SAID_VALUES_DAMAGED) {
+        block_fault(w, "what its head says of its values is damaged");
+    }
+    if (w->blocks.said == MMQ_SAID_DAMAGED) {
         block_fault(w, "its head is damaged");
         w->lost = true;
         return MMQ_OK;
@@ -218,17 +241,19 @@ static mmq_err look_at_block(walk *w, bool good, mmq_why *why)
 static mmq_err walk_blocks(walk *w, mmq_why *why)
 {
     mmq_store *store = w->checker->store;
-    mmq_err err = MMQ_OK;
+    const mmq_row_key start = {INT64_MIN, 0};
     bool found = true;
-    mmq_blocks_begin(store, w->metric->key);
+    mmq_err err = mmq_blocks_begin(store, w->metric->key, start, &w->blocks, why);
+    if (err != MMQ_OK) {
+        return err;
+    }
     while (err == MMQ_OK && found) {
-        bool good;
-        err = mmq_blocks_next(store, w->metric->key, &found, &good, &w->block, why);
+        err = mmq_blocks_next(store, &w->blocks, &found, why);
         if (err == MMQ_OK && found) {
-            err = look_at_block(w, good, why);
+            err = look_at_block(w, why);
         }
     }
-    mmq_done(store->statements[MMQ_Q_BLOCKS]);
+    mmq_done(w->blocks.statement);
     mmq_blocks_close(store);
     return err;
 }

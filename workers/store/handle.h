@@ -11,7 +11,7 @@
 #include "workers/store/store.h"
 
 enum {
-    MMQ_SCHEMA_VERSION = 3,
+    MMQ_SCHEMA_VERSION = 4,
     MMQ_SCHEMA_VERSION_ROWS = 1, /* rows without blocks: a writer brings it to the current one */
     MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
     MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
@@ -39,12 +39,14 @@ typedef enum mmq_query {
     MMQ_Q_BLOCK_AT,
     MMQ_Q_BLOCK_AFTER,
     MMQ_Q_BLOCK_BY_ROWID,
-    MMQ_Q_BLOCKS,
     MMQ_Q_BLOCK_DATA,
     MMQ_Q_FREE_BYTES,
     MMQ_Q_HAS_GAPS,
-    MMQ_Q_READERS, /* those above are enough for a reader of a store that was never pruned */
-    MMQ_Q_GAP_AT = MMQ_Q_READERS, /* a reader prepares these when they are wanted (gaps.c) */
+    MMQ_Q_HAS_VALUES,
+    MMQ_Q_READERS, /* those above are enough for a reader of a store of version 2 */
+    MMQ_Q_BLOCKS_EARLIER = MMQ_Q_READERS, /* a reader prepares these when they are wanted */
+    MMQ_Q_BLOCKS,                         /* (blocks.c, gaps.c) */
+    MMQ_Q_GAP_AT,
     MMQ_Q_GAPS_AFTER,
     MMQ_Q_PRUNED_BEFORE,
     MMQ_Q_PRUNED_SINCE,
@@ -56,6 +58,9 @@ typedef enum mmq_query {
     MMQ_Q_ADD_BLOCK,
     MMQ_Q_SET_BLOCK,
     MMQ_Q_DROP_BLOCK,
+    MMQ_Q_INCOMPLETE,
+    MMQ_Q_BLOCK_INCOMPLETE,
+    MMQ_Q_SET_VALUES,
     MMQ_Q_ADD_BLOCK_DATA,
     MMQ_Q_SET_BLOCK_DATA,
     MMQ_Q_DROP_BLOCK_DATA,
@@ -99,9 +104,9 @@ typedef struct mmq_onlooker {
 /* What a file is of. */
 typedef enum mmq_form {
     MMQ_FORM_CURRENT,
-    MMQ_FORM_UNPRUNED, /* of version 2: readers take it as it is */
-    MMQ_FORM_OLD,      /* of version 1 */
-    MMQ_FORM_BETWEEN,  /* on the way from version 1: some rows are in blocks, others still to go */
+    MMQ_FORM_EARLIER, /* of version 2 or 3: readers take it as it is */
+    MMQ_FORM_OLD,     /* of version 1 */
+    MMQ_FORM_BETWEEN, /* on the way from version 1: some rows are in blocks, others still to go */
 } mmq_form;
 
 struct mmq_store {
@@ -166,6 +171,8 @@ mmq_err mmq_damaged(mmq_store *store, const char *what, mmq_why *why) MMQ_MUST_U
 void mmq_bind_int(sqlite3_stmt *statement, int index, int64_t value);
 void mmq_bind_text(sqlite3_stmt *statement, int index, const char *text); /* NULL: null */
 void mmq_bind_score(sqlite3_stmt *statement, int index, double score);    /* NaN: null */
+void mmq_bind_blob(sqlite3_stmt *statement, int index, const void *data,
+                   size_t size); /* borrowed */
 
 /* Columns as they must be: false if the file holds anything else. */
 bool mmq_column_int(sqlite3_stmt *statement, int index, int64_t least, int64_t most, int64_t *out);
@@ -182,13 +189,13 @@ void mmq_transaction_undo(mmq_store *store);
 mmq_err mmq_schema_make(const char *path, mmq_why *why) MMQ_MUST_USE;
 /* Is it a store, and of which form? */
 mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why) MMQ_MUST_USE;
-/* MMQ_ECORRUPT if a table of ours, or what hangs on one, is another than the statements of `schema`
- * make (objects.c). */
-mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema,
+/* MMQ_ECORRUPT if a table of ours, or what hangs on one, is another than the statements of
+ * `schemas`, up to NULL, make (objects.c). */
+mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *const *schemas,
                           mmq_why *why) MMQ_MUST_USE;
 /* The first step away from version 1, a transaction: MMQ_FORM_OLD becomes MMQ_FORM_BETWEEN. */
 mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
-/* MMQ_FORM_UNPRUNED becomes MMQ_FORM_CURRENT, in a transaction. Nothing if it is of version 3. */
+/* MMQ_FORM_EARLIER becomes MMQ_FORM_CURRENT, in a transaction. */
 mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why) MMQ_MUST_USE;
 /* From MMQ_FORM_BETWEEN on. The watch may be NULL. */
 mmq_err mmq_migrate(mmq_store *store, const mmq_store_watch *watch, mmq_why *why) MMQ_MUST_USE;

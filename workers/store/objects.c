@@ -53,7 +53,7 @@ static bool begins_with(const char *script, const char *sql)
     }
 }
 
-static bool is_known(const char *script, const char *sql)
+static bool is_in(const char *script, const char *sql)
 {
     for (; *script != '\0'; script = strchr(script, ';') + 1) {
         if (begins_with(script, sql)) {
@@ -63,17 +63,27 @@ static bool is_known(const char *script, const char *sql)
     return false;
 }
 
+/* schemas: up to NULL. */
+static bool is_known(const char *const *schemas, const char *sql)
+{
+    bool known = is_in(old_schema, sql);
+    for (; *schemas != NULL && !known; schemas++) {
+        known = is_in(*schemas, sql);
+    }
+    return known;
+}
+
 /* Columns of `object`: type, name, tbl_name, sql. The indexes that SQLite makes for UNIQUE have no
  * sql. */
-static mmq_err check_object(sqlite3_stmt *object, const char *path, const char *schema,
+static mmq_err check_object(sqlite3_stmt *object, const char *path, const char *const *schemas,
                             mmq_why *why)
 {
     const char *type = (const char *)sqlite3_column_text(object, 0);
     const char *name = find_ours((const char *)sqlite3_column_text(object, 1));
     const char *table = find_ours((const char *)sqlite3_column_text(object, 2));
     const char *sql = (const char *)sqlite3_column_text(object, 3);
-    const bool known = sql != NULL ? is_known(schema, sql) || is_known(old_schema, sql)
-                                   : type != NULL && strcmp(type, "index") == 0;
+    const bool known =
+        sql != NULL ? is_known(schemas, sql) : type != NULL && strcmp(type, "index") == 0;
     return known || (name == NULL && table == NULL)
                ? MMQ_OK
                : mmq_fail(why, MMQ_ECORRUPT,
@@ -82,7 +92,7 @@ static mmq_err check_object(sqlite3_stmt *object, const char *path, const char *
                           path, table != NULL ? table : name);
 }
 
-mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema, mmq_why *why)
+mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *const *schemas, mmq_why *why)
 {
     static const char text[] = "SELECT type, name, tbl_name, sql FROM sqlite_schema";
     sqlite3_stmt *object = NULL;
@@ -90,7 +100,7 @@ mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *schema, mmq
     int code = sqlite3_prepare_v2(db, text, -1, &object, NULL);
     if (code == SQLITE_OK) {
         while (err == MMQ_OK && (code = sqlite3_step(object)) == SQLITE_ROW) {
-            err = check_object(object, path, schema, why);
+            err = check_object(object, path, schemas, why);
         }
     }
     if (err == MMQ_OK && code != SQLITE_DONE) {

@@ -104,6 +104,7 @@ mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *ou
         if (err == MMQ_OK && strcmp(out[*count].uid, previous) <= 0) {
             err = mmq_damaged(store, "the order of uids", why);
         }
+        out[*count].monitored = sqlite3_column_int64(statement, 5) != 0;
         previous = out[*count].uid;
         (*count)++;
     }

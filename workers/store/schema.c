@@ -14,7 +14,8 @@
 #include "lib/digest.h"
 #include "workers/store/files.h"
 
-#define BLOCK_TABLES                                                                               \
+/* Of version 2, but for the columns that came later. */
+#define BLOCK_TABLES(later)                                                                        \
     "CREATE TABLE block ("                                                                         \
     " metric INTEGER NOT NULL,"                                                                    \
     " first_timestamp INTEGER NOT NULL,"                                                           \
@@ -28,10 +29,16 @@
     " greatest_score ANY,"                                                                         \
     " data INTEGER NOT NULL,"                                                                      \
     " data_check INTEGER NOT NULL,"                                                                \
-    " head_check INTEGER NOT NULL,"                                                                \
+    " head_check INTEGER NOT NULL" later ","                                                       \
     " PRIMARY KEY (metric, first_timestamp, first_rowid)) WITHOUT ROWID, STRICT;"                  \
     "CREATE INDEX block_by_rowid ON block (metric, least_rowid);"                                  \
     "CREATE TABLE block_data (key INTEGER PRIMARY KEY, data BLOB NOT NULL) STRICT;"
+
+/* Since version 4: what the values of a block come to; NULL in heads of before, until there is time
+ * for them (tidy.c), which the index leads to. */
+#define VALUE_SUMMARY "value_summary BLOB"
+#define INCOMPLETE_INDEX                                                                           \
+    "CREATE INDEX block_incomplete ON block (metric) WHERE value_summary IS NULL;"
 
 /* What a prune leaves behind (prune.c): stores of version 2 have none of these, and get them from
  * their next writer. */
@@ -76,7 +83,8 @@ static const char schema_text[] =
     " message TEXT,"
     " tag_name TEXT,"
     " UNIQUE (datasource, identity)) STRICT;"
-    "CREATE INDEX metric_unscored ON metric (status, unscored) WHERE unscored > 0;" BLOCK_TABLES
+    "CREATE INDEX metric_unscored ON metric (status, unscored) WHERE unscored > 0;" BLOCK_TABLES(
+        ", " VALUE_SUMMARY) INCOMPLETE_INDEX
     "CREATE TABLE growth ("
     " metric INTEGER NOT NULL,"
     " commit_no INTEGER NOT NULL,"
@@ -85,6 +93,9 @@ static const char schema_text[] =
     " PRIMARY KEY (metric, commit_no)) WITHOUT ROWID, STRICT;"
     "CREATE INDEX growth_at ON growth (at);"
     "CREATE TABLE doomed (metric INTEGER PRIMARY KEY) STRICT;" PRUNE_TABLES;
+
+/* What a table was in versions that are brought to this one. */
+static const char earlier_text[] = BLOCK_TABLES("");
 
 static mmq_err run_script(sqlite3 *db, const char *script, mmq_why *why)
 {
@@ -259,7 +270,7 @@ static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *w
     *out = version == MMQ_SCHEMA_VERSION_ROWS ? MMQ_FORM_OLD
            : err == MMQ_OK && left > 0        ? MMQ_FORM_BETWEEN
            : version == MMQ_SCHEMA_VERSION    ? MMQ_FORM_CURRENT
-                                              : MMQ_FORM_UNPRUNED;
+                                              : MMQ_FORM_EARLIER;
     return err;
 }
 
@@ -290,7 +301,8 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
                         " that made it",
                         path, (long long)version, MMQ_SCHEMA_VERSION);
     }
-    err = mmq_objects_check(db, path, schema_text, why);
+    const char *const schemas[] = {schema_text, earlier_text, NULL};
+    err = mmq_objects_check(db, path, schemas, why);
     return err == MMQ_OK ? find_form(db, version, form, why) : err;
 }
 
@@ -310,17 +322,23 @@ static mmq_err run_transaction(sqlite3 *db, const char *script, mmq_why *why)
 mmq_err mmq_schema_upgrade(sqlite3 *db, mmq_why *why)
 {
     static const char script[] =
-        "BEGIN IMMEDIATE; DROP INDEX row_by_rowid; ALTER TABLE row RENAME TO old_row;" BLOCK_TABLES
-        "PRAGMA user_version = 2; COMMIT;";
+        "BEGIN IMMEDIATE; DROP INDEX row_by_rowid; ALTER TABLE row RENAME TO old_row;" BLOCK_TABLES(
+            "") "PRAGMA user_version = 2; COMMIT;";
     return run_transaction(db, script, why);
 }
 
 /* A release that knows version 2 would take rows that were pruned for lost: it refuses version 3.
- */
+ * One that knows version 3 would write blocks again and leave what is said of their values as it
+ * was: it refuses version 4. */
 mmq_err mmq_schema_complete(sqlite3 *db, mmq_why *why)
 {
-    static const char script[] = "BEGIN IMMEDIATE;" PRUNE_TABLES "PRAGMA user_version = 3; COMMIT;";
+    static const char to_3[] = "BEGIN IMMEDIATE;" PRUNE_TABLES "PRAGMA user_version = 3; COMMIT;";
+    static const char to_4[] = "BEGIN IMMEDIATE; ALTER TABLE block ADD COLUMN " VALUE_SUMMARY
+                               ";" INCOMPLETE_INDEX "PRAGMA user_version = 4; COMMIT;";
     int64_t version;
     mmq_err err = read_pragma(db, "PRAGMA user_version", &version, why);
-    return err == MMQ_OK && version < MMQ_SCHEMA_VERSION ? run_transaction(db, script, why) : err;
+    if (err == MMQ_OK && version < 3) {
+        err = run_transaction(db, to_3, why);
+    }
+    return err == MMQ_OK && version < 4 ? run_transaction(db, to_4, why) : err;
 }

@@ -21,10 +21,14 @@
  * whatever record it leads to. */
 #define FOUND_BY(condition)                                                                        \
     " FROM (SELECT key AS found FROM metric WHERE " condition ") LEFT JOIN metric ON key = found"
-#define BLOCK                                                                                      \
+#define BLOCK_HEAD                                                                                 \
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
-    " greatest_rowid, rows, unscored, greatest_score, data, data_check, head_check FROM block"     \
-    " WHERE metric = ?1 AND "
+    " greatest_rowid, rows, unscored, greatest_score, data, data_check, head_check"
+#define BLOCK BLOCK_HEAD " FROM block WHERE metric = ?1 AND "
+#define BLOCKS_FROM                                                                                \
+    " FROM block WHERE metric = ?1 AND (first_timestamp, first_rowid) >= (?2, ?3)"                 \
+    " ORDER BY first_timestamp, first_rowid"
+#define INCOMPLETE    " FROM block INDEXED BY block_incomplete WHERE value_summary IS NULL"
 #define DOOMED_BLOCKS "block WHERE metric = ?1 ORDER BY first_timestamp, first_rowid LIMIT ?2"
 
 static const char *const query_texts[MMQ_Q_COUNT] = {
@@ -34,7 +38,7 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_ROLLBACK] = "ROLLBACK",
     [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
     [MMQ_Q_FIND] = "SELECT " HEAD FOUND_BY("uid = ?1"),
-    [MMQ_Q_HEADS] = "SELECT " HEAD FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
+    [MMQ_Q_HEADS] = "SELECT " HEAD ", status" FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
     [MMQ_Q_METRIC] = "SELECT " RECORD FOUND_BY("uid = ?1"),
     [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD FOUND_BY("uid > ?1 ORDER BY uid LIMIT 1"),
     [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD FOUND_BY("datasource = ?1 AND identity = ?2"),
@@ -49,12 +53,15 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_BLOCK_AFTER] = BLOCK "(first_timestamp, first_rowid) > (?2, ?3)"
                                 " ORDER BY first_timestamp, first_rowid LIMIT 1",
     [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC",
-    [MMQ_Q_BLOCKS] = BLOCK "TRUE ORDER BY first_timestamp, first_rowid",
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?1",
     [MMQ_Q_FREE_BYTES] = "SELECT freelist_count * page_size FROM pragma_freelist_count,"
                          " pragma_page_size",
     [MMQ_Q_HAS_GAPS] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table'"
                        " AND name = 'gap')",
+    [MMQ_Q_HAS_VALUES] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'index'"
+                         " AND name = 'block_incomplete')",
+    [MMQ_Q_BLOCKS_EARLIER] = BLOCK_HEAD ", NULL" BLOCKS_FROM,
+    [MMQ_Q_BLOCKS] = BLOCK_HEAD ", value_summary" BLOCKS_FROM,
     [MMQ_Q_GAP_AT] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
                      " AND first_rowid <= ?2 ORDER BY first_rowid DESC LIMIT 1",
     [MMQ_Q_GAPS_AFTER] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
@@ -76,14 +83,20 @@ static const char *const query_texts[MMQ_Q_COUNT] = {
                    " VALUES (?1, ?2, ?3, ?4)",
     [MMQ_Q_ADD_BLOCK] = "INSERT INTO block (metric, first_timestamp, first_rowid, last_timestamp,"
                         " last_rowid, least_rowid, greatest_rowid, rows, unscored, greatest_score,"
-                        " data, data_check, head_check) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8,"
-                        " ?9, ?10, ?11, ?12, ?13)",
+                        " data, data_check, head_check, value_summary) VALUES (?1, ?2, ?3, ?4, ?5,"
+                        " ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     [MMQ_Q_SET_BLOCK] = "UPDATE block SET last_timestamp = ?4, last_rowid = ?5, least_rowid = ?6,"
                         " greatest_rowid = ?7, rows = ?8, unscored = ?9, greatest_score = ?10,"
-                        " data = ?11, data_check = ?12, head_check = ?13 WHERE metric = ?1"
+                        " data = ?11, data_check = ?12, head_check = ?13, value_summary = ?14"
+                        " WHERE metric = ?1"
                         " AND first_timestamp = ?2 AND first_rowid = ?3",
     [MMQ_Q_DROP_BLOCK] = "DELETE FROM block WHERE metric = ?1 AND first_timestamp = ?2"
                          " AND first_rowid = ?3",
+    [MMQ_Q_INCOMPLETE] = "SELECT metric" INCOMPLETE " LIMIT 1",
+    [MMQ_Q_BLOCK_INCOMPLETE] = BLOCK_HEAD INCOMPLETE " AND metric = ?1 LIMIT 1",
+    [MMQ_Q_SET_VALUES] = "UPDATE block SET value_summary = ?4 WHERE metric = ?1"
+                         " AND first_timestamp = ?2 AND first_rowid = ?3"
+                         " AND value_summary IS NULL",
     [MMQ_Q_ADD_BLOCK_DATA] = "INSERT INTO block_data (data) VALUES (?1)",
     [MMQ_Q_SET_BLOCK_DATA] = "UPDATE block_data SET data = ?1 WHERE key = ?2",
     [MMQ_Q_DROP_BLOCK_DATA] = "DELETE FROM block_data WHERE key = ?1",
@@ -268,6 +281,11 @@ void mmq_bind_text(sqlite3_stmt *statement, int index, const char *text)
 void mmq_bind_score(sqlite3_stmt *statement, int index, double score)
 {
     check_bound(sqlite3_bind_double(statement, index, score)); /* NaN becomes NULL */
+}
+
+void mmq_bind_blob(sqlite3_stmt *statement, int index, const void *data, size_t size)
+{
+    check_bound(sqlite3_bind_blob(statement, index, data, (int)size, SQLITE_STATIC));
 }
 
 bool mmq_column_int(sqlite3_stmt *statement, int index, int64_t least, int64_t most, int64_t *out)

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "metricmq/error.h"
+#include "lib/bucket.h"
 #include "lib/columns.h"
 
 typedef struct mmq_store mmq_store;
@@ -44,7 +45,8 @@ typedef struct mmq_store_watch {
  *
  * A store of version 1, or on the way from it, is MMQ_EBUSY (READ), and is brought to the current
  * one before it is open (WRITE), which may take minutes; broken off or failed, it goes on with the
- * next WRITE. From version 2 on that takes a moment, and READ takes it as it is. */
+ * next WRITE. From version 2 on that takes a moment, and READ takes it as it is; what heads of
+ * before version 4 do not say is added by mmq_store_tidy. */
 mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out,
                        mmq_why *why) MMQ_MUST_USE;
 /* For MMQ_STORE_WRITE, with somebody who watches if the store is of an earlier version. */
@@ -82,6 +84,7 @@ typedef struct mmq_metric_head {
     int64_t made;       /* commit that made it */
     int64_t changed;    /* last commit that changed it or its rows */
     int64_t last_rowid; /* 0: no rows */
+    bool monitored;     /* its status is not 0; of mmq_store_heads only */
     char uid[MMQ_UID_MAX + 1];
 } mmq_metric_head;
 
@@ -127,6 +130,38 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
  * first to last. raw_score is filled. */
 mmq_err mmq_store_read_rowids(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                               mmq_columns *out, size_t capacity, mmq_why *why) MMQ_MUST_USE;
+
+/* Rows of a metric by time, in buckets of equal width: bucket i has those from from + i * width on,
+ * before from + (i + 1) * width. How far it was read, and what that makes of the bucket it is in.
+ */
+typedef struct mmq_bucket_range {
+    int64_t metric;     /* key */
+    int64_t from, to;   /* inclusive, times that rows may have */
+    int64_t width;      /* seconds, > 0 */
+    int64_t rowid_most; /* only rows up to this rowid */
+    bool ended;         /* nothing of it is left */
+    bool positioned;    /* rows up to (timestamp, rowid) were read, and only they */
+    int64_t timestamp, rowid;
+    mmq_bucket bucket; /* of the bucket that `timestamp` is in, so far; rows 0: there are none */
+    long double sum;   /* of its values; 0: what its mean says */
+} mmq_bucket_range;
+
+typedef struct mmq_dated_bucket {
+    int64_t start; /* the first second of it */
+    mmq_bucket bucket;
+} mmq_dated_bucket;
+
+enum { MMQ_BUCKETS_LEAST = MMQ_BATCH_ROWS + 2 }; /* what mmq_store_read_buckets wants room for */
+
+/* Reads on and gives those of the next buckets that have rows and are read to their end, ascending;
+ * of a bounded number of blocks: there may be none, and more to come. The error of a mean is below
+ * 2^-50 of the greatest magnitude among the values, in a bucket of up to 10 million rows.
+ * capacity >= MMQ_BUCKETS_LEAST. */
+mmq_err mmq_store_read_buckets(mmq_store *store, mmq_bucket_range *range, mmq_dated_bucket *out,
+                               size_t capacity, size_t *count, mmq_why *why) MMQ_MUST_USE;
+/* The times of the metric's first and last row in that order. *found false: it has none. */
+mmq_err mmq_store_span(mmq_store *store, int64_t metric, bool *found, int64_t *first, int64_t *last,
+                       mmq_why *why) MMQ_MUST_USE;
 
 /* As many neighbouring rows as the caller has room for, by column; that of first + i is at i. */
 typedef struct mmq_rowid_window {

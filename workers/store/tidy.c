@@ -1,6 +1,6 @@
 /* Housekeeping, in pieces so small that requests hardly wait for one. Readers see nothing of it but
  * that lengths of long ago are forgotten: the commit number stays. */
-#include "workers/store/handle.h"
+#include "workers/store/blocks.h"
 
 #include "lib/check.h"
 #include "lib/clock.h"
@@ -9,7 +9,8 @@ enum {
     PIECE_BLOCKS = 16, /* of a deleted metric */
     PIECE_GAPS = 1000,
     PIECE_GROWTH = 1000,
-    PAGES_KEPT = 512, /* free pages kept for the rows to come */
+    PIECE_VALUES = 64, /* blocks whose heads are completed */
+    PAGES_KEPT = 512,  /* free pages kept for the rows to come */
 };
 
 static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
@@ -128,6 +129,9 @@ static mmq_err look_for_work(mmq_store *store, bool *work, mmq_why *why)
         err = read_first(store, old_growth(store, 1), work, &number, why);
     }
     if (err == MMQ_OK && !*work) {
+        err = read_first(store, mmq_statement(store, MMQ_Q_INCOMPLETE), work, &number, why);
+    }
+    if (err == MMQ_OK && !*work) {
         err = count_free_pages(store, &number, why);
         *work = number > PAGES_KEPT;
     }
@@ -146,6 +150,10 @@ static mmq_err do_work(mmq_store *store, mmq_why *why)
     }
     if (err == MMQ_OK) {
         err = forget_growth(store, why);
+    }
+    bool left;
+    if (err == MMQ_OK) {
+        err = mmq_blocks_complete(store, PIECE_VALUES, &left, why);
     }
     if (err == MMQ_OK) {
         err = give_back_pages(store, why);

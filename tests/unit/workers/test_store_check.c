@@ -250,6 +250,66 @@ static void test_twice(void **state)
                               "metric empty: row 41 is missing\n");
 }
 
+/* Has the head of b's block say these values, with the check that they need. */
+static void say_values(const mmq_block_values *values)
+{
+    uint8_t packed[MMQ_BLOCK_VALUES];
+    mmq_stored_block block;
+    mmq_snapshot snapshot;
+    bool found;
+    char sql[200], *at = sql + sprintf(sql, "UPDATE block SET value_summary = x'");
+    mmq_store *store = world_open(MMQ_STORE_READ);
+    assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+    assert_ok(mmq_blocks_after(store, 2, (mmq_row_key){0, 0}, &found, &block, &why));
+    assert_true(found);
+    mmq_store_end_read(store);
+    mmq_store_close(&store);
+    mmq_block_values_write(values, 2, &block.head, packed);
+    for (size_t i = 0; i < sizeof packed; i++) {
+        at += sprintf(at, "%02x", packed[i]);
+    }
+    (void)sprintf(at, "' WHERE metric = 2 AND first_timestamp = %lld",
+                  (long long)block.head.first.timestamp);
+    run_sql(sql);
+}
+
+static void test_values(void **state)
+{
+    (void)state;
+    mmq_store *store = world_open(MMQ_STORE_READ);
+    mmq_snapshot snapshot;
+    mmq_stored_block block;
+    bool found;
+    double value[MMQ_BLOCK_ROWS];
+    assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+    assert_ok(mmq_blocks_after(store, 2, (mmq_row_key){0, 0}, &found, &block, &why));
+    assert_ok(mmq_blocks_open(store, &block, &why));
+    assert_true(mmq_doubles_decode(&store->block->value, 0, store->block->count, value));
+    const mmq_block_values right = mmq_block_values_of(value, store->block->count);
+    mmq_store_end_read(store);
+    mmq_store_close(&store);
+    say_values(&right);
+    assert_ok(check());
+    assert_string_equal(said, "");
+    const double off[] = {-1, 1, 0.001, 0.001, 1e-9}; /* least <= first, last, mean <= greatest */
+    for (size_t i = 0; i < 5; i++) {
+        double numbers[5];
+        memcpy(numbers, &right, sizeof numbers);
+        numbers[i] += i == 3 ? -off[i] : off[i];
+        mmq_block_values wrong;
+        memcpy(&wrong, numbers, sizeof wrong);
+        say_values(&wrong);
+        assert_ok(check());
+        assert_non_null(strstr(said, "metric b: block from timestamp 1000: its head says another"
+                                     " thing of its values than they are\n"));
+    }
+    mmq_block_values wrong = right;
+    wrong.mean = NAN;
+    say_values(&wrong);
+    assert_ok(check());
+    assert_non_null(strstr(said, "what its head says of its values is damaged\n"));
+}
+
 /* ---- by flipped bits -------------------------------------------------------------------- */
 
 /* Wherever a block's data is hit, it is told; elsewhere nothing crashes, and what is found is told
@@ -410,14 +470,9 @@ static void test_beside_a_writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_whole),
-        TEST(test_planted),
-        TEST(test_twice),
-        TEST(test_flipped),
-        TEST(test_flipped_data),
-        TEST(test_zeroed_page),
-        TEST(test_keys_out_of_order),
-        TEST(test_broken_off),
+        TEST(test_whole),           TEST(test_planted),           TEST(test_twice),
+        TEST(test_values),          TEST(test_flipped),           TEST(test_flipped_data),
+        TEST(test_zeroed_page),     TEST(test_keys_out_of_order), TEST(test_broken_off),
         TEST(test_beside_a_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,9 +124,9 @@ static void run_sql(const char *sql)
 static void test_other_schema(void **state)
 {
     (void)state;
-    run_sql("PRAGMA user_version = 4");
-    expect_both(MMQ_ECORRUPT, "schema version 4");
-    run_sql("PRAGMA user_version = 3; PRAGMA application_id = 7");
+    run_sql("PRAGMA user_version = 5");
+    expect_both(MMQ_ECORRUPT, "schema version 5");
+    run_sql("PRAGMA user_version = 4; PRAGMA application_id = 7");
     expect_both(MMQ_ECORRUPT, "another program");
     run_sql("PRAGMA application_id = 1835888945; DELETE FROM store");
     expect_both(MMQ_ECORRUPT, "damaged");

@@ -252,7 +252,10 @@ static void test_a_store_without_the_tables(void **state)
     mmq_store_close(&reader);
     mmq_store_close(&writer);
     assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "DROP TABLE pruned; DROP TABLE gap; PRAGMA user_version = 2",
+    assert_int_equal(sqlite3_exec(db,
+                                  "DROP TABLE pruned; DROP TABLE gap; DROP INDEX block_incomplete;"
+                                  "ALTER TABLE block DROP COLUMN value_summary;"
+                                  "PRAGMA user_version = 2",
                                   NULL, NULL, NULL),
                      0);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
