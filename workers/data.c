@@ -3,8 +3,6 @@
  * and any moment is good for a cursor. */
 #include "workers/query_pages.h"
 
-#include <inttypes.h>
-
 #include "lib/columns.h"
 #include "workers/scan.h"
 
@@ -83,33 +81,6 @@ static mmq_err fill_rows(mmq_page *page, mmq_scan *scan, mmq_why *why)
     return MMQ_OK;
 }
 
-/* The metric that was asked for; *metric stays NULL for all metrics and for an unknown uid. */
-static mmq_err find_metric(mmq_page *page, mmq_metric_head *head, const mmq_metric_head **metric,
-                           mmq_why *why)
-{
-    const char *uid = page->query->selection.uid;
-    if (uid[0] == '\0') {
-        return MMQ_OK;
-    }
-    mmq_err err = mmq_store_find(page->store, uid, head, why);
-    if (err == MMQ_OK) {
-        *metric = head;
-    }
-    return err == MMQ_ENOTFOUND ? MMQ_OK : err;
-}
-
-/* As of the first page; later ones know it of a stream over all metrics only. */
-static void set_state(mmq_page *page, const mmq_metric_head *metric)
-{
-    const uint64_t store = page->snapshot.store;
-    if (page->query->selection.uid[0] == '\0') {
-        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64, store, page->commit);
-    } else if (!page->query->has_cursor) {
-        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64 "-%" PRId64, store,
-                           metric != NULL ? metric->key : 0, metric != NULL ? metric->changed : 0);
-    }
-}
-
 /* The least timestamp of what is still to be read. With a limit, the rows of a merge that were
  * shown are counted again. */
 static int64_t least_left(const mmq_page *page)
@@ -153,11 +124,11 @@ mmq_err mmq_page_fill_data(mmq_page *page, mmq_why *why)
 {
     mmq_metric_head head;
     const mmq_metric_head *metric = NULL;
-    mmq_err err = find_metric(page, &head, &metric, why);
+    mmq_err err = mmq_page_find_metric(page, &head, &metric, why);
     if (err != MMQ_OK) {
         return err;
     }
-    set_state(page, metric);
+    mmq_page_set_rows_state(page, metric);
     if (page->unchanged) {
         return MMQ_OK;
     }

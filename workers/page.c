@@ -67,6 +67,32 @@ void mmq_page_set_state(mmq_page *page, const char *format, ...)
                       memcmp(unless->data, page->state, unless->size) == 0;
 }
 
+mmq_err mmq_page_find_metric(mmq_page *page, mmq_metric_head *head, const mmq_metric_head **metric,
+                             mmq_why *why)
+{
+    const char *uid = page->query->selection.uid;
+    *metric = NULL;
+    if (uid[0] == '\0') {
+        return MMQ_OK;
+    }
+    mmq_err err = mmq_store_find(page->store, uid, head, why);
+    if (err == MMQ_OK) {
+        *metric = head;
+    }
+    return err == MMQ_ENOTFOUND ? MMQ_OK : err;
+}
+
+void mmq_page_set_rows_state(mmq_page *page, const mmq_metric_head *metric)
+{
+    const uint64_t store = page->snapshot.store;
+    if (page->query->selection.uid[0] == '\0') {
+        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64, store, page->commit);
+    } else if (!page->query->has_cursor) {
+        mmq_page_set_state(page, "%016" PRIx64 "-%" PRId64 "-%" PRId64, store,
+                           metric != NULL ? metric->key : 0, metric != NULL ? metric->changed : 0);
+    }
+}
+
 void mmq_page_positioned(mmq_page *page)
 {
     page->ends_ns = mmq_now_ns() + page->options->time_ns;

@@ -65,6 +65,12 @@ void mmq_page_clear(mmq_page *page);
 /* Sets the state (printf) and `unchanged`. */
 void mmq_page_set_state(mmq_page *page, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The query's one metric, as *head; *metric NULL: there is no such uid, or the query is of all. */
+mmq_err mmq_page_find_metric(mmq_page *page, mmq_metric_head *head, const mmq_metric_head **metric,
+                             mmq_why *why) MMQ_MUST_USE;
+/* The state of rows of that metric, or of all, as of the first page; later ones know it of a stream
+ * over all metrics only. */
+void mmq_page_set_rows_state(mmq_page *page, const mmq_metric_head *metric);
 /* Its time runs from now on. */
 void mmq_page_positioned(mmq_page *page);
 bool mmq_page_is_late(const mmq_page *page);

@@ -121,6 +121,13 @@ static mmq_err answer_data(struct job *job)
     return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_data);
 }
 
+static mmq_err answer_summary(struct job *job)
+{
+    mmq_page_query query;
+    mmq_err err = mmq_query_read_summary(job->body, job->size, &query, &job->why);
+    return err != MMQ_OK ? err : answer_page(job, &query, mmq_page_fill_summary);
+}
+
 static mmq_err answer_models(struct job *job)
 {
     mmq_page_query query;
@@ -255,8 +262,9 @@ static const struct {
     const char *name;
     mmq_err (*answer)(struct job *job);
 } ops[] = {
-    {"data", answer_data},   {"models", answer_models}, {"export", answer_export},
-    {"model", answer_model}, {"stats", answer_stats},   {"store", answer_store},
+    {"data", answer_data},     {"summary", answer_summary}, {"models", answer_models},
+    {"export", answer_export}, {"model", answer_model},     {"stats", answer_stats},
+    {"store", answer_store},
 };
 
 static mmq_err answer(struct job *job)
@@ -275,7 +283,7 @@ static mmq_err answer(struct job *job)
         }
     }
     return mmq_fail(&job->why, MMQ_EINVAL,
-                    "op must be data, models, model, export, stats or store");
+                    "op must be data, summary, models, model, export, stats or store");
 }
 
 /* A fault of the store is not the request's: 503, so that it is tried elsewhere or later. */

@@ -15,9 +15,10 @@
 /* Arguments as they stand in a body. */
 struct raw {
     mmq_slice uid, uids, order, cursor, unless;
-    int64_t from, to, limit, rowid, max_bytes;
+    int64_t from, to, limit, rowid, max_bytes, buckets;
     double anomaly;
-    bool has_uid, has_uids, has_from, has_to, has_rowid, has_order, has_cursor, has_max_bytes;
+    bool has_buckets, has_uid, has_uids, has_from, has_to, has_rowid, has_order, has_cursor,
+        has_max_bytes;
 };
 
 #define AT(member_)    offsetof(struct raw, member_)
@@ -45,6 +46,16 @@ static const mmq_field_spec models_fields[] = {
 
 static const mmq_field_spec export_fields[] = {
     {"uid", MMQ_KIND_TEXT, false, FIELD(uid)},
+    {"max_bytes", MMQ_KIND_INT, false, FIELD(max_bytes)},
+    {"cursor", MMQ_KIND_TEXT, false, FIELD(cursor)},
+    {"unless", MMQ_KIND_TEXT, false, AT(unless), MMQ_NO_GIVEN},
+};
+
+static const mmq_field_spec summary_fields[] = {
+    {"uid", MMQ_KIND_TEXT, false, FIELD(uid)},
+    {"from", MMQ_KIND_TIME, false, FIELD(from)},
+    {"to", MMQ_KIND_TIME, false, FIELD(to)},
+    {"buckets", MMQ_KIND_INT, false, FIELD(buckets)},
     {"max_bytes", MMQ_KIND_INT, false, FIELD(max_bytes)},
     {"cursor", MMQ_KIND_TEXT, false, FIELD(cursor)},
     {"unless", MMQ_KIND_TEXT, false, AT(unless), MMQ_NO_GIVEN},
@@ -130,6 +141,15 @@ static uint64_t bind_export(const char *uid)
     return digest_parts(parts, COUNT(parts));
 }
 
+static uint64_t bind_summary(const mmq_page_query *query)
+{
+    const mmq_selection *s = &query->selection;
+    const mmq_part parts[] = {
+        {"summary", 7}, {s->uid, strlen(s->uid)}, PART(s->from), PART(s->to), PART(query->buckets),
+    };
+    return digest_parts(parts, COUNT(parts));
+}
+
 static size_t clamp_bytes(const struct raw *raw)
 {
     if (!raw->has_max_bytes) {
@@ -150,7 +170,8 @@ static mmq_err read_paging(const struct raw *raw, mmq_page_query *out, mmq_why *
     if (!raw->has_cursor) {
         return MMQ_OK;
     }
-    if (mmq_cursor_parse(raw->cursor.data, raw->cursor.size, &out->cursor) != MMQ_OK) {
+    if (mmq_cursor_parse(raw->cursor.data, raw->cursor.size, &out->cursor) != MMQ_OK ||
+        out->cursor.has_buckets != (out->buckets > 0)) {
         return mmq_fail(why, MMQ_EINVAL, "cursor is not one that this service made");
     }
     if (out->cursor.binding != out->binding) {
@@ -216,6 +237,36 @@ mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out
         return err;
     }
     out->binding = bind_export(out->selection.uid);
+    return read_paging(&raw, out, why);
+}
+
+static mmq_err read_buckets(const struct raw *raw, mmq_page_query *out, mmq_why *why)
+{
+    const int64_t most =
+        out->selection.uid[0] != '\0' ? MMQ_BUCKETS_MOST : (int64_t)MMQ_BUCKETS_MOST_ALL;
+    out->buckets = raw->has_buckets ? raw->buckets : MMQ_BUCKETS_DEFAULT;
+    return out->buckets >= 1 && out->buckets <= most
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EINVAL,
+                          "buckets must be from 1 to %d, or to %d for one metric (uid)",
+                          MMQ_BUCKETS_MOST_ALL, MMQ_BUCKETS_MOST);
+}
+
+mmq_err mmq_query_read_summary(const void *body, size_t size, mmq_page_query *out, mmq_why *why)
+{
+    struct raw raw = {0};
+    memset(out, 0, sizeof *out);
+    mmq_err err = mmq_fields_read(body, size, summary_fields, COUNT(summary_fields), &raw, why);
+    if (err == MMQ_OK) {
+        err = read_selection(&raw, &out->selection, why);
+    }
+    if (err == MMQ_OK) {
+        err = read_buckets(&raw, out, why);
+    }
+    if (err != MMQ_OK) {
+        return err;
+    }
+    out->binding = bind_summary(out);
     return read_paging(&raw, out, why);
 }
 

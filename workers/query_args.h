@@ -17,6 +17,12 @@ enum {
     MMQ_PAGE_MOST = 16 * 1024 * 1024,
 };
 
+enum {
+    MMQ_BUCKETS_DEFAULT = 400,
+    MMQ_BUCKETS_MOST = 10000,
+    MMQ_BUCKETS_MOST_ALL = 400, /* of each of all metrics */
+};
+
 /* Which rows a stream shows, and in what order. */
 typedef struct mmq_selection {
     char uid[MMQ_UID_MAX + 1]; /* "": all metrics */
@@ -32,6 +38,7 @@ typedef struct mmq_selection {
 /* A request for one page of a stream, of rows, of records or of both. */
 typedef struct mmq_page_query {
     mmq_selection selection; /* of rows; zeros for records */
+    int64_t buckets;         /* of each metric; 0: it is not rows in buckets */
     uint64_t binding;        /* what its cursors are bound to */
     size_t max_bytes;        /* of payload */
     bool has_cursor;         /* not the first page */
@@ -49,6 +56,9 @@ mmq_err mmq_query_read_models(const void *body, size_t size, mmq_page_query *out
 /* Of its selection only the uid counts: "" for all metrics that are not unmonitored. */
 mmq_err mmq_query_read_export(const void *body, size_t size, mmq_page_query *out,
                               mmq_why *why) MMQ_MUST_USE;
+/* Of its selection uid, from and to count. */
+mmq_err mmq_query_read_summary(const void *body, size_t size, mmq_page_query *out,
+                               mmq_why *why) MMQ_MUST_USE;
 /* unless: as that of a page. */
 mmq_err mmq_query_read_model(const void *body, size_t size, char uid[MMQ_UID_MAX + 1],
                              mmq_slice *unless, mmq_why *why) MMQ_MUST_USE;

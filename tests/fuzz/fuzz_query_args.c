@@ -50,6 +50,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         CHECK(query.selection.uid[0] == '\0' ||
               mmq_uid_valid(query.selection.uid, strlen(query.selection.uid)));
     }
+    if (mmq_query_read_summary(data, size, &query, &why) == MMQ_OK) {
+        check_paging(&query);
+        check_selection(&query.selection);
+        CHECK(query.buckets >= 1 && query.buckets <= MMQ_BUCKETS_MOST);
+        CHECK(!query.has_cursor || query.cursor.has_buckets);
+    }
     if (mmq_query_read_model(data, size, uid, &unless, &why) == MMQ_OK) {
         CHECK(mmq_uid_valid(uid, strlen(uid)));
     }

@@ -80,6 +80,25 @@ class EarlierStores(harness.Case):
                     self.assertEqual(db.execute("PRAGMA user_version").fetchone(), (4,))
                     self.assertEqual(db.execute("SELECT count(*) FROM block WHERE value_summary IS NULL").fetchone(), (0,))
 
+    def test_heads_are_completed_by_the_write_worker(self):
+        """In its idle moments; what is asked meanwhile is the same but for the last bits of means."""
+        def ask(client):
+            return [[value if name != 7 else f"{value:.12g}" for name, value in enumerate(bucket)]
+                    for uid in ("steady", "restless") for buckets in (1, 7, 100)
+                    for bucket in bus.unpack_all(client.stream({"op": "summary", "uid": uid, "buckets": buckets}))[1:]]
+        answers = []
+        for name in ("v3", "v4"):
+            data = self.open(name, name)
+            with harness.up(data) as program, bus.Bus(program.ready["clients"]) as client:
+                answers.append(ask(client))
+                with contextlib.closing(sqlite3.connect(f"file:{data / 'metricmq.db'}?mode=ro", uri=True)) as db:
+                    harness.wait_until(lambda: db.execute("SELECT count(*) FROM block WHERE value_summary IS NULL")
+                                       .fetchone() == (0,), what="heads that are complete")
+                answers.append(ask(client))
+        self.assertGreater(len(answers[0]), 150)
+        for answer in answers[1:]:
+            self.assertEqual(answer, answers[0])
+
     def test_readers_take_version_2_as_it_is(self):
         data = self.open("v2")
         self.assertRegex(harness.run("check", "--data", data).out, "^whole: 83 metrics, ")

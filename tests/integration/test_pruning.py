@@ -88,6 +88,9 @@ class Pruning(harness.Case):
                 "export": ({"op": "export"}, 410),
                 "export of one": ({"op": "export", "uid": "one"}, 410),
                 "models": ({"op": "models"}, 200),
+                "summary": ({"op": "summary"}, 410),
+                "summary of one": ({"op": "summary", "uid": "one"}, 410),
+                "summary of new": ({"op": "summary", "uid": "one", "from": time_of(1500)}, 200),
             }
             cursors = {}
             for name, (body, _) in bodies.items():
