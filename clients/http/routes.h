@@ -37,20 +37,22 @@ const mmq_route *mmq_route_at(size_t index);
 size_t mmq_route_index(const mmq_route *route);
 
 /* The handlers. */
-void mmq_handle_data(mmq_exchange *exchange);       /* data.c */
-void mmq_handle_all_data(mmq_exchange *exchange);   /* data.c */
-void mmq_handle_models(mmq_exchange *exchange);     /* data.c */
-void mmq_handle_model(mmq_exchange *exchange);      /* data.c */
-void mmq_handle_create(mmq_exchange *exchange);     /* create.c */
-void mmq_handle_delete(mmq_exchange *exchange);     /* models.c */
-void mmq_handle_export(mmq_exchange *exchange);     /* models.c */
-void mmq_handle_all_export(mmq_exchange *exchange); /* models.c */
-void mmq_handle_stats(mmq_exchange *exchange);      /* models.c */
-void mmq_handle_feedback(mmq_exchange *exchange);   /* feedback.c */
-void mmq_handle_live(mmq_exchange *exchange);       /* health.c */
-void mmq_handle_ready(mmq_exchange *exchange);      /* health.c */
-void mmq_handle_page(mmq_exchange *exchange);       /* page.c */
-void mmq_handle_metrics(mmq_exchange *exchange);    /* metrics.c */
-void mmq_handle_openapi(mmq_exchange *exchange);    /* openapi.c */
+void mmq_handle_data(mmq_exchange *exchange);        /* data.c */
+void mmq_handle_all_data(mmq_exchange *exchange);    /* data.c */
+void mmq_handle_summary(mmq_exchange *exchange);     /* data.c */
+void mmq_handle_all_summary(mmq_exchange *exchange); /* data.c */
+void mmq_handle_models(mmq_exchange *exchange);      /* data.c */
+void mmq_handle_model(mmq_exchange *exchange);       /* data.c */
+void mmq_handle_create(mmq_exchange *exchange);      /* create.c */
+void mmq_handle_delete(mmq_exchange *exchange);      /* models.c */
+void mmq_handle_export(mmq_exchange *exchange);      /* models.c */
+void mmq_handle_all_export(mmq_exchange *exchange);  /* models.c */
+void mmq_handle_stats(mmq_exchange *exchange);       /* models.c */
+void mmq_handle_feedback(mmq_exchange *exchange);    /* feedback.c */
+void mmq_handle_live(mmq_exchange *exchange);        /* health.c */
+void mmq_handle_ready(mmq_exchange *exchange);       /* health.c */
+void mmq_handle_page(mmq_exchange *exchange);        /* page.c */
+void mmq_handle_metrics(mmq_exchange *exchange);     /* metrics.c */
+void mmq_handle_openapi(mmq_exchange *exchange);     /* openapi.c */
 
 #endif

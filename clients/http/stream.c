@@ -172,8 +172,11 @@ static ssize_t read_answer(void *context, uint64_t position, char *out, size_t r
 static char form_letter(mmq_form form)
 {
     static const char letters[] = {
-        [MMQ_FORM_MSGPACK] = 'm', [MMQ_FORM_JSON_METRIC] = 'j', [MMQ_FORM_JSON_METRICS] = 'j',
-        [MMQ_FORM_CSV] = 'c',     [MMQ_FORM_NDJSON] = 'n',
+        [MMQ_FORM_MSGPACK] = 'm',        [MMQ_FORM_JSON_METRIC] = 'j',
+        [MMQ_FORM_JSON_METRICS] = 'j',   [MMQ_FORM_CSV] = 'c',
+        [MMQ_FORM_NDJSON] = 'n',         [MMQ_FORM_JSON_SUMMARY] = 'j',
+        [MMQ_FORM_JSON_SUMMARIES] = 'j', [MMQ_FORM_CSV_SUMMARY] = 'c',
+        [MMQ_FORM_NDJSON_SUMMARY] = 'n',
     };
     char letter = (size_t)form < sizeof letters ? letters[form] : '\0';
     return letter ? letter : 'r';

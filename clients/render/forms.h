@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "lib/append_row.h"
+#include "lib/bucket.h"
 #include "lib/buffer.h"
 #include "lib/calendar.h"
 #include "metricmq/rows.h"
@@ -36,6 +37,20 @@ typedef struct mmq_row_writer {
  * not finite, a uid that is none). */
 typedef bool mmq_row_fn(mmq_row_writer *writer, const mmq_row *row);
 mmq_row_fn mmq_row_json_metric, mmq_row_json_metrics, mmq_row_csv, mmq_row_ndjson, mmq_row_table;
+
+/* As mmq_row_fn, of buckets. */
+typedef bool mmq_bucket_fn(mmq_row_writer *writer, const mmq_bucket_row *row);
+mmq_bucket_fn mmq_bucket_json_metric, mmq_bucket_json_metrics, mmq_bucket_csv, mmq_bucket_ndjson;
+
+/* For writers of both kinds (rows.c). They put text at writer->at, which has room for it. */
+void mmq_write_text(mmq_row_writer *writer, const char *text, size_t size);
+void mmq_write_time(mmq_row_writer *writer, int64_t timestamp);
+void mmq_write_number(mmq_row_writer *writer, double number);
+void mmq_write_integer(mmq_row_writer *writer, int64_t number);
+/* Remembers the uid; *changed: it is not that of the row before. False: it is none. */
+bool mmq_write_follow_uid(mmq_row_writer *writer, const char *uid, size_t size, bool *changed);
+/* JSON_METRICS: ends the group before, and begins that of the writer's uid. */
+void mmq_write_group(mmq_row_writer *writer);
 
 /* Appends one packed record (a map). False if it is none. */
 typedef bool mmq_record_fn(mmq_buffer *text, const void *packed, size_t size);

@@ -17,36 +17,50 @@
 enum { RECORD_TEXT_MAX = 32 * 1024 * 1024 };
 
 #define NAMES "\"names\": [\"timestamp\",\"value\",\"anomaly_score\",\"rowid\"]}"
+#define BUCKET_NAMES                                                                               \
+    "\"names\": [\"timestamp\",\"rows\",\"least\",\"greatest\",\"first\",\"last\",\"mean\","       \
+    "\"anomaly_score\",\"unscored\"]}"
 
 typedef struct form_spec {
     const char *head;
-    mmq_row_fn *row;
-    mmq_record_fn *record; /* row and record both NULL: bytes as they are */
-    const char *between;   /* records */
+    const char *between; /* records */
     const char *tail;
     const char *content_type;
+    mmq_row_fn *row; /* all three NULL: bytes as they are */
+    mmq_record_fn *record;
+    mmq_bucket_fn *bucket;
 } form_spec;
 
-#define JSON_TYPE "application/json; charset=UTF-8"
+#define JSON_TYPE   "application/json; charset=UTF-8"
+#define CSV_TYPE    "text/csv; charset=UTF-8"
+#define NDJSON_TYPE "application/x-ndjson"
+#define TABLE_TYPE  "text/plain; charset=UTF-8"
 
 static const form_spec forms[] = {
-    [MMQ_FORM_MSGPACK] = {"", NULL, NULL, "", "", "application/octet-stream"},
-    [MMQ_FORM_JSON_METRIC] = {"{\"data\": [", mmq_row_json_metric, NULL, "", "], " NAMES,
-                              JSON_TYPE},
-    [MMQ_FORM_JSON_METRICS] = {"{\"metrics\": [", mmq_row_json_metrics, NULL, "", "], " NAMES,
-                               JSON_TYPE},
-    [MMQ_FORM_JSON_RECORDS] = {"[", NULL, mmq_record_json, ", ", "]", JSON_TYPE},
-    [MMQ_FORM_CSV] = {"uid,timestamp,value,anomaly_score,rowid\r\n", mmq_row_csv, NULL, "", "",
-                      "text/csv; charset=UTF-8"},
-    [MMQ_FORM_NDJSON] = {"", mmq_row_ndjson, NULL, "", "", "application/x-ndjson"},
+    [MMQ_FORM_MSGPACK] = {"", "", "", "application/octet-stream", NULL, NULL, NULL},
+    [MMQ_FORM_JSON_METRIC] = {"{\"data\": [", "", "], " NAMES, JSON_TYPE, mmq_row_json_metric, NULL,
+                              NULL},
+    [MMQ_FORM_JSON_METRICS] = {"{\"metrics\": [", "", "], " NAMES, JSON_TYPE, mmq_row_json_metrics,
+                               NULL, NULL},
+    [MMQ_FORM_JSON_RECORDS] = {"[", ", ", "]", JSON_TYPE, NULL, mmq_record_json, NULL},
+    [MMQ_FORM_CSV] = {"uid,timestamp,value,anomaly_score,rowid\r\n", "", "", CSV_TYPE, mmq_row_csv,
+                      NULL, NULL},
+    [MMQ_FORM_NDJSON] = {"", "", "", NDJSON_TYPE, mmq_row_ndjson, NULL, NULL},
     [MMQ_FORM_TABLE] = {"UID                               TIMESTAMP                             "
                         "VALUE             ANOMALY SCORE       ROWID\n",
-                        mmq_row_table, NULL, "", "", "text/plain; charset=UTF-8"},
-    [MMQ_FORM_CSV_RECORDS] = {mmq_record_csv_head, NULL, mmq_record_csv, "", "",
-                              "text/csv; charset=UTF-8"},
-    [MMQ_FORM_TABLE_RECORDS] = {mmq_record_table_head, NULL, mmq_record_table, "", "",
-                                "text/plain; charset=UTF-8"},
-    [MMQ_FORM_JSON_EXPORT] = {"[", NULL, mmq_record_export, "]},\n", "]", JSON_TYPE},
+                        "", "", TABLE_TYPE, mmq_row_table, NULL, NULL},
+    [MMQ_FORM_CSV_RECORDS] = {mmq_record_csv_head, "", "", CSV_TYPE, NULL, mmq_record_csv, NULL},
+    [MMQ_FORM_TABLE_RECORDS] = {mmq_record_table_head, "", "", TABLE_TYPE, NULL, mmq_record_table,
+                                NULL},
+    [MMQ_FORM_JSON_EXPORT] = {"[", "]},\n", "]", JSON_TYPE, NULL, mmq_record_export, NULL},
+    [MMQ_FORM_JSON_SUMMARY] = {"{\"data\": [", "", "], " BUCKET_NAMES, JSON_TYPE, NULL, NULL,
+                               mmq_bucket_json_metric},
+    [MMQ_FORM_JSON_SUMMARIES] = {"{\"metrics\": [", "", "], " BUCKET_NAMES, JSON_TYPE, NULL, NULL,
+                                 mmq_bucket_json_metrics},
+    [MMQ_FORM_CSV_SUMMARY] = {"uid,timestamp,rows,least,greatest,first,last,mean,anomaly_score,"
+                              "unscored\r\n",
+                              "", "", CSV_TYPE, NULL, NULL, mmq_bucket_csv},
+    [MMQ_FORM_NDJSON_SUMMARY] = {"", "", "", NDJSON_TYPE, NULL, NULL, mmq_bucket_ndjson},
 };
 
 struct mmq_render {
@@ -161,6 +175,19 @@ static size_t take_rows(mmq_render *render, char *out, size_t room)
     return (size_t)(rows->at - out);
 }
 
+static size_t take_buckets(mmq_render *render, char *out, size_t room)
+{
+    mmq_row_writer *rows = &render->rows;
+    const char *last = out + room - MMQ_ROW_TEXT_MAX;
+    mmq_bucket_row row;
+    rows->at = out;
+    while (!render->failed && rows->at <= last && render->offset < render->size) {
+        mmq_err err = mmq_bucket_take(render->payload, render->size, &render->offset, &row);
+        render->failed = err != MMQ_EAGAIN && (err != MMQ_OK || !render->spec->bucket(rows, &row));
+    }
+    return (size_t)(rows->at - out);
+}
+
 static void add_record(mmq_render *render)
 {
     const uint8_t *start = render->payload + render->offset;
@@ -225,6 +252,9 @@ static size_t step_render(mmq_render *render, char *out, size_t room)
     if (render->spec->row != NULL) {
         return room < MMQ_ROW_TEXT_MAX ? 0 : take_rows(render, out, room);
     }
+    if (render->spec->bucket != NULL) {
+        return room < MMQ_ROW_TEXT_MAX ? 0 : take_buckets(render, out, room);
+    }
     if (is_export_row(render)) {
         return room < MMQ_ROW_TEXT_MAX ? 0 : take_export_rows(render, out, room);
     }
@@ -245,7 +275,8 @@ static bool can_step(const mmq_render *render, size_t room)
         return true;
     }
     if (render->offset < render->size) {
-        return room >= MMQ_ROW_TEXT_MAX || (render->spec->row == NULL && !is_export_row(render));
+        const bool rows = render->spec->row != NULL || render->spec->bucket != NULL;
+        return room >= MMQ_ROW_TEXT_MAX || (!rows && !is_export_row(render));
     }
     return render->finished && !render->ended;
 }

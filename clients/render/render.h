@@ -18,7 +18,12 @@ typedef enum mmq_form {
     MMQ_FORM_TABLE,        /* rows for a terminal */
     MMQ_FORM_CSV_RECORDS,
     MMQ_FORM_TABLE_RECORDS,
-    MMQ_FORM_JSON_EXPORT, /* payload of `export`: [{..., "data": [[...], ...]}, ...] */
+    MMQ_FORM_JSON_EXPORT,    /* payload of `export`: [{..., "data": [[...], ...]}, ...] */
+    MMQ_FORM_JSON_SUMMARY,   /* payload of `summary`: as JSON_METRIC */
+    MMQ_FORM_JSON_SUMMARIES, /* as JSON_METRICS */
+    MMQ_FORM_CSV_SUMMARY,
+    MMQ_FORM_NDJSON_SUMMARY,
+    MMQ_FORM_COUNT,
 } mmq_form;
 
 typedef struct mmq_render mmq_render;

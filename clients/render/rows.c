@@ -9,21 +9,21 @@
 #include "lib/number.h"
 #include "lib/uid.h"
 
-static void put(mmq_row_writer *writer, const char *text, size_t size)
+void mmq_write_text(mmq_row_writer *writer, const char *text, size_t size)
 {
     memcpy(writer->at, text, size);
     writer->at += size;
 }
 
-#define PUT(writer, literal) put(writer, literal, sizeof(literal) - 1)
+#define PUT(writer, literal) mmq_write_text(writer, literal, sizeof(literal) - 1)
 
-static void put_time(mmq_row_writer *writer, int64_t timestamp)
+void mmq_write_time(mmq_row_writer *writer, int64_t timestamp)
 {
     mmq_day_print(&writer->day, timestamp, writer->at);
     writer->at += MMQ_TIME_TEXT;
 }
 
-static void put_number(mmq_row_writer *writer, double value)
+void mmq_write_number(mmq_row_writer *writer, double value)
 {
     writer->at += mmq_number_print(value, writer->at);
 }
@@ -43,7 +43,7 @@ static void put_again(mmq_row_writer *writer, mmq_printed *last, double number)
     writer->at += last->size;
 }
 
-static void put_integer(mmq_row_writer *writer, int64_t value)
+void mmq_write_integer(mmq_row_writer *writer, int64_t value)
 {
     writer->at += mmq_integer_print(value, writer->at);
 }
@@ -54,20 +54,23 @@ static bool row_is_sane(const mmq_row *row)
            isfinite(row->value) && !isinf(row->anomaly_score);
 }
 
-/* Remembers the row's uid; *changed if it differs from the last row's. */
-static bool follow_uid(mmq_row_writer *writer, const mmq_row *row, bool *changed)
+bool mmq_write_follow_uid(mmq_row_writer *writer, const char *uid, size_t size, bool *changed)
 {
-    *changed =
-        row->uid_size != writer->uid_size || memcmp(row->uid, writer->uid, writer->uid_size) != 0;
+    *changed = size != writer->uid_size || memcmp(uid, writer->uid, writer->uid_size) != 0;
     if (!*changed) {
         return true;
     }
-    if (!mmq_uid_valid(row->uid, row->uid_size)) {
+    if (!mmq_uid_valid(uid, size)) {
         return false;
     }
-    memcpy(writer->uid, row->uid, row->uid_size);
-    writer->uid_size = row->uid_size;
+    memcpy(writer->uid, uid, size);
+    writer->uid_size = size;
     return true;
+}
+
+static bool follow_uid(mmq_row_writer *writer, const mmq_row *row, bool *changed)
+{
+    return mmq_write_follow_uid(writer, row->uid, row->uid_size, changed);
 }
 
 static void put_score(mmq_row_writer *writer, const mmq_row *row)
@@ -82,13 +85,13 @@ static void put_score(mmq_row_writer *writer, const mmq_row *row)
 static void put_json_row(mmq_row_writer *writer, const mmq_row *row)
 {
     PUT(writer, "[\"");
-    put_time(writer, row->timestamp);
+    mmq_write_time(writer, row->timestamp);
     PUT(writer, "\", ");
     put_again(writer, &writer->value, row->value);
     PUT(writer, ", ");
     put_score(writer, row);
     PUT(writer, ", ");
-    put_integer(writer, row->rowid);
+    mmq_write_integer(writer, row->rowid);
     PUT(writer, "]");
 }
 
@@ -105,13 +108,13 @@ bool mmq_row_json_metric(mmq_row_writer *writer, const mmq_row *row)
     return true;
 }
 
-static void open_group(mmq_row_writer *writer)
+void mmq_write_group(mmq_row_writer *writer)
 {
     if (writer->groups) {
         PUT(writer, "]}, ");
     }
     PUT(writer, "{\"uid\": \"");
-    put(writer, writer->uid, writer->uid_size);
+    mmq_write_text(writer, writer->uid, writer->uid_size);
     PUT(writer, "\", \"data\": [");
     writer->groups = true;
     writer->rows = false;
@@ -124,7 +127,7 @@ bool mmq_row_json_metrics(mmq_row_writer *writer, const mmq_row *row)
         return false;
     }
     if (changed) {
-        open_group(writer);
+        mmq_write_group(writer);
     }
     return mmq_row_json_metric(writer, row);
 }
@@ -151,7 +154,7 @@ bool mmq_row_export(mmq_row_writer *writer, const mmq_append_row *row)
     PUT(writer, "[");
     put_again(writer, &writer->value, row->value);
     PUT(writer, ",\"");
-    put_time(writer, row->timestamp);
+    mmq_write_time(writer, row->timestamp);
     PUT(writer, "\"");
     put_export_score(writer, &writer->score, row->anomaly_score);
     put_export_score(writer, &writer->raw, row->raw_score);
@@ -165,9 +168,9 @@ bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
     if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
         return false;
     }
-    put(writer, writer->uid, writer->uid_size);
+    mmq_write_text(writer, writer->uid, writer->uid_size);
     PUT(writer, ",");
-    put_time(writer, row->timestamp);
+    mmq_write_time(writer, row->timestamp);
     PUT(writer, ",");
     put_again(writer, &writer->value, row->value);
     PUT(writer, ",");
@@ -175,7 +178,7 @@ bool mmq_row_csv(mmq_row_writer *writer, const mmq_row *row)
         put_again(writer, &writer->score, row->anomaly_score);
     }
     PUT(writer, ",");
-    put_integer(writer, row->rowid);
+    mmq_write_integer(writer, row->rowid);
     PUT(writer, "\r\n");
     return true;
 }
@@ -187,15 +190,15 @@ bool mmq_row_ndjson(mmq_row_writer *writer, const mmq_row *row)
         return false;
     }
     PUT(writer, "{\"uid\": \"");
-    put(writer, writer->uid, writer->uid_size);
+    mmq_write_text(writer, writer->uid, writer->uid_size);
     PUT(writer, "\", \"timestamp\": \"");
-    put_time(writer, row->timestamp);
+    mmq_write_time(writer, row->timestamp);
     PUT(writer, "\", \"value\": ");
     put_again(writer, &writer->value, row->value);
     PUT(writer, ", \"anomaly_score\": ");
     put_score(writer, row);
     PUT(writer, ", \"rowid\": ");
-    put_integer(writer, row->rowid);
+    mmq_write_integer(writer, row->rowid);
     PUT(writer, "}\n");
     return true;
 }
@@ -217,24 +220,24 @@ bool mmq_row_table(mmq_row_writer *writer, const mmq_row *row)
     if (!row_is_sane(row) || !follow_uid(writer, row, &changed)) {
         return false;
     }
-    put(writer, writer->uid, writer->uid_size);
+    mmq_write_text(writer, writer->uid, writer->uid_size);
     for (size_t i = writer->uid_size; i < 32; i++) {
         PUT(writer, " ");
     }
     PUT(writer, "  ");
-    put_time(writer, row->timestamp);
+    mmq_write_time(writer, row->timestamp);
     char *start = writer->at;
-    put_number(writer, row->value);
+    mmq_write_number(writer, row->value);
     align_right(writer, start, 24);
     start = writer->at;
     if (isnan(row->anomaly_score)) {
         PUT(writer, "-");
     } else {
-        put_number(writer, row->anomaly_score);
+        mmq_write_number(writer, row->anomaly_score);
     }
     align_right(writer, start, 26);
     start = writer->at;
-    put_integer(writer, row->rowid);
+    mmq_write_integer(writer, row->rowid);
     align_right(writer, start, 12);
     PUT(writer, "\n");
     return true;

@@ -33,7 +33,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 2) {
         return 0;
     }
-    mmq_form form = (mmq_form)((data[0] & 15) % 9);
+    mmq_form form = (mmq_form)((data[0] & 15) % MMQ_FORM_COUNT);
     size_t room = 1024 + (size_t)data[1] * 8;
     mmq_render *render = mmq_render_new(form);
     CHECK(render != NULL);
@@ -47,7 +47,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         mmq_render_finish(render);
         CHECK(read_all(render, &text, room));
         mmq_why why;
-        bool json = form == MMQ_FORM_JSON_METRIC || form == MMQ_FORM_JSON_METRICS;
+        bool json = form == MMQ_FORM_JSON_METRIC || form == MMQ_FORM_JSON_METRICS ||
+                    form == MMQ_FORM_JSON_SUMMARY || form == MMQ_FORM_JSON_SUMMARIES;
         if (form == MMQ_FORM_JSON_EXPORT) {
             CHECK(mmq_json_check((const char *)text.data, text.size, &why) == MMQ_OK ||
                   strstr(why.text, "a bad escape") || strstr(why.text, "a key that"));

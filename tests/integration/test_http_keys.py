@@ -60,7 +60,8 @@ class Adapter(harness.Case):
 
 
 READ = [("GET", "/_models"), ("HEAD", "/_models"), ("GET", "/_models/a"), ("GET", "/_models/a/data"), ("GET", "/_models/data"),
-        ("GET", "/_models/data/stats"), ("GET", "/_models/export"), ("GET", "/_models/a/export"), ("HEAD", "/_models/data")]
+        ("GET", "/_models/data/stats"), ("GET", "/_models/export"), ("GET", "/_models/a/export"), ("HEAD", "/_models/data"),
+        ("GET", "/_models/summary"), ("GET", "/_models/a/summary")]
 WRITE = [("POST", "/_models"), ("PUT", "/_models"), ("DELETE", "/_models/a")]
 WANTED = {**{one: "read" for one in READ}, **{one: "write" for one in WRITE}, ("POST", "/_logging/feedback"): "feedback",
           ("GET", "/metrics"): "admin", ("HEAD", "/metrics"): "admin"}

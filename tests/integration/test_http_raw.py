@@ -319,7 +319,7 @@ class Targets(Raw):
                 b"a%3bDROP%20TABLE%20metric", b"a%0d%0aX-Evil:%20yes", b"a%0aSet-Cookie:%20a=b", b"a%20b", b"a+b", b"a%5cb", b"a\\b", b"a%09b",
                 b"a%7fb", b"%ef%bc%8e%ef%bc%8e", b"<script>", b"x" * 101, b"summary"]
         for uid in uids:
-            for tail in (b"", b"/data", b"/export"):
+            for tail in (b"", b"/data", b"/export", b"/summary")[uid == b"summary":]:
                 came = self.exchange(get(target=b"/_models/" + uid + tail))
                 answers = self.parse(came)
                 self.assertEqual([one.status for one in answers], [400, 200], (uid, tail))

@@ -68,9 +68,9 @@ class Paths(Requests):
         """F39"""
         for uid in ("..", "%2e%2e%2f", "a%2fb", "a%27b", "%C3%A9", "a%20b", "data", "export", "summary", "x" * 101,
                     "x" * 8000, "", "%00", "a%00", "%zz", "."):
-            for tail in ("", "/data"):
+            for tail in ("", "/data", "/summary"):
                 path = f"/_models/{uid}{tail}"
-                if path in ("/_models/", "/_models/data", "/_models/export"):
+                if path in ("/_models/", "/_models/data", "/_models/export", "/_models/summary"):
                     continue
                 if path in ("/_models//data", "/_models/data/data"):
                     self.refused(400, path)

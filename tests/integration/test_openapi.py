@@ -14,7 +14,7 @@ import socket
 import warnings
 
 import harness
-from bus import rows_of
+from bus import unpack_all
 from exposition import Metrics
 from fake_bus import FakeBus, pack
 
@@ -60,6 +60,9 @@ GENERAL = {
     "504": [Ask(on="silent")],
 }
 
+ROW = ["uid", "timestamp", "value", "anomaly_score", "rowid"]
+BUCKET = ["uid", "timestamp", "rows", "least", "greatest", "first", "last", "mean", "anomaly_score", "unscored"]
+
 FOREIGN = GENERAL["403"][:2]  # where any key will do, or none
 
 CUSTOM = {"datasource": "custom", "metric": "new"}
@@ -86,6 +89,16 @@ ASKS = {
     "/_models/data": {
         "200": [Ask(), Ask("?limit=2")],
         "400": [Ask("?from=yesterday"), Ask(host=False)],
+        "503": [Ask(on="lonely"), Ask(on="stopping")],
+    },
+    "/_models/{uid}/summary": {
+        "200": [Ask(), Ask("?buckets=2"), Ask(uid="unknown"), Ask("?buckets=10000&from=2013-08-15")],
+        "400": [Ask("?buckets=x"), Ask("?buckets=10001"), Ask("?to=x"), Ask(uid=".."), Ask(host=False)],
+        "503": [Ask(on="lonely"), Ask(on="stopping")],
+    },
+    "/_models/summary": {
+        "200": [Ask(), Ask("?buckets=2"), Ask("?from=2013-08-15&to=2013-08-16")],
+        "400": [Ask("?buckets=401"), Ask("?from=yesterday"), Ask(host=False)],
         "503": [Ask(on="lonely"), Ask(on="stopping")],
     },
     "/_models": {
@@ -145,6 +158,7 @@ PARAMETERS = {
     "to": (["2013-08-15", "2013-08-15+21:00:00", "0", ""], ["x", "1e3"]),
     "anomaly": (["0.5", "-1", "0", "1e-3", ""], ["x", "nan"]),
     "limit": (["1", "0", ""], ["-1", "x", "1.5"]),
+    "buckets": (["1", "400", ""], ["0", "-1", "x", "1.5", "10001"]),
 }
 
 
@@ -278,8 +292,9 @@ class OpenApi(harness.Case):
                 return table[status]
         self.fail(f"{method} {path}: nothing here brings about {status}")
 
-    def check_content(self, method, content, headers, body):
+    def check_content(self, path, method, content, headers, body):
         """The answer has a form that is documented, and is of that form."""
+        columns = BUCKET if path.endswith("/summary") else ROW
         type = headers["Content-Type"].split(";")[0]
         self.assertIn(type, content)
         schema = content[type].get("schema")
@@ -291,15 +306,17 @@ class OpenApi(harness.Case):
             rules.validator(self.document, schema).validate(body.decode())
             self.assertTrue(body)
         elif type == "application/octet-stream":
-            rows_of(body)
+            names, *rows = unpack_all(body)
+            self.assertEqual(names, ["names", *columns])
+            self.assertLessEqual({len(row) for row in rows}, {len(columns)})
         elif type == "application/x-ndjson":
             for line in body.splitlines():
-                self.assertEqual(list(json.loads(line)), ["uid", "timestamp", "value", "anomaly_score", "rowid"])
+                self.assertEqual(list(json.loads(line)), columns)
         else:
             self.fail(f"nothing here reads {type}")
         return type
 
-    def check_answer(self, method, response, answer):
+    def check_answer(self, path, method, response, answer):
         status, headers, body = answer
         for name, header in response.get("headers", {}).items():
             header = rules.resolve(self.document, header)
@@ -307,7 +324,7 @@ class OpenApi(harness.Case):
             if name in headers:
                 rules.validator(self.document, header["schema"]).validate(headers[name])
         if response.get("content"):
-            return self.check_content(method, response["content"], headers, body)
+            return self.check_content(path, method, response["content"], headers, body)
         self.assertEqual(body, b"")
         return None
 
@@ -325,7 +342,7 @@ class OpenApi(harness.Case):
                             asked.headers = {**ask.headers, **({"Accept": form} if form else {})}
                             answer = self.programs.send(asked, path, method)
                             self.assertEqual(answer[0], int(status), answer[2])
-                            seen.add(self.check_answer(method, response, answer))
+                            seen.add(self.check_answer(path, method, response, answer))
                             walked += 1
                 if forms != {None}:
                     self.assertEqual(seen, forms, f"{method} {path}: a form does not come about")

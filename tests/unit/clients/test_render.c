@@ -11,6 +11,7 @@
 
 #include "clients/render/render.h"
 #include "lib/append_row.h"
+#include "lib/bucket.h"
 #include "lib/json.h"
 #include "metricmq/pack.h"
 #include "metricmq/unpack.h"
@@ -166,6 +167,90 @@ static void test_ndjson(void **state)
                 "\"anomaly_score\": 0, \"rowid\": 9223372036854775807}\n"
                 "{\"uid\": \"c\", \"timestamp\": \"0001-01-01 00:00:00\", \"value\": 5e-324, "
                 "\"anomaly_score\": null, \"rowid\": 1}\n");
+}
+
+static void add_bucket(const char *uid, int64_t start, const mmq_bucket *bucket)
+{
+    uint8_t packed[MMQ_BUCKET_MAX];
+    mmq_buffer_add(&payload, packed, (size_t)(mmq_bucket_put(packed, uid, start, bucket) - packed));
+}
+
+static void add_buckets(void)
+{
+    const mmq_bucket a = {3, 1, -1.5, 222, 0, 222, 100.5, 0.025};
+    const mmq_bucket b = {1, 1, 1e308, 1e308, 1e308, 1e308, 1e308, NAN};
+    mmq_buffer_add(&payload, mmq_bucket_names, mmq_bucket_names_size);
+    add_bucket("a.1", 1376602440, &a);
+    add_bucket("a.1", 1376602500, &b);
+    add_bucket("b", 1376602440, &a);
+}
+
+#define BUCKET_NAMES                                                                               \
+    "\"names\": [\"timestamp\",\"rows\",\"least\",\"greatest\",\"first\",\"last\",\"mean\","       \
+    "\"anomaly_score\",\"unscored\"]}"
+#define BUCKET_A "[\"2013-08-15 21:34:00\", 3, -1.5, 222, 0, 222, 100.5, 0.025, 1]"
+#define BUCKET_B "[\"2013-08-15 21:35:00\", 1, 1e+308, 1e+308, 1e+308, 1e+308, 1e+308, null, 1]"
+
+static void test_buckets(void **state)
+{
+    (void)state;
+    assert_text(MMQ_FORM_JSON_SUMMARY, "{\"data\": [], " BUCKET_NAMES);
+    assert_text(MMQ_FORM_JSON_SUMMARIES, "{\"metrics\": [], " BUCKET_NAMES);
+    add_buckets();
+    assert_text(MMQ_FORM_JSON_SUMMARY,
+                "{\"data\": [" BUCKET_A ", " BUCKET_B ", " BUCKET_A "], " BUCKET_NAMES);
+    assert_text(MMQ_FORM_JSON_SUMMARIES,
+                "{\"metrics\": [{\"uid\": \"a.1\", \"data\": [" BUCKET_A ", " BUCKET_B
+                "]}, {\"uid\": \"b\", \"data\": [" BUCKET_A "]}], " BUCKET_NAMES);
+    assert_text(MMQ_FORM_CSV_SUMMARY,
+                "uid,timestamp,rows,least,greatest,first,last,mean,anomaly_score,unscored\r\n"
+                "a.1,2013-08-15 21:34:00,3,-1.5,222,0,222,100.5,0.025,1\r\n"
+                "a.1,2013-08-15 21:35:00,1,1e+308,1e+308,1e+308,1e+308,1e+308,,1\r\n"
+                "b,2013-08-15 21:34:00,3,-1.5,222,0,222,100.5,0.025,1\r\n");
+}
+
+/* The longest bucket there is fits the room that a row has. */
+static void test_longest_bucket(void **state)
+{
+    (void)state;
+    const double longest = -2.2250738585072014e-308;
+    const int64_t most = INT64_C(1) << 53;
+    const mmq_bucket bucket = {most,    most - 1, longest, longest,
+                               longest, longest,  longest, longest};
+    char uid[MMQ_UID_MAX + 1] = "";
+    memset(uid, 'u', MMQ_UID_MAX);
+    for (int i = 0; i < 20; i++) {
+        add_bucket(uid, 1376602440 + i, &bucket);
+    }
+    for (int form = MMQ_FORM_JSON_SUMMARY; form <= MMQ_FORM_NDJSON_SUMMARY; form++) {
+        const char *got = render((mmq_form)form, false, 20, 1024);
+        assert_non_null(got);
+        assert_non_null(strstr(got, "9007199254740992"));
+        assert_non_null(strstr(got, "-2.2250738585072014e-308"));
+    }
+    const char *line = render(MMQ_FORM_NDJSON_SUMMARY, false, 20, 1024);
+    assert_true(strchr(line, '\n') - line < 512);
+}
+
+/* What no rows can be is no bucket. */
+static void test_buckets_that_cannot_be(void **state)
+{
+    (void)state;
+    const mmq_bucket wrong[] = {
+        {0, 0, 1, 1, 1, 1, 1, 0.5},   {1, 2, 1, 1, 1, 1, 1, NAN},
+        {2, 0, 2, 1, 1, 1, 1, 0.5},   {2, 0, 1, 2, 3, 1, 1, 0.5},
+        {2, 0, 1, 2, 1, 1, 0, 0.5},   {2, 0, 1, 2, 1, 1, 1, NAN},
+        {2, 2, 1, 2, 1, 1, 1, 0.5},   {2, -1, 1, 2, 1, 1, 1, 0.5},
+        {-1, -1, 1, 2, 1, 1, 1, NAN}, {2, 0, -INFINITY, 2, 1, 1, 1, 0.5},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        mmq_buffer_reset(&payload);
+        add_bucket("a", 1376602440, &wrong[i]);
+        assert_null(render(MMQ_FORM_JSON_SUMMARY, false, 1, 1024));
+    }
+    mmq_buffer_reset(&payload);
+    add_row("a", 1376602440, 1, 0.5, 1);
+    assert_null(render(MMQ_FORM_CSV_SUMMARY, false, 1, 1024));
 }
 
 static void test_table(void **state)
@@ -427,10 +512,24 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        TEST(test_json_metric), TEST(test_json_metrics), TEST(test_csv),     TEST(test_ndjson),
-        TEST(test_table),       TEST(test_msgpack),      TEST(test_empty),   TEST(test_records),
-        TEST(test_big_record),  TEST(test_record_lines), TEST(test_export),  TEST(test_long_export),
-        TEST(test_hostile),     TEST(test_rooms),        TEST(test_repeats),
+        TEST(test_json_metric),
+        TEST(test_json_metrics),
+        TEST(test_csv),
+        TEST(test_ndjson),
+        TEST(test_buckets),
+        TEST(test_longest_bucket),
+        TEST(test_buckets_that_cannot_be),
+        TEST(test_table),
+        TEST(test_msgpack),
+        TEST(test_empty),
+        TEST(test_records),
+        TEST(test_big_record),
+        TEST(test_record_lines),
+        TEST(test_export),
+        TEST(test_long_export),
+        TEST(test_hostile),
+        TEST(test_rooms),
+        TEST(test_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

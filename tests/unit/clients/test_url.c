@@ -134,6 +134,8 @@ static void test_routes(void **state)
                                  "/_models/export",
                                  "/_models/u/data",
                                  "/_models/u/export",
+                                 "/_models/summary",
+                                 "/_models/u/summary",
                                  "/health/ready",
                                  "/health/live"};
     for (size_t i = 0; i < sizeof there / sizeof *there; i++) {
