@@ -11,6 +11,7 @@ THEMES = {
     "small": "Small: one request at a time",
     "adapter": "HTTP adapter: many connections",
     "many": "Many: the last row of each metric",
+    "summary": "Summary: rows in buckets of time, beside all rows",
     "encoders": "Encoders",
     "ingest": "Ingest",
     "disk": "Disk",

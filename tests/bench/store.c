@@ -149,6 +149,7 @@ static int64_t read_last(const char *uid, mmq_splitmix *random)
 
 struct stream {
     mmq_args args; /* without a cursor */
+    bool summary;
     mmq_scan_cache *cache;
     char next[MMQ_CURSOR_MAX]; /* "": the first page */
     int64_t rows, bytes, frames, pages;
@@ -192,7 +193,9 @@ static bool fill_page(struct stream *stream, const mmq_page_query *query)
     mmq_page page;
     mmq_frame frame;
     bench_must(mmq_page_begin(&page, store, query, &options, &sink, &why), &why);
-    bench_must(mmq_page_fill_data(&page, &why), &why);
+    bench_must(stream->summary ? mmq_page_fill_summary(&page, &why)
+                               : mmq_page_fill_data(&page, &why),
+               &why);
     mmq_frame_init(&frame);
     if (page.buffer.size > 0) {
         bench_must(mmq_buffer_to_frame(&page.buffer, &frame), &why);
@@ -214,7 +217,9 @@ static bool answer_request(struct stream *stream)
     mmq_why why;
     mmq_buffer_init(&body, MMQ_BODY_MAX);
     pack_request(stream, &body);
-    bench_must(mmq_query_read_data(body.data, body.size, &query, &why), &why);
+    bench_must(stream->summary ? mmq_query_read_summary(body.data, body.size, &query, &why)
+                               : mmq_query_read_data(body.data, body.size, &query, &why),
+               &why);
     const bool more = fill_page(stream, &query);
     mmq_buffer_clear(&body);
     return more;
@@ -231,6 +236,18 @@ static void add_argument(mmq_args *args, const char *argument)
     }
 }
 
+static void read_pages(struct stream *stream)
+{
+    bench_clock start = bench_start();
+    while (answer_request(stream)) {
+    }
+    bench_report(bench_since(start), (bench_figure[]){{"rows", (double)stream->rows},
+                                                      {"bytes", (double)stream->bytes},
+                                                      {"frames", (double)stream->frames},
+                                                      {"pages", (double)stream->pages},
+                                                      {NULL, 0}});
+}
+
 static void read_stream(const char *uid, const char *order, const char *argument)
 {
     struct stream stream = {.cache = mmq_scan_cache_new()};
@@ -239,16 +256,20 @@ static void read_stream(const char *uid, const char *order, const char *argument
     mmq_args_cstr(&stream.args, "uid", strcmp(uid, "-") == 0 ? NULL : uid);
     mmq_args_cstr(&stream.args, "order", order);
     add_argument(&stream.args, argument);
-    bench_clock start = bench_start();
-    while (answer_request(&stream)) {
-    }
-    bench_report(bench_since(start), (bench_figure[]){{"rows", (double)stream.rows},
-                                                      {"bytes", (double)stream.bytes},
-                                                      {"frames", (double)stream.frames},
-                                                      {"pages", (double)stream.pages},
-                                                      {NULL, 0}});
+    read_pages(&stream);
     mmq_args_clear(&stream.args);
     mmq_scan_cache_destroy(&stream.cache);
+}
+
+static void read_summary(const char *uid, const char *buckets)
+{
+    struct stream stream = {.summary = true};
+    mmq_args_init(&stream.args);
+    mmq_args_cstr(&stream.args, "op", "summary");
+    mmq_args_cstr(&stream.args, "uid", strcmp(uid, "-") == 0 ? NULL : uid);
+    mmq_args_int(&stream.args, "buckets", bench_number(buckets));
+    read_pages(&stream);
+    mmq_args_clear(&stream.args);
 }
 
 /* ---- single requests -------------------------------------------------------------------- */
@@ -327,10 +348,12 @@ int main(int argc, char **argv)
         scan();
     } else if (find_query(what) != NULL && argc == 4 && metric_count > 0) {
         ask(bench_number(argv[3]), find_query(what));
+    } else if (strcmp(what, "summary") == 0 && argc == 5) {
+        read_summary(argv[3], argv[4]);
     } else if (strcmp(what, "pages") == 0 && argc == 6) {
         read_stream(argv[3], argv[4], argv[5]);
     } else {
-        fputs("usage: bench_store scan URL | pages URL UID ORDER MORE |"
+        fputs("usage: bench_store scan URL | pages URL UID ORDER MORE | summary URL UID BUCKETS |"
               " day|last|answer-day|answer-last URL COUNT\n",
               stderr);
         return 2;
