@@ -250,7 +250,7 @@ class Store:
         self.keys = {ACCESS: (SECRET, "")}  # access key: secret, token
         self.clock_offset, self.region = 0, "us-east-1"
         self.objects, self.uploads, self.meta = {}, {}, {}
-        self.requests, self.connections, self.complaints = [], 0, []
+        self.requests, self.connections, self.complaints, self.skewed = [], 0, [], 0
         self.most_at_once = self.at_once = 0
         self.faults = collections.defaultdict(list)
         self.lock, self.stopped, self.threads, self.open = threading.Lock(), False, [], set()
@@ -388,6 +388,8 @@ class Store:
             return error(403, "SignatureDoesNotMatch")
         date = datetime.datetime.strptime(request.headers["x-amz-date"] + "+0000", "%Y%m%dT%H%M%SZ%z")
         if abs(date.timestamp() - self.now()) > SKEW_MAX_S:
+            with self.lock:
+                self.skewed += 1
             return error(403, "RequestTimeTooSkewed")
         if request.bucket != self.bucket:
             return error(404, "NoSuchBucket")
