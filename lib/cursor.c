@@ -8,6 +8,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/bits.h"
 #include "lib/calendar.h"
 #include "lib/uid.h"
 
@@ -80,20 +81,6 @@ static size_t decode_base64(const char *text, size_t size, uint8_t *out, size_t 
     return used;
 }
 
-static uint64_t bits_of(double number)
-{
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
-}
-
-static double double_of(uint64_t bits)
-{
-    double number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
-
 /* An absent score is all ones. */
 static void put_buckets(uint8_t *at, const mmq_cursor_buckets *buckets)
 {
@@ -104,14 +91,14 @@ static void put_buckets(uint8_t *at, const mmq_cursor_buckets *buckets)
         (uint64_t)buckets->to,
         some ? (uint64_t)bucket->rows : 0,
         some ? (uint64_t)bucket->unscored : 0,
-        some ? bits_of(bucket->least) : 0,
-        some ? bits_of(bucket->greatest) : 0,
-        some ? bits_of(bucket->first) : 0,
-        some ? bits_of(bucket->last) : 0,
-        some ? bits_of(bucket->mean) : 0,
+        some ? mmq_bits_of(bucket->least) : 0,
+        some ? mmq_bits_of(bucket->greatest) : 0,
+        some ? mmq_bits_of(bucket->first) : 0,
+        some ? mmq_bits_of(bucket->last) : 0,
+        some ? mmq_bits_of(bucket->mean) : 0,
         !some                           ? 0
         : isnan(bucket->greatest_score) ? UINT64_MAX
-                                        : bits_of(bucket->greatest_score),
+                                        : mmq_bits_of(bucket->greatest_score),
     };
     for (size_t i = 0; i < BUCKET_WORDS; i++) {
         put_word(at + 8 * i, words[i]);
@@ -206,12 +193,12 @@ static void get_buckets(const uint8_t *at, mmq_cursor_buckets *out)
             {
                 .rows = (int64_t)words[2],
                 .unscored = (int64_t)words[3],
-                .least = double_of(words[4]),
-                .greatest = double_of(words[5]),
-                .first = double_of(words[6]),
-                .last = double_of(words[7]),
-                .mean = double_of(words[8]),
-                .greatest_score = double_of(words[9]),
+                .least = mmq_double_of(words[4]),
+                .greatest = mmq_double_of(words[5]),
+                .first = mmq_double_of(words[6]),
+                .last = mmq_double_of(words[7]),
+                .mean = mmq_double_of(words[8]),
+                .greatest_score = mmq_double_of(words[9]),
             },
     };
 }

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "lib/bits.h"
+
 enum { MMQ_PUT_MAX = 9 }; /* bytes of a number at most */
 
 static inline uint8_t *mmq_put_16(uint8_t *at, uint8_t head, uint16_t number)
@@ -77,9 +79,7 @@ static inline uint8_t *mmq_put_integer(uint8_t *at, int64_t value)
 
 static inline uint8_t *mmq_put_double(uint8_t *at, double value)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return mmq_put_64(at, 0xcb, bits);
+    return mmq_put_64(at, 0xcb, mmq_bits_of(value));
 }
 
 #endif

@@ -12,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "lib/bits.h"
 #include "lib/check.h"
 #include "lib/put.h"
 #include "metricmq/unpack.h"
@@ -73,13 +74,6 @@ void mmq_row_prefix_init(mmq_row_prefix *prefix, const char *uid)
     prefix->size = (size_t)(at - prefix->data) + size;
 }
 
-static inline uint64_t bits_of(double number)
-{
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    return bits;
-}
-
 /* The forms of unsigned numbers of 7, 8, 16 and 32 bits, as words that are stored highest byte
  * first: head + number * scale, of which the first `size` bytes count. */
 static const struct form {
@@ -125,12 +119,12 @@ ALWAYS_INLINE uint8_t *store_plain_row(uint8_t *at, const mmq_row_prefix *prefix
                                        const struct form *form)
 {
     const uint32_t timestamp = htobe32((uint32_t)columns->timestamp[i]);
-    const uint64_t score = bits_of(columns->anomaly_score[i]);
+    const uint64_t score = mmq_bits_of(columns->anomaly_score[i]);
     const bool nil = score << 1 > INFINITY_BITS << 1;
     store_prefix(at, prefix);
     at += prefix->size;
     memcpy(at + 1, &timestamp, sizeof timestamp);
-    store_word(at + VALUE, bits_of(columns->value[i]));
+    store_word(at + VALUE, mmq_bits_of(columns->value[i]));
     at[SCORE_HEAD] = nil ? NIL : FLOAT64;
     store_word(at + SCORE, score);
     at += nil ? ROWID_AFTER_NIL : ROWID;

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "lib/bits.h"
 #include "lib/pow10.h"
 
 enum {
@@ -57,8 +58,7 @@ typedef struct interval {
 
 static interval make_interval(double value)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    const uint64_t bits = mmq_bits_of(value);
     const uint64_t fraction = bits & ((UINT64_C(1) << FRACTION_BITS) - 1);
     const int biased = (int)(bits >> FRACTION_BITS) & EXPONENT_MASK;
     const bool normal = biased != 0;
@@ -122,8 +122,7 @@ static mmq_shortest fill_up(uint64_t digits, int exponent)
  * double, it is the only one so short. */
 static bool try_short(double value, mmq_shortest *out)
 {
-    uint64_t bits;
-    memcpy(&bits, &value, sizeof bits);
+    const uint64_t bits = mmq_bits_of(value);
     const int log2 = (int)(bits >> FRACTION_BITS) - ONE_EXPONENT + 1; /* value is below 2^log2 */
     const int exponent = SHORT_DIGITS - 1 - floor_log10(log2, false);
     if (exponent < 0 || exponent > EXACT_TENS) {

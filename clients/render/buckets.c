@@ -1,6 +1,7 @@
 /* Buckets as text: as rows (rows.c), with other columns. A bucket has a uid of at most 100 bytes, a
  * timestamp of 19, six numbers of 24 and two counts of 16, and its keys have 150. */
 #include <math.h>
+#include <string.h>
 
 #include "clients/render/forms.h"
 
@@ -12,32 +13,44 @@ static bool is_sane(const mmq_bucket_row *row)
            row->bucket.rows <= INT64_C(1) << 53;
 }
 
+static void put_text(mmq_row_writer *writer, const char *text)
+{
+    mmq_write_text(writer, text, strlen(text));
+}
+
 static void put_uid(mmq_row_writer *writer)
 {
     mmq_write_text(writer, writer->uid, writer->uid_size);
 }
 
-static void put_json(mmq_row_writer *writer, const mmq_bucket_row *row)
+/* What follows the time, in the order of the columns. */
+static void put_columns(mmq_row_writer *writer, const mmq_bucket *bucket, const char *comma,
+                        const char *none)
 {
-    const mmq_bucket *bucket = &row->bucket;
     const double numbers[] = {bucket->least, bucket->greatest, bucket->first, bucket->last,
                               bucket->mean};
-    PUT(writer, "[\"");
-    mmq_write_time(writer, row->start);
-    PUT(writer, "\", ");
+    put_text(writer, comma);
     mmq_write_integer(writer, bucket->rows);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        PUT(writer, ", ");
+        put_text(writer, comma);
         mmq_write_number(writer, numbers[i]);
     }
-    PUT(writer, ", ");
+    put_text(writer, comma);
     if (isnan(bucket->greatest_score)) {
-        PUT(writer, "null");
+        put_text(writer, none);
     } else {
         mmq_write_number(writer, bucket->greatest_score);
     }
-    PUT(writer, ", ");
+    put_text(writer, comma);
     mmq_write_integer(writer, bucket->unscored);
+}
+
+static void put_json(mmq_row_writer *writer, const mmq_bucket_row *row)
+{
+    PUT(writer, "[\"");
+    mmq_write_time(writer, row->start);
+    PUT(writer, "\"");
+    put_columns(writer, &row->bucket, ", ", "null");
     PUT(writer, "]");
 }
 
@@ -68,9 +81,6 @@ bool mmq_bucket_json_metrics(mmq_row_writer *writer, const mmq_bucket_row *row)
 
 bool mmq_bucket_csv(mmq_row_writer *writer, const mmq_bucket_row *row)
 {
-    const mmq_bucket *bucket = &row->bucket;
-    const double numbers[] = {bucket->least, bucket->greatest, bucket->first, bucket->last,
-                              bucket->mean};
     bool changed;
     if (!is_sane(row) || !mmq_write_follow_uid(writer, row->uid, row->uid_size, &changed)) {
         return false;
@@ -78,18 +88,7 @@ bool mmq_bucket_csv(mmq_row_writer *writer, const mmq_bucket_row *row)
     put_uid(writer);
     PUT(writer, ",");
     mmq_write_time(writer, row->start);
-    PUT(writer, ",");
-    mmq_write_integer(writer, bucket->rows);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        PUT(writer, ",");
-        mmq_write_number(writer, numbers[i]);
-    }
-    PUT(writer, ",");
-    if (!isnan(bucket->greatest_score)) {
-        mmq_write_number(writer, bucket->greatest_score);
-    }
-    PUT(writer, ",");
-    mmq_write_integer(writer, bucket->unscored);
+    put_columns(writer, &row->bucket, ",", "");
     PUT(writer, "\r\n");
     return true;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "clients/render/forms.h"
+#include "lib/bits.h"
 #include "lib/number.h"
 #include "lib/uid.h"
 
@@ -31,8 +32,7 @@ void mmq_write_number(mmq_row_writer *writer, double value)
 /* As put_number; *last is that of the row before, which lies at least a row's text ahead. */
 static void put_again(mmq_row_writer *writer, mmq_printed *last, double number)
 {
-    uint64_t bits; /* 0 and -0 are equal, but not in text */
-    memcpy(&bits, &number, sizeof bits);
+    const uint64_t bits = mmq_bits_of(number); /* 0 and -0 are equal, but not in text */
     if (last->text != NULL && bits == last->bits) {
         memcpy(writer->at, last->text, MMQ_NUMBER_TEXT);
     } else {

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <xxhash.h>
 
+#include "lib/bits.h"
 #include "lib/calendar.h"
 #include "lib/check.h"
 #include "workers/store/bytes.h"
@@ -11,13 +12,6 @@
 enum { FORMAT = 1 };
 
 /* ---- heads ------------------------------------------------------------------------------ */
-
-static uint64_t bits_of(double item)
-{
-    uint64_t bits;
-    memcpy(&bits, &item, sizeof bits);
-    return bits;
-}
 
 uint64_t mmq_block_head_check(int64_t metric, const mmq_block_head *head)
 {
@@ -31,7 +25,7 @@ uint64_t mmq_block_head_check(int64_t metric, const mmq_block_head *head)
         (uint64_t)head->greatest_rowid,
         (uint64_t)head->rows,
         (uint64_t)head->unscored,
-        isnan(head->greatest_score) ? UINT64_MAX : bits_of(head->greatest_score),
+        isnan(head->greatest_score) ? UINT64_MAX : mmq_bits_of(head->greatest_score),
         head->data_check,
     };
     uint8_t bytes[sizeof fields], *at = bytes;
@@ -103,7 +97,7 @@ void mmq_block_values_write(const mmq_block_values *values, int64_t metric,
                               values->mean};
     uint8_t *at = out;
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        at = store_64(at, bits_of(numbers[i]));
+        at = store_64(at, mmq_bits_of(numbers[i]));
     }
     (void)store_64(at, values_check(out, metric, head));
 }
@@ -123,8 +117,7 @@ bool mmq_block_values_read(const void *data, size_t size, int64_t metric,
     }
     double *const numbers[] = {&out->least, &out->greatest, &out->first, &out->last, &out->mean};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-        const uint64_t bits = load_64(bytes + 8 * i);
-        memcpy(numbers[i], &bits, sizeof bits);
+        *numbers[i] = mmq_double_of(load_64(bytes + 8 * i));
     }
     return isfinite(out->least) && isfinite(out->greatest) && lies_in(out, out->first) &&
            lies_in(out, out->last) && lies_in(out, out->mean);

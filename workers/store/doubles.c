@@ -10,6 +10,7 @@
 
 #include <math.h>
 
+#include "lib/bits.h"
 #include "lib/check.h"
 #include "workers/store/bytes.h"
 
@@ -31,16 +32,7 @@ static const double powers[PLACES_MAX + 1] = {1e0, 1e1,  1e2,  1e3,  1e4,  1e5, 
 
 static int64_t bits_of(double item)
 {
-    int64_t bits;
-    memcpy(&bits, &item, sizeof bits);
-    return bits;
-}
-
-static double double_of(int64_t bits)
-{
-    double item;
-    memcpy(&item, &bits, sizeof item);
-    return item;
+    return (int64_t)mmq_bits_of(item);
 }
 
 /* ---- decimals --------------------------------------------------------------------------- */
@@ -212,7 +204,7 @@ static void decode_plain(const mmq_plain_doubles *plain, size_t from, size_t to,
     for (size_t i = 0; i < plain->exception_count; i++) {
         const size_t position = load_16(plain->positions + 2 * i);
         if (position >= from && position < to) {
-            out[position - from] = double_of((int64_t)load_64(plain->exceptions + 8 * i));
+            out[position - from] = mmq_double_of(load_64(plain->exceptions + 8 * i));
         }
     }
 }
