@@ -1,7 +1,9 @@
 """metric.watch and GET /_watch: who watches is told what changes, whatever happens to viewers, worker and broker."""
 import base64
 import contextlib
+import itertools
 import json
+import os
 import re
 import select
 import signal
@@ -11,6 +13,7 @@ import time
 import bus
 import harness
 import msgpack
+from fake_bus import FakeBus, pack
 
 BASE = 1500000000
 FEW = 60 if harness.SLOW else 300
@@ -299,6 +302,129 @@ class Http(Watch):
         program.signal(signal.SIGHUP)
         viewer.wait(lambda viewer: viewer.whole)
         self.assertIn("401", self.view(headers=(header,)).wait(lambda viewer: viewer.head).head)
+
+
+class Hostile(harness.Case):
+    """What answers metric.watch is any worker's."""
+
+    def test_answers_that_make_no_sense(self):
+        good = {"commit": 5, "store": "s", "reload": False, "metrics": []}
+        strange = [b"", b"\xc1", pack(None), pack([]), pack({}), pack({**good, "commit": -1}), pack({**good, "commit": "5"}),
+                   pack({**good, "store": 5}), pack({**good, "store": "x" * 65}), pack({**good, "store": "a\0b"}),
+                   pack({**good, "reload": None}), pack({**good, "metrics": None}), pack({**good, "metrics": [5]}),
+                   pack({**good, "metrics": [["u"]]}), pack({**good, "metrics": [["a\nb", 5]]}),
+                   pack({**good, "metrics": [["u", -1]]}), pack({**good, "metrics": [["u", 1.5]]}),
+                   pack({**good, "metrics": [["data", 1]]}), pack({**good, "metrics": [["u", 1]]})[:-1], None]
+        left = [strange[at:at + 2] for at in range(0, len(strange), 2)]  # two for each adapter, or it takes long
+        mine, news = {}, {}
+        fake = FakeBus()
+        self.addCleanup(fake.stop)
+
+        def answer(bus, peer, service, request):
+            if service == b"metric.watch":
+                bad = mine.setdefault(peer, left.pop() if left else [])
+                payload = bad.pop() if bad else pack({**good, **news})
+                bus.final(peer, service, request, status=200, **({"payload": payload} if payload is not None else {}))
+        fake.answer = answer
+        with contextlib.ExitStack() as stack:
+            viewers = []
+            for _ in list(left):
+                http = stack.enter_context(harness.Program("http", "--http", "127.0.0.1:0", "--connect", fake.endpoint))
+                viewers.append(stack.enter_context(contextlib.closing(Viewer(http))))
+            for viewer in viewers:
+                viewer.wait_welcome()
+                self.assertEqual((viewer.ids, viewer.events), ([5], []))
+            self.assertEqual((left, sum(mine.values(), [])), ([], []))
+            news = {"commit": 7, "metrics": [["u", 1], ["v", None]]}
+            for viewer in viewers:
+                viewer.wait(lambda viewer: viewer.events)
+                self.assertEqual(viewer.events[0], ("change", 7, {"commit": 7, "metrics": [["u", 1], ["v", None]]}))
+
+
+class Command(Watch):
+    """metricmq watch"""
+
+    def start(self, *args):
+        program = harness.Program("watch", "--connect", self.endpoint, *args, wait=False)
+        self.addCleanup(program.kill)
+        program.read = b""
+        os.set_blocking(program.process.stdout.fileno(), False)
+        return program
+
+    def shown(self, program):
+        program.read += program.process.stdout.read() or b""
+        return [line.split(",") for line in program.read.decode().splitlines()[1:]]
+
+    def wait_shown(self, program, *rows):
+        """Rows are (uid, rowid)."""
+        harness.wait_until(lambda: len(self.shown(program)) >= len(rows), what=f"{rows}, {program.errors()}")
+        self.assertEqual([(row[0], int(row[4])) for row in self.shown(program)], list(rows))
+
+    def wait_begun(self, program, uid, first):
+        """Rows before it has begun are not shown: appends until one is; the rowid of the last one."""
+        numbers = itertools.count(first)
+
+        def is_shown():
+            append(self.client, uid, 1, next(numbers))
+            return harness.wait_until(lambda: self.shown(program) or True, 1) is not True
+        harness.wait_until(is_shown, what=f"a row, {program.errors()}")
+
+    def test_rows_as_they_come(self):
+        self.up()
+        self.endpoint = self.program.ready["clients"]
+        for uid in ("one", "two"):
+            create(self.client, uid)
+        append(self.client, "one", 3)
+        every = self.start("--format", "csv")
+        one = self.start("one", "--format", "csv", "--anomaly", "0.5")
+        self.wait_begun(every, "two", 0)
+        self.assertNotIn("one", {row[0] for row in self.shown(every)})
+        seen = len(self.shown(every))
+        append(self.client, "one", 2, 3)
+        harness.wait_until(lambda: len([row for row in self.shown(every) if row[0] == "one"]) == 2, what="new rows")
+        self.assertEqual([(row[0], row[4]) for row in self.shown(every)][-2:], [("one", "4"), ("one", "5")])
+        self.assertGreater(len(self.shown(every)), seen)
+        for rowid, score in ((2, 0.1), (4, 0.75), (5, 0.5)):
+            self.client.call("metric.write", {"op": "score", "uid": "one", "rows": msgpack.packb([rowid, score, 0.5])})
+        self.wait_shown(one, ("one", 4), ("one", 5))
+        for program, number in ((every, signal.SIGINT), (one, signal.SIGTERM)):
+            program.signal(number)
+            self.assertEqual(program.process.wait(10), 0)
+            self.assertEqual(program.errors(), "")
+        rowids = [(row[0], row[4]) for row in self.shown(every)]
+        self.assertEqual(len(rowids), len(set(rowids)))
+        self.assertEqual(harness.run("watch", "a", "b", check=False).returncode, 2)
+
+    def test_restarts(self):
+        """Worker and broker die; what comes meanwhile is shown later, once."""
+        broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
+        addresses = broker.ready
+        self.endpoint = addresses["clients"]
+        options = ("--connect", addresses["workers"], "--data", self.folder / "data")
+        write = harness.Program("worker", "write", *options)
+        query = self.stack.enter_context(harness.Program("worker", "query", *options))
+        self.client = self.stack.enter_context(bus.Bus(self.endpoint))
+        create(self.client, "one")
+        program = self.start("--format", "csv")
+        self.wait_begun(program, "one", 0)
+        write.kill()
+        write = harness.Program("worker", "write", *options)
+        append(self.client, "one", 2, 1000)
+        append(self.client, "one", 2, 1010)
+        broker.kill()
+        broker = harness.Program("broker", "--bind", addresses["clients"], "--bind-workers", addresses["workers"])
+        append(self.client, "one", 3, 1020)
+        times = lambda: [row[1] for row in self.shown(program)]
+        harness.wait_until(lambda: times()[-1:] == [time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(BASE + 1022))], 40,
+                           f"the last row, {program.errors()}")
+        rowids = [int(row[4]) for row in self.shown(program)]
+        self.assertEqual(rowids[-7:], list(range(rowids[-1] - 6, rowids[-1] + 1)))
+        self.assertEqual(rowids, sorted(set(rowids)))
+        program.signal(signal.SIGINT)
+        self.assertEqual(program.process.wait(10), 0)
+        self.assertIsNone(query.process.poll())
+        for one in (write, broker):
+            one.stop()
 
 
 class Losses(Watch):
