@@ -27,7 +27,7 @@ struct mmq_changes {
     entry entries[MMQ_CHANGES_KEPT];
     size_t used;
     TAILQ_HEAD(entry_order, entry) order;
-    LIST_HEAD(, entry) buckets[BUCKETS];
+    LIST_HEAD(entry_bucket, entry) buckets[BUCKETS];
     uint64_t seed;  /* random: nobody chooses uids of one bucket */
     int64_t known;  /* all that changed after this commit is here */
     int64_t newest; /* commit */

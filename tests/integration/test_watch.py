@@ -275,7 +275,8 @@ class Http(Watch):
         harness.wait_until(all_change, 60, what="the end of the viewer that stalls")
         good.wait(lambda viewer: uids[0] in viewer.told())
         self.assertFalse(good.ended)
-        self.assertLess(self.program.rss() - before, 64 << 20)
+        if not harness.SLOW:  # sanitizers keep what was freed
+            self.assertLess(self.program.rss() - before, 64 << 20)
         bad.wait(lambda viewer: viewer.ended)
 
     def test_the_end(self):
