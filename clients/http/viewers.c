@@ -22,7 +22,7 @@
 #include "lib/uid.h"
 
 enum {
-    STEP = 32,     /* viewers that are woken in a step */
+    STEP = 8,      /* viewers that are woken in a step */
     LOOKED = 1024, /* that are looked at in one */
     LOOK_MS = 1000,
     BEAT_MS = 15000,
