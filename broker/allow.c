@@ -94,7 +94,10 @@ static bool has_service(const mmq_grant *grant, const char *service, size_t size
 
 bool mmq_grant_serves(const mmq_grant *grant, const char *service, size_t size)
 {
-    return has_service(grant, service, size);
+    /* The write worker tells of its commits: no right of its own. */
+    return has_service(grant, service, size) ||
+           (is_text(service, size, MMQ_SERVICE_WATCH) &&
+            has_service(grant, MMQ_SERVICE_WRITE, strlen(MMQ_SERVICE_WRITE)));
 }
 
 bool mmq_grant_asks(const mmq_grant *grant, const char *service, size_t size)
@@ -103,6 +106,7 @@ bool mmq_grant_asks(const mmq_grant *grant, const char *service, size_t size)
         const char *service;
         mmq_right right;
     } ours[] = {{MMQ_SERVICE_QUERY, MMQ_RIGHT_READ},
+                {MMQ_SERVICE_WATCH, MMQ_RIGHT_READ},
                 {MMQ_SERVICE_WRITE, MMQ_RIGHT_WRITE},
                 {MMQ_SERVICE_FEEDBACK, MMQ_RIGHT_FEEDBACK}};
     if (has_service(grant, service, size)) {

@@ -27,6 +27,7 @@ static void free_worker(mmq_worker *worker)
     mmq_endpoints_clear(&worker->endpoints);
     mmq_curve_wipe(&worker->curve);
     free(worker->service);
+    free(worker->second);
     free(worker);
 }
 
@@ -39,6 +40,11 @@ static mmq_err init_worker(mmq_worker *worker, const mmq_worker_options *options
 {
     worker->options = *options;
     worker->options.service = worker->service = strdup(options->service);
+    worker->second = options->second != NULL ? strdup(options->second) : NULL;
+    const bool named =
+        worker->service != NULL && (worker->second != NULL) == (options->second != NULL);
+    worker->options.second = worker->second;
+    worker->options.second_capacity = clamp(options->second_capacity, MMQ_CAPACITY_MAX);
     if (options->curve != NULL) {
         worker->curve = *options->curve;
         worker->options.curve = &worker->curve;
@@ -50,7 +56,7 @@ static mmq_err init_worker(mmq_worker *worker, const mmq_worker_options *options
     worker->control = zsys_create_pipe(&worker->loop_control);
     mmq_err err = mmq_endpoints_split(options->endpoint, &worker->endpoints, why);
     worker->options.endpoint = NULL; /* borrowed */
-    if (err == MMQ_OK && (worker->service == NULL || worker->control == NULL)) {
+    if (err == MMQ_OK && (!named || worker->control == NULL)) {
         err = mmq_fail(why, MMQ_ENOMEM, "no memory for a worker");
     }
     return err;
@@ -105,6 +111,16 @@ mmq_worker *mmq_worker_new(const mmq_worker_options *options, mmq_why *why)
 bool mmq_worker_stopping(const mmq_worker *worker)
 {
     return atomic_load(&worker->stopping);
+}
+
+size_t mmq_worker_links(const mmq_worker *worker)
+{
+    return worker->endpoints.count * (worker->second != NULL ? 2 : 1);
+}
+
+const char *mmq_worker_link_service(const mmq_worker *worker, size_t link)
+{
+    return link < worker->endpoints.count ? worker->service : worker->second;
 }
 
 bool mmq_worker_awaits(const mmq_worker *worker, mmq_origin origin)

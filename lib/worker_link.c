@@ -39,8 +39,9 @@ enum {
 
 struct mmq_worker_link {
     mmq_worker *worker;
-    size_t index; /* of the endpoint */
-    const char *endpoint;
+    size_t index; /* among the worker's links */
+    const char *endpoint, *service;
+    unsigned capacity;
     mmq_dealer *dealer; /* NULL between two connections */
     int input;          /* epoll; the loop's */
     bool awake, monitor_awake;
@@ -63,11 +64,14 @@ mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index, int input
     if (link == NULL) {
         return NULL;
     }
-    const bool plain = worker->options.capacity == 1;
+    const bool first = index < worker->endpoints.count;
     link->worker = worker;
     link->index = index;
     link->input = input;
-    link->endpoint = worker->endpoints.items[index];
+    link->endpoint = worker->endpoints.items[index % worker->endpoints.count];
+    link->service = mmq_worker_link_service(worker, index);
+    link->capacity = first ? worker->options.capacity : worker->options.second_capacity;
+    const bool plain = link->capacity == 1;
     link->interval_ns = (plain ? 2500 : 1000) * MMQ_NS_PER_MS;
     link->liveness_ns = (plain ? 10000 : 3000) * MMQ_NS_PER_MS;
     return link;
@@ -122,7 +126,7 @@ static void close_connection(mmq_worker_link *link, const char *reason)
     const bool is_news = !mmq_worker_stopping(link->worker) && link->failures == 0;
     mmq_log(is_news ? MMQ_WARN : MMQ_DEBUG, "the connection to the broker ends",
             MMQ_S("reason", reason), MMQ_S("broker", link->endpoint),
-            MMQ_S("service", link->worker->options.service));
+            MMQ_S("service", link->service));
     end_dealer(link);
     atomic_fetch_add(&link->worker->generations[link->index], 1);
     link->held = 0;
@@ -154,13 +158,12 @@ static void open_connection(mmq_worker_link *link, int64_t now_ns)
 /* Sends a command that has no body. What cannot leave now is not sent. */
 static bool say(mmq_worker_link *link, mmq_worker_command command)
 {
-    const mmq_worker_options *options = &link->worker->options;
     mmq_message message;
     mmq_message_init(&message);
-    mmq_err err = command == MMQ_WORKER_READY
-                      ? mmq_envelope_ready(&message, options->service,
-                                           options->capacity > 1 ? options->capacity : 0)
-                      : mmq_envelope_begin_worker(&message, command, NULL, 0);
+    mmq_err err =
+        command == MMQ_WORKER_READY
+            ? mmq_envelope_ready(&message, link->service, link->capacity > 1 ? link->capacity : 0)
+            : mmq_envelope_begin_worker(&message, command, NULL, 0);
     if (err == MMQ_OK) {
         err = mmq_message_send(&message, mmq_dealer_socket(link->dealer));
         link->awake = true;
@@ -201,8 +204,8 @@ static void send_ready(mmq_worker_link *link, int64_t now_ns)
         link->ready_sent = true;
         link->heard_ns = now_ns; /* it just finished the handshake, however long that took */
         link->heartbeat_ns = now_ns + link->interval_ns;
-        mmq_log(MMQ_INFO, "ready", MMQ_S("service", link->worker->options.service),
-                MMQ_S("broker", link->endpoint), MMQ_I("capacity", link->worker->options.capacity));
+        mmq_log(MMQ_INFO, "ready", MMQ_S("service", link->service), MMQ_S("broker", link->endpoint),
+                MMQ_I("capacity", link->capacity));
     }
 }
 
@@ -256,7 +259,7 @@ static void complain(mmq_worker_link *link, const char *reason)
 static void accept_request(mmq_worker_link *link, mmq_message *message, size_t body,
                            mmq_request_queue *queue)
 {
-    if (link->held >= link->worker->options.capacity) {
+    if (link->held >= link->capacity) {
         complain(link, "it sends more requests than this worker's capacity");
         return;
     }

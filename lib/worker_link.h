@@ -11,7 +11,7 @@
 
 typedef struct mmq_worker_link mmq_worker_link;
 
-/* The link to endpoint `index` of the worker's list, not yet connected. NULL: no memory. Its
+/* The worker's link `index` (mmq_worker_links), not yet connected. NULL: no memory. Its
  * sockets are watched by the epoll descriptor `input`: an event bears the link's address. */
 mmq_worker_link *mmq_worker_link_new(mmq_worker *worker, size_t index, int input);
 void mmq_worker_link_destroy(mmq_worker_link **link);

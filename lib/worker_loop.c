@@ -9,6 +9,11 @@
  * begun in the order in which they came. So the queue holds at most the capacity for each link, and
  * a busy broker's requests delay another's by that much at most.
  *
+ * A worker of two services is that twice: to each broker it has a link for each of them.
+ *
+ * A request that is kept counts no more as work of its thread, which takes the next batch, and the
+ * end does not wait for it; its link holds it until its FINAL.
+ *
  * An answer that its broker does not take now waits as `stuck`, and keeps only its own thread from
  * going on; the loop, heartbeats and the other threads do. A broker that is slow, or stands still,
  * may thus hold every thread with its own answers, but not for ever: a link is closed when nothing
@@ -43,7 +48,7 @@
 enum {
     PIPE_HWM = 8,      /* notes that wait for the loop, at each end */
     MESSAGES_MAX = 64, /* read from one thread in a pass */
-    EVENTS_MAX = 1 + 2 * MMQ_ENDPOINTS_MAX + MMQ_WORK_THREADS_MAX,
+    EVENTS_MAX = 1 + 2 * MMQ_LINKS_MAX + MMQ_WORK_THREADS_MAX,
 };
 
 typedef enum loop_state { STARTING, SERVING, DRAINING, STOPPING } loop_state;
@@ -55,9 +60,9 @@ struct loop {
     size_t thread_count; /* those that were started */
     size_t ready_count;
     size_t ended_count;
-    mmq_worker_link *links[MMQ_ENDPOINTS_MAX];
+    mmq_worker_link *links[MMQ_LINKS_MAX];
     size_t link_count;
-    uint64_t generations[MMQ_ENDPOINTS_MAX]; /* of the links, when last looked at */
+    uint64_t generations[MMQ_LINKS_MAX]; /* of the links, when last looked at */
     mmq_request_queue queue;
     int64_t drain_end_ns;
     int input; /* epoll: an event bears the address of the worker (control), a link or a thread */
@@ -97,7 +102,8 @@ static void tend_links(struct loop *loop)
         const uint64_t generation = atomic_load(&loop->worker->generations[i]);
         ended |= generation != loop->generations[i];
         loop->generations[i] = generation;
-        registered += mmq_worker_link_is_registered(loop->links[i]);
+        registered += i < loop->worker->endpoints.count && /* brokers are counted, not services */
+                      mmq_worker_link_is_registered(loop->links[i]);
     }
     atomic_store_explicit(&loop->worker->registered, registered, memory_order_relaxed);
     if (ended) {
@@ -215,7 +221,7 @@ static void take_answer(struct loop *loop, mmq_work_thread *thread, mmq_note not
                         mmq_message *message)
 {
     const bool last = note.kind != MMQ_NOTE_PARTIAL;
-    thread->outstanding -= last;
+    thread->outstanding -= last && !note.kept;
     atomic_fetch_add_explicit(&loop->worker->answered, last, memory_order_relaxed);
     if (!mmq_worker_awaits(loop->worker, note.origin)) {
         return;
@@ -261,6 +267,9 @@ static void take_note(struct loop *loop, mmq_work_thread *thread, mmq_message *m
     case MMQ_NOTE_LOST:
         take_answer(loop, thread, note, message);
         break;
+    case MMQ_NOTE_KEPT:
+        thread->outstanding--;
+        break;
     case MMQ_NOTE_ENDED:
         loop->ended_count++;
         break;
@@ -285,7 +294,7 @@ static void read_thread(struct loop *loop, mmq_work_thread *thread)
 
 static bool make_links(struct loop *loop)
 {
-    while (loop->link_count < loop->worker->endpoints.count) {
+    while (loop->link_count < mmq_worker_links(loop->worker)) {
         mmq_worker_link *link = mmq_worker_link_new(loop->worker, loop->link_count, loop->input);
         if (link == NULL) {
             static const char reason[] = "no memory for a worker";

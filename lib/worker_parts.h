@@ -18,19 +18,22 @@
 #include "metricmq/worker.h"
 #include "lib/message.h"
 
-enum { MMQ_WORK_THREADS_MAX = 64 };
+enum {
+    MMQ_WORK_THREADS_MAX = 64,
+    MMQ_LINKS_MAX = 2 * MMQ_ENDPOINTS_MAX, /* one a broker for each of two services */
+};
 
 struct mmq_worker {
     mmq_worker_options options; /* with the strings below */
     mmq_endpoints endpoints;
-    char *service;
-    mmq_curve curve;  /* options.curve points here, if there are keys */
-    zsock_t *control; /* the owner's end: wakes the loop; hears whether it started */
+    char *service, *second; /* second: NULL if there is none */
+    mmq_curve curve;        /* options.curve points here, if there are keys */
+    zsock_t *control;       /* the owner's end: wakes the loop; hears whether it started */
     zsock_t *loop_control;
     pthread_t loop;
     atomic_bool stopping;
-    /* Of the connection to each broker; written by the loop. */
-    atomic_uint_fast64_t generations[MMQ_ENDPOINTS_MAX];
+    /* Of each link's connection; written by the loop. */
+    atomic_uint_fast64_t generations[MMQ_LINKS_MAX];
     atomic_bool failed;
     mmq_why why; /* written before failed is set */
     /* For who keeps an eye on the worker (vitals.h); written by the loop. */
@@ -44,7 +47,7 @@ struct mmq_worker {
 
 /* The connection that a request came over. */
 typedef struct mmq_origin {
-    size_t link; /* index of the broker's endpoint */
+    size_t link; /* its index: those of the first service come first, in the order of the brokers */
     uint64_t generation;
 } mmq_origin;
 
@@ -53,12 +56,14 @@ typedef enum mmq_note_kind {
     MMQ_NOTE_FAILED, /* it has none; a frame with the reason follows */
     MMQ_NOTE_PARTIAL,
     MMQ_NOTE_FINAL,
+    MMQ_NOTE_KEPT,  /* a request has left its batch; its answer comes later */
     MMQ_NOTE_LOST,  /* a request ended, and there is no memory to say so */
     MMQ_NOTE_ENDED, /* the thread's last note */
 } mmq_note_kind;
 
 typedef struct mmq_note {
     mmq_note_kind kind;
+    bool kept;         /* an answer to a request that has left its batch */
     mmq_origin origin; /* of the request */
 } mmq_note;
 
@@ -86,6 +91,7 @@ struct mmq_request {
     mmq_origin origin;
     int64_t deadline_ns;
     int64_t seq; /* of the next PARTIAL */
+    bool kept;   /* it has left its batch */
     const void *id;
     size_t id_size;
     char *trace;       /* NULL: none */
@@ -105,6 +111,10 @@ void mmq_pipe_signal(zsock_t *pipe);
 
 /* Sends a note; frames (may be NULL) are sent after it. False if there is no memory. */
 bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames);
+
+/* How many links the worker has, and the service of one of them. */
+size_t mmq_worker_links(const mmq_worker *worker);
+const char *mmq_worker_link_service(const mmq_worker *worker, size_t link);
 
 /* False once the connection has ended: nobody waits for the answer. */
 bool mmq_worker_awaits(const mmq_worker *worker, mmq_origin origin);

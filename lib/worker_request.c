@@ -97,6 +97,16 @@ bool mmq_request_stopping(const mmq_request *request)
     return mmq_worker_stopping(request->thread->worker);
 }
 
+const char *mmq_request_service(const mmq_request *request)
+{
+    return mmq_worker_link_service(request->thread->worker, request->origin.link);
+}
+
+bool mmq_request_awaited(const mmq_request *request)
+{
+    return mmq_worker_awaits(request->thread->worker, request->origin);
+}
+
 static mmq_text text_of(const char *text)
 {
     return (mmq_text){text, text != NULL ? strlen(text) : 0};
@@ -115,6 +125,11 @@ bool mmq_note_send(mmq_work_thread *thread, mmq_note note, mmq_message *frames)
     }
     mmq_message_clear(&message);
     return err == MMQ_OK || err == MMQ_ECLOSED; /* when all ends there is nobody to tell */
+}
+
+static mmq_note note_of(const mmq_request *request, mmq_note_kind kind)
+{
+    return (mmq_note){.kind = kind, .origin = request->origin, .kept = request->kept};
 }
 
 static mmq_header header_of(const mmq_request *request)
@@ -142,8 +157,7 @@ static bool send_answer(mmq_request *request, mmq_note_kind kind, mmq_frame *hea
     if (err == MMQ_OK && payload != NULL) {
         err = mmq_message_append(&frames, payload);
     }
-    bool sent =
-        err == MMQ_OK && mmq_note_send(request->thread, (mmq_note){kind, request->origin}, &frames);
+    bool sent = err == MMQ_OK && mmq_note_send(request->thread, note_of(request, kind), &frames);
     mmq_message_clear(&frames);
     return sent;
 }
@@ -193,8 +207,7 @@ static bool send_final(mmq_request *request, const mmq_final *final, mmq_frame *
 static void log_traced(const mmq_request *request, const mmq_final *final)
 {
     if (request->trace != NULL) {
-        mmq_log(MMQ_INFO, "request answered",
-                MMQ_S("service", request->thread->worker->options.service),
+        mmq_log(MMQ_INFO, "request answered", MMQ_S("service", mmq_request_service(request)),
                 MMQ_I("status", final->status), MMQ_S("trace", request->trace));
     }
 }
@@ -203,19 +216,35 @@ void mmq_request_final(mmq_request **request_p, const mmq_final *final, mmq_fram
 {
     mmq_request *request = *request_p;
     mmq_work_thread *thread = request->thread;
-    CHECK(thread->open > 0);
+    CHECK(request->kept || thread->open > 0);
     log_traced(request, final);
     const mmq_final poor = {.status = 503, .rows = -1, .error = "no memory for the answer"};
     if (!send_final(request, final, payload) && !send_final(request, &poor, NULL)) {
         /* a note alone fits into its frame without memory of its own */
-        CHECK(mmq_note_send(thread, (mmq_note){MMQ_NOTE_LOST, request->origin}, NULL));
+        CHECK(mmq_note_send(thread, note_of(request, MMQ_NOTE_LOST), NULL));
     }
     if (payload != NULL) { /* it may still be there, if there was no memory to send it */
         mmq_frame_close(payload);
         mmq_frame_init(payload);
     }
-    thread->open--;
+    thread->open -= !request->kept;
     mmq_request_destroy(request_p);
+}
+
+void mmq_request_keep(mmq_request *request)
+{
+    mmq_work_thread *thread = request->thread;
+    CHECK(!request->kept && thread->open > 0);
+    request->kept = true;
+    thread->open--;
+    /* a note alone fits into its frame without memory of its own */
+    CHECK(mmq_note_send(thread, note_of(request, MMQ_NOTE_KEPT), NULL));
+}
+
+void mmq_request_drop(mmq_request **request)
+{
+    CHECK((*request)->kept);
+    mmq_request_destroy(request);
 }
 
 void mmq_request_refuse(mmq_request **request, mmq_err err, const mmq_why *why)

@@ -5,6 +5,9 @@
  * durable. A group ends early when its bodies are big, so that a transaction stays bounded. If the
  * transaction fails, all of it is undone, and every request that had succeeded gets the error.
  *
+ * The same thread serves metric.watch, since it alone knows of every commit (watchers.c). Those
+ * requests are of a service of their own, with a capacity of its own.
+ *
  * The constructor tries the lock itself, so that a store that cannot be opened is told at once;
  * only where another process has the lock does the thread wait for it in the background. */
 #include "workers/role.h"
@@ -22,6 +25,7 @@
 #include "lib/log.h"
 #include "metricmq/protocol.h"
 #include "workers/prune.h"
+#include "workers/watchers.h"
 #include "workers/store/store.h"
 #include "workers/write_ops.h"
 #include "workers/write_store.h"
@@ -57,6 +61,7 @@ typedef struct write_shared {
 typedef struct write_thread {
     mmq_store_lock *lock;
     mmq_store *store;
+    mmq_watchers *watchers;
     mmq_retention retention;
     mmq_err tidy_err; /* of the last housekeeping: logged when it changes */
     int64_t tidy_next_ns;
@@ -195,9 +200,8 @@ static int64_t pause_after(int64_t took_ns, bool failed)
 
 /* A piece of housekeeping, if it is time for one: rows that are too old first, since they leave
  * pages to give back. True: call again soon. */
-static bool tidy_up(void *context)
+static bool tidy_up(write_thread *writer)
 {
-    write_thread *writer = context;
     const int64_t start_ns = mmq_now_ns();
     if (start_ns < writer->tidy_next_ns) {
         return true;
@@ -217,15 +221,38 @@ static bool tidy_up(void *context)
     return more && err == MMQ_OK;
 }
 
+/* Takes those who watch out; how many are left. */
+static size_t take_watchers(write_thread *writer, mmq_request **requests, size_t count)
+{
+    size_t left = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(mmq_request_service(requests[i]), MMQ_SERVICE_WATCH) == 0) {
+            mmq_watchers_take(writer->watchers, &requests[i]);
+        } else {
+            requests[left++] = requests[i];
+        }
+    }
+    return left;
+}
+
+static bool idle(void *context)
+{
+    write_thread *writer = context;
+    const bool more = tidy_up(writer);
+    return mmq_watchers_tend(writer->watchers) || more;
+}
+
 static void handle_requests(void *context, mmq_request **requests, size_t count)
 {
     write_thread *writer = context;
     outcome outcomes[GROUP_MAX];
+    count = take_watchers(writer, requests, count);
     for (size_t done = 0; done < count;) {
         size_t n = group_size(requests + done, count - done);
         done += serve_group(writer->store, requests + done, outcomes, n);
     }
-    (void)tidy_up(writer);
+    (void)mmq_watchers_tend(writer->watchers); /* before housekeeping, which takes a moment */
+    (void)idle(writer);
 }
 
 /* ---- the thread ------------------------------------------------------------------------- */
@@ -262,6 +289,7 @@ static mmq_err wait_for_lock(write_shared *shared, mmq_store_lock **lock, mmq_wh
 static void writer_destroy(void **context)
 {
     write_thread *writer = *context;
+    mmq_watchers_destroy(&writer->watchers);
     mmq_store_close(&writer->store);
     mmq_store_unlock(&writer->lock);
     free(writer);
@@ -283,6 +311,10 @@ static void *writer_new(void *context, mmq_why *why)
     mmq_err err = writer->lock == NULL ? wait_for_lock(shared, &writer->lock, why) : MMQ_OK;
     if (err == MMQ_OK) {
         err = mmq_write_store_open(shared->store, is_stopped, shared, &writer->store, why);
+    }
+    if (err == MMQ_OK) {
+        writer->watchers = mmq_watchers_new(writer->store, why);
+        err = writer->watchers != NULL ? MMQ_OK : MMQ_EUNAVAILABLE;
     }
     void *made = writer;
     if (err != MMQ_OK) {
@@ -345,6 +377,8 @@ mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, m
         .worker = {.endpoint = settings->endpoint,
                    .curve = settings->curve,
                    .service = MMQ_SERVICE_WRITE,
+                   .second = MMQ_SERVICE_WATCH,
+                   .second_capacity = MMQ_WATCHERS_CAPACITY,
                    .threads = 1,
                    .capacity = settings->capacity != 0 ? settings->capacity : CAPACITY_DEFAULT,
                    .batch_max = GROUP_MAX,
@@ -352,7 +386,7 @@ mmq_role *mmq_write_worker_new(const mmq_worker_settings *settings, bool wait, m
                    .thread_new = writer_new,
                    .thread_destroy = writer_destroy,
                    .handle = handle_requests,
-                   .idle = tidy_up},
+                   .idle = idle},
         .standby = err == MMQ_EBUSY,
         .stop = shared_stop,
         .waits = shared_waits,

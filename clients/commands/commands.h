@@ -21,6 +21,7 @@ int mmq_command_import(const mmq_config *config);
 int mmq_command_demo(const mmq_config *config);
 int mmq_command_models(const mmq_config *config);
 int mmq_command_query(const mmq_config *config);
+int mmq_command_watch(const mmq_config *config);
 int mmq_command_feedback(const mmq_config *config);
 int mmq_command_status(const mmq_config *config);
 int mmq_command_keygen(const mmq_config *config);

@@ -104,7 +104,19 @@ const mmq_manual mmq_manuals[] = {
       {"metricmq query UID --from 2026-01-01 --to 2026-01-02 --anomaly -1",
        "a day, with and without score"},
       {"metricmq query --anomaly 0.9 --format csv", "incidents of all metrics"}},
-     "models import"},
+     "models watch"},
+    {"watch",
+     "Prints rows as they come, until it is interrupted (Ctrl-C, exit status 0): of one metric, or "
+     "of all. What is there already is not shown. With `--anomaly` rows are shown when they have "
+     "a score of at least that (0: any score), without it at once. `--format json` is an object a "
+     "line.\n\n"
+     "The write worker tells what changes (service `metric.watch`), so nothing is asked while "
+     "nothing happens. While the broker or a worker is away it waits, and then shows what was "
+     "missed. Rows are shown in the order of time: one that comes with a time before that of the "
+     "metric's last row shown, or whose score comes after that of a later row, is not.",
+     {{"metricmq watch", "all rows of all metrics"},
+      {"metricmq watch UID --anomaly 0.9 --format csv", "incidents of one metric, for a script"}},
+     "query status"},
     {"feedback",
      "Asks a feedback worker for a dump of the metric with all its rows: an archive, which is "
      "uploaded to where the worker was told (`--upload`). Prints the archive's key there.\n\n"

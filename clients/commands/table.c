@@ -43,6 +43,8 @@ const mmq_command mmq_commands[] = {
     {"query", "[UID]", "rows of one metric or of all", mmq_command_query,
      NAMES("connect", KEYS, "timeout", "format", "from", "to", "anomaly", "limit", "rowid",
            "order")},
+    {"watch", "[UID]", "rows as they come, of one metric or of all", mmq_command_watch,
+     NAMES("connect", KEYS, "timeout", "format", "anomaly")},
     {"feedback", "UID", "dump a metric into the archive store", mmq_command_feedback,
      NAMES("connect", KEYS, "timeout", "format", "extra", "wait")},
     {"status", "", "services, workers, queues, spool", mmq_command_status,

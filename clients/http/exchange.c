@@ -43,6 +43,7 @@ static void free_exchange(mmq_exchange *exchange)
         mmq_client_cancel(exchange->adapter->client, exchange->calls[i].handle);
     }
     mmq_inquiry_leave(exchange);
+    mmq_viewer_leave(exchange);
     mmq_access_leave(exchange);
     mmq_creation_destroy(&exchange->creation);
     mmq_exchange_clear_stream(exchange);
@@ -106,7 +107,7 @@ void mmq_exchange_suspend(mmq_exchange *exchange)
 {
     CHECK(!exchange->suspended);
     exchange->suspended = true;
-    await(exchange, MMQ_WAIT_BUS, 0);
+    await(exchange, exchange->viewer ? MMQ_WAIT_NEWS : MMQ_WAIT_BUS, 0);
     MHD_suspend_connection(exchange->connection);
 }
 
@@ -416,6 +417,7 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     }
     *slot = NULL;
     bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    done |= exchange->viewer && exchange->left; /* that is how they end */
     if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
         mmq_seat_reset(exchange->seat);
     }

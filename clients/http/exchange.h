@@ -23,6 +23,7 @@
 #include "clients/http/meters.h"
 #include "clients/http/seats.h"
 #include "clients/http/url.h"
+#include "clients/http/viewers.h"
 #include "clients/render/render.h"
 #include "lib/buffer.h"
 #include "lib/heap.h"
@@ -73,6 +74,7 @@ struct mmq_adapter {
     int64_t process_started_ns; /* since the epoch */
     mmq_buffer openapi;         /* the answer to /openapi.json, once it was made */
     mmq_helper *helper;
+    mmq_viewers *viewers;
     struct mmq_creation_list creations; /* those that have a call to send, in turn */
     size_t creating;                    /* their calls at the bus */
 };
@@ -130,6 +132,7 @@ struct mmq_exchange {
     mmq_exchange_call calls[MMQ_EXCHANGE_CALLS];
     mmq_inquiry *inquiry; /* that it waits for; NULL: none */
     TAILQ_ENTRY(mmq_exchange) asking;
+    mmq_viewer *viewer; /* of GET /_watch; NULL: it is none */
     mmq_stream *stream;
     int stream_status; /* of its answer, if it begins well; 0: 200 */
     bool counted;      /* in adapter->stream_count */

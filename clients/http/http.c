@@ -43,6 +43,8 @@ enum {
     PAGES_MAX = 32, /* asked for at once: an address waits for so many pages of others at most */
 };
 
+#define NEWS_MS (INT64_C(1000) * 86400 * 365 * 100) /* no deadline: a hundred years */
+
 /* Numbers that the eventfd adds up; nobody tells TOLD_OTHER so often that it would be TOLD_STOP
  * before it is read: to say it costs a file read. */
 static const uint64_t TOLD_OTHER = 1, TOLD_STOP = UINT64_C(1) << 32;
@@ -139,6 +141,7 @@ static void take_keys(mmq_http *http)
     if (keys) {
         mmq_keys_destroy(&http->adapter.keys);
         http->adapter.keys = keys;
+        mmq_viewers_end(http->adapter.viewers); /* they come back, if their keys are still good */
     }
 }
 
@@ -161,6 +164,7 @@ static int64_t run_sides(mmq_http *http)
     (void)MHD_run(http->daemon);
     mmq_helper_step(http->adapter.helper);
     mmq_creations_step(&http->adapter);
+    wait_ns = sooner(wait_ns, mmq_viewers_step(&http->adapter));
     wait_ns = sooner(wait_ns, mmq_client_step(http->adapter.client));
     wait_ns = sooner(wait_ns, mmq_exchange_tick(&http->adapter));
     if (MHD_get_timeout(http->daemon, &library_ms) == MHD_YES && library_ms < WAIT_MAX_MS) {
@@ -181,6 +185,7 @@ static void drain(mmq_http *http)
 {
     int64_t end_ns = mmq_now_ns() + (int64_t)http->drain_ms * MMQ_NS_PER_MS;
     http->adapter.draining = true;
+    mmq_viewers_end(http->adapter.viewers);
     stop_listening(http);
     while (http->adapter.live_count > 0 && mmq_now_ns() < end_ns) {
         int64_t wait_ns = sooner(run_sides(http), end_ns - mmq_now_ns());
@@ -214,6 +219,7 @@ static void set_limits(mmq_adapter *adapter, const mmq_http_settings *settings)
         [MMQ_WAIT_BODY] = settings->stall_ms,
         [MMQ_WAIT_BUS] = settings->timeout_ms + (int64_t)BUS_GRACE_MS,
         [MMQ_WAIT_READER] = settings->stall_ms,
+        [MMQ_WAIT_NEWS] = NEWS_MS,
         [MMQ_WAIT_LEAVE] = LEAVE_MS,
     };
     mmq_seats_init(&adapter->seats, settings->connections_max, settings->connections_per_address);
@@ -288,9 +294,10 @@ static mmq_err init_client(mmq_adapter *adapter, const mmq_http_settings *settin
         return MMQ_EINVAL;
     }
     mmq_client_set_window(adapter->client, PAGES_MAX);
+    adapter->viewers = mmq_viewers_new(adapter);
     adapter->ready = mmq_ready_inquiry(adapter->client);
     adapter->scrape = mmq_scrape_inquiry(adapter->client);
-    if (adapter->ready == NULL || adapter->scrape == NULL) {
+    if (adapter->ready == NULL || adapter->scrape == NULL || adapter->viewers == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
     }
     return MMQ_OK;
@@ -411,6 +418,7 @@ void mmq_http_destroy(mmq_http **http_p)
     if (http->daemon) {
         MHD_stop_daemon(http->daemon);
     }
+    mmq_viewers_destroy(&http->adapter.viewers);
     mmq_inquiry_destroy(&http->adapter.ready);
     mmq_inquiry_destroy(&http->adapter.scrape);
     mmq_helper_destroy(&http->adapter.helper);

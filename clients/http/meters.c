@@ -208,6 +208,8 @@ static void expose_now(const mmq_adapter *adapter, mmq_buffer *out)
                  "Requests whose answer has not ended, this one included.", adapter->live_count);
     expose_gauge(out, "metricmq_http_streams", "Answers that are streams of the bus, under way.",
                  streams);
+    expose_gauge(out, "metricmq_http_viewers", "Answers of /_watch, under way.",
+                 mmq_viewers_count(adapter->viewers));
 }
 
 static void expose_guesses(const mmq_guesses *guesses, mmq_buffer *out)

@@ -41,7 +41,7 @@ static void expose_families(mmq_buffer *out, mmq_reader map, const struct family
 /* ---- services ------------------------------------------------------------------------------ */
 
 static const char *const names[] = {MMQ_SERVICE_QUERY, MMQ_SERVICE_WRITE, MMQ_SERVICE_FEEDBACK,
-                                    "other"};
+                                    MMQ_SERVICE_WATCH, "other"};
 
 static const struct family service_families[] = {
     {"workers", "metricmq_service_workers", "gauge", "Workers of the service."},

@@ -34,6 +34,7 @@ static const mmq_route routes[] = {
     {"/_models/*/export", "export", READING, READ, mmq_handle_export, 0},
     {"/_logging/feedback", "feedback", MMQ_METHOD_POST, FEEDBACK, mmq_handle_feedback,
      MMQ_BODY_KEPT},
+    {"/_watch", "watch", READING, READ, mmq_handle_watch, 0},
     {"/health/live", "live", READING, OPEN, mmq_handle_live, 0},
     {"/health/ready", "ready", READING, OPEN, mmq_handle_ready, 0},
     {"/metrics", "metrics", READING, ADMIN, mmq_handle_metrics, 0},

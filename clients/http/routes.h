@@ -48,6 +48,7 @@ void mmq_handle_delete(mmq_exchange *exchange);      /* models.c */
 void mmq_handle_export(mmq_exchange *exchange);      /* models.c */
 void mmq_handle_all_export(mmq_exchange *exchange);  /* models.c */
 void mmq_handle_stats(mmq_exchange *exchange);       /* models.c */
+void mmq_handle_watch(mmq_exchange *exchange);       /* viewers.c */
 void mmq_handle_feedback(mmq_exchange *exchange);    /* feedback.c */
 void mmq_handle_live(mmq_exchange *exchange);        /* health.c */
 void mmq_handle_ready(mmq_exchange *exchange);       /* health.c */

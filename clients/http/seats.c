@@ -216,18 +216,11 @@ static size_t collect(mmq_seat *from, int64_t before_ns, mmq_seat *found[POLLED]
     return count;
 }
 
-int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat))
+/* Looks at those on the list that have waited for a while. */
+static void look_at(const struct mmq_seat_list *list, int64_t now_ns, void (*left)(mmq_seat *seat))
 {
-    mmq_seat *next = TAILQ_FIRST(&seats->waits[MMQ_WAIT_BUS]);
-    const int64_t now_ns = mmq_now_ns();
-    if (next == NULL) {
-        return -1;
-    }
-    if (now_ns < seats->look_ns) {
-        return seats->look_ns - now_ns;
-    }
-    seats->look_ns = now_ns + LOOK_MS * MMQ_NS_PER_MS;
     const int64_t before_ns = now_ns - LOOK_MS * MMQ_NS_PER_MS;
+    mmq_seat *next = TAILQ_FIRST(list);
     mmq_seat *found[POLLED];
     struct pollfd polled[POLLED];
     size_t count;
@@ -240,6 +233,20 @@ int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat))
             }
         }
     }
+}
+
+int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat))
+{
+    const int64_t now_ns = mmq_now_ns();
+    if (TAILQ_EMPTY(&seats->waits[MMQ_WAIT_BUS]) && TAILQ_EMPTY(&seats->waits[MMQ_WAIT_NEWS])) {
+        return -1;
+    }
+    if (now_ns < seats->look_ns) {
+        return seats->look_ns - now_ns;
+    }
+    seats->look_ns = now_ns + LOOK_MS * MMQ_NS_PER_MS;
+    look_at(&seats->waits[MMQ_WAIT_BUS], now_ns, left);
+    look_at(&seats->waits[MMQ_WAIT_NEWS], now_ns, left);
     return LOOK_MS * MMQ_NS_PER_MS;
 }
 

@@ -16,6 +16,7 @@ typedef enum mmq_wait {
     MMQ_WAIT_HEADER, /* the end of the headers behind a request line */
     MMQ_WAIT_BODY,   /* the end of the body; it must get ahead */
     MMQ_WAIT_BUS,    /* nothing of its own: it is suspended until the bus answers */
+    MMQ_WAIT_NEWS,   /* nothing: it is suspended until there is news for it, however long */
     MMQ_WAIT_READER, /* taking an answer; it must get ahead */
     MMQ_WAIT_LEAVE,  /* closing: it was told to */
     MMQ_WAIT_COUNT,

@@ -15,6 +15,7 @@ extern "C" {
 #define MMQ_SERVICE_QUERY    "metric.query"
 #define MMQ_SERVICE_WRITE    "metric.write"
 #define MMQ_SERVICE_FEEDBACK "metric.feedback"
+#define MMQ_SERVICE_WATCH    "metric.watch"
 
 enum {
     MMQ_SERVICE_MAX = 255,          /* bytes of a service's name */

@@ -38,6 +38,10 @@ typedef struct mmq_request mmq_request;
 typedef struct mmq_worker_options {
     const char *endpoint; /* the broker's endpoint for workers, or a list of several brokers' */
     const char *service;
+    /* Another service that the same threads serve, with a capacity of its own (2..1000), so that
+     * its requests never take the place of the first one's. NULL: none. */
+    const char *second;
+    unsigned second_capacity;
     const mmq_curve *curve; /* keys: CURVE and nothing else; copied. NULL: plain text */
     unsigned threads;       /* work threads, 1..64; 0 means 1 */
     unsigned capacity;      /* requests held at once, 1..1000; 1 sends the plain READY */
@@ -49,7 +53,8 @@ typedef struct mmq_worker_options {
      * a lock: the worker says READY only when every thread has its context. Optional. */
     void *(*thread_new)(void *shared, mmq_why *why);
     void (*thread_destroy)(void **context);
-    /* Called in a work thread with 1..batch_max requests; each must end in mmq_request_final. */
+    /* Called in a work thread with 1..batch_max requests; each must end in mmq_request_final,
+     * or be kept (mmq_request_keep). */
     void (*handle)(void *context, mmq_request **requests, size_t count);
     /* Called in a work thread that has had no request to work on for a moment (20 ms): again after
      * as long while it returns true, then about once a second. Optional. */
@@ -77,6 +82,19 @@ int64_t mmq_request_left_ns(const mmq_request *request);
 const char *mmq_request_trace(const mmq_request *request);
 /* True if the worker is stopping: long work should break off and answer 503. */
 bool mmq_request_stopping(const mmq_request *request);
+
+/* The name of the service that was asked. */
+const char *mmq_request_service(const mmq_request *request);
+
+/* The handler may return before the request's FINAL: that is made by a later call of handle or idle
+ * in the same thread, before the deadline. Nobody waits for it when the worker stops: the broker
+ * then gives the request to another worker, or answers it. */
+void mmq_request_keep(mmq_request *request);
+/* False once the connection that it came over has ended, and with it the request. */
+bool mmq_request_awaited(const mmq_request *request);
+/* Ends a kept request without an answer, frees it and nulls *request: for one that is not awaited,
+ * and in thread_destroy. */
+void mmq_request_drop(mmq_request **request);
 
 /* Sends a PARTIAL: payload is moved. cursor may be NULL. */
 mmq_err mmq_request_partial(mmq_request *request, const char *cursor,

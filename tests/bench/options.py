@@ -18,6 +18,7 @@ THEMES = {
     "dump": "Dumps: archives of feedback",
     "upload": "Uploads to an object store",
     "prune": "Prune: half of the rows go while readers ask; backups",
+    "watch": "Watch: 1,000 viewers, alone and beside a burst of rows",
     "memory": "Memory",
     "roles": "Roles: memory and CPU of each process",
     "sizes": "Sizes: the greatest against the least",

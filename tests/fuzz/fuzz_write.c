@@ -1,7 +1,8 @@
 /* Any bytes as requests to metric.write, one after the other in one transaction on a real store:
  * each is done or refused with a sentence, no refusal spoils the transaction, and what was written
- * is what the store's own check finds good. Input: a byte whose lowest bit says whether to commit,
- * then requests, each two bytes of size (big-endian) and that many bytes. */
+ * is what the store's own check finds good. Each is read as one to metric.watch, too. Input: a byte
+ * whose lowest bit says whether to commit, then requests, each two bytes of size (big-endian) and
+ * that many bytes. */
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 #include "tests/fuzz/store_world.h"
 #include "metricmq/unpack.h"
 #include "metricmq/protocol.h"
+#include "workers/watchers.h"
 #include "workers/write_ops.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -47,6 +49,9 @@ static void run_request(const uint8_t *body, size_t size)
         mmq_reader_init(&reader, answer.data, answer.size);
         CHECK(mmq_unpack_skip(&reader) == MMQ_OK && mmq_reader_done(&reader));
     }
+    mmq_watch_args watch;
+    err = mmq_watch_args_read(exact, size, &watch, &why);
+    CHECK((err == MMQ_OK || err == MMQ_EINVAL) && (!watch.has_since || err || watch.since >= 0));
     mmq_buffer_clear(&answer);
     free(exact);
 }

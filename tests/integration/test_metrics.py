@@ -13,7 +13,7 @@ from exposition import Metrics
 from fake_bus import NAMES, FakeBus, pack, rows
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
-SERVICES = {"metric.query", "metric.write", "metric.feedback", "other"}
+SERVICES = {"metric.query", "metric.write", "metric.feedback", "metric.watch", "other"}
 
 
 class Scraped(harness.Case):

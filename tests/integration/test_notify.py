@@ -55,7 +55,7 @@ class Life(Told):
         http = self.start(told[3], "http", "--http", "127.0.0.1:0", "--connect", broker.ready["clients"])
         told[3].wait("READY")
         self.assertIn(f"http: {http.ready['http']}, ", told[3].status())
-        told[0].wait_status("^broker: 2 workers")
+        told[0].wait_status("^broker: 3 workers")  # the write worker is two: metric.write, metric.watch
         for program, listener in zip((http, query, write, broker), told[::-1]):
             self.end(program, listener)
 
@@ -86,7 +86,7 @@ class Life(Told):
         program = self.start(told, "up", "--data", self.folder / "data", "--http", "127.0.0.1:0", "--bind",
                              harness.LOCAL, "--bind-workers", harness.LOCAL)
         told.wait("READY")
-        told.wait_status(r"broker: 3 workers, .*; http: http://127.0.0.1:\d+, \d+ connections")
+        told.wait_status(r"broker: 4 workers, .*; http: http://127.0.0.1:\d+, \d+ connections")
         program.signal(signal.SIGHUP)  # there is nothing to read again, and it lives
         told.wait("READY", count=2)
         self.end(program, told)

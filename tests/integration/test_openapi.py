@@ -43,6 +43,8 @@ class Ask:
             connection.putheader("Content-Length", str(len(body)))
         connection.endheaders(body)
         answer = connection.getresponse()
+        if answer.headers.get("Content-Type") == "text/event-stream" and method != "head":
+            return answer.status, answer.headers, answer.readline() + answer.readline()  # it has no end
         return answer.status, answer.headers, answer.read()
 
 
@@ -154,6 +156,7 @@ ASKS = {
 
 # {parameter: (values that are taken, values that are 400)}
 PARAMETERS = {
+    "uid": (["known", "unknown"], ["a/b", "data"]),
     "from": (["2013-08-15", "2013-08-15+21:00:00", "2013-08-15T21:00:00Z", "1376602440", ""], ["x", "2013-13-01"]),
     "to": (["2013-08-15", "2013-08-15+21:00:00", "0", ""], ["x", "1e3"]),
     "anomaly": (["0.5", "-1", "0", "1e-3", ""], ["x", "nan"]),

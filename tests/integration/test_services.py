@@ -97,7 +97,7 @@ class Services(harness.Case):
             self.assertTrue(self.machine.is_active(unit), self.machine.control("status", unit, check=False))
             pid = self.machine.show(unit, "MainPID")
             self.assertEqual(self.machine.run("stat", "-c", "%U", f"/proc/{pid}").stdout.strip(), "metricmq")
-        self.wait_status("metricmq-broker", "broker: 5 workers, ")
+        self.wait_status("metricmq-broker", "broker: 6 workers, ")
         self.wait_status("metricmq-query@2", "metric.query: serving 1 of 1 brokers")
         self.wait_status("metricmq-http", f"http: {self.url}, ")
         self.machine.control("restart", "metricmq.target")
@@ -112,7 +112,7 @@ class Services(harness.Case):
         self.machine.control("start", "metricmq.service")
         self.assertEqual({self.state(unit) for unit in [*supervised.UNITS, "metricmq.target"]}, {"inactive"})
         self.assertEqual(self.state("metricmq.service"), "active")
-        self.wait_status("metricmq.service", "broker: 3 workers")
+        self.wait_status("metricmq.service", "broker: 4 workers")
         with bus.Bus(self.endpoint) as client:
             self.assertEqual(len(bus.rows_of(client.stream({"op": "data", "anomaly": -1}))), 10)
         self.machine.control("start", "metricmq.target")

@@ -11,7 +11,7 @@ from fake_bus import FakeBus, pack
 from terminal import Terminal
 
 HOSTILE = b"evil\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\x00\xc2\x9b1m\xe2\x80\xaetxt\xff"
-SERVICES = ("metric.query", "metric.write", "metric.feedback")
+SERVICES = ("metric.query", "metric.write", "metric.feedback", "metric.watch")
 
 
 def stats(**changes):

@@ -114,8 +114,10 @@ struct mmq_store {
     sqlite3 *db;
     mmq_store_mode mode;
     mmq_phase phase;
-    int64_t commit; /* in a write transaction: the number that it will have */
-    bool dirty;     /* the write transaction changed something that readers see */
+    int64_t commit;    /* in a write transaction: the number that it will have */
+    mmq_snapshot last; /* as of the last write transaction */
+    mmq_store_listener listener;
+    bool dirty; /* the write transaction changed something that readers see */
     sqlite3_stmt *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader, at first */
     uint64_t transaction;                  /* serial number of the last one, in the process */
     struct mmq_block *block;               /* the one that is open */
@@ -219,6 +221,10 @@ mmq_err mmq_state_read(mmq_store *store, int64_t metric, mmq_metric_state *out,
 /* Within a write transaction, whose commit then has changed the metric. */
 mmq_err mmq_state_write(mmq_store *store, int64_t metric, int64_t last_rowid,
                         const mmq_metric_state *state, mmq_why *why) MMQ_MUST_USE;
+
+/* Tells the listener, if there is one, of a metric that this transaction changed. -1: it is gone.
+ */
+void mmq_change_tell(const mmq_store *store, const char *uid, int64_t last_rowid);
 
 /* Checks a copy of a store: MMQ_ECORRUPT if it has faults, which the watch was told. */
 mmq_err mmq_kept_check(const char *path, const mmq_store_watch *watch, mmq_kept *out,

@@ -192,6 +192,7 @@ mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t
     }
     if (err == MMQ_OK && p.rows > 0) {
         err = change_record(&p, metric->last_rowid, why);
+        mmq_change_tell(store, metric->uid, metric->last_rowid);
     }
     out->rows += p.rows;
     out->blocks += p.blocks;

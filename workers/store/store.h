@@ -266,6 +266,21 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_store_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_rollback(mmq_store *store);
 
+/* The store's id and last commit, as far as this handle has written: of the last transaction that
+ * was begun or committed. */
+mmq_snapshot mmq_store_last(const mmq_store *store);
+
+/* Who wants to know what changes. `changed` is called in a write transaction, for each metric that
+ * a step of it has changed, with the number that the commit will have and the metric's last rowid,
+ * or -1 if it was deleted. `undone`: the transaction came to nothing, and its number is used again.
+ */
+typedef struct mmq_store_listener {
+    void *context;
+    void (*changed)(void *context, int64_t commit, const char *uid, int64_t last_rowid);
+    void (*undone)(void *context);
+} mmq_store_listener;
+void mmq_store_listen(mmq_store *store, const mmq_store_listener *listener);
+
 /* Makes a metric of metric's fields; of head only the uid is given, the rest is filled in. If it
  * exists under the same uid and identity, *metric is replaced by the existing record.
  * MMQ_ECONFLICT: the identity exists under another uid, or the uid with another identity. */

@@ -24,10 +24,18 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
     mmq_err err = mmq_transaction_begin(store, MMQ_Q_BEGIN_WRITE, &snapshot, why);
     if (err == MMQ_OK) {
         store->phase = MMQ_PHASE_WRITE;
+        store->last = snapshot;
         store->commit = snapshot.commit + 1;
         store->dirty = store->gentle = false;
     }
     return err;
+}
+
+static void tell_undone(const mmq_store *store)
+{
+    if (store->listener.undone != NULL) {
+        store->listener.undone(store->listener.context);
+    }
 }
 
 mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
@@ -45,7 +53,13 @@ mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
     if (err == MMQ_OK) {
         err = mmq_run(store, mmq_statement(store, MMQ_Q_COMMIT), why);
     }
+    if (err == MMQ_OK && store->dirty) {
+        store->last.commit = store->commit;
+    }
     mmq_transaction_undo(store);
+    if (err != MMQ_OK) {
+        tell_undone(store);
+    }
     return err;
 }
 
@@ -53,6 +67,24 @@ void mmq_store_rollback(mmq_store *store)
 {
     CHECK(store->phase == MMQ_PHASE_WRITE || store->phase == MMQ_PHASE_FAILED);
     mmq_transaction_undo(store);
+    tell_undone(store);
+}
+
+mmq_snapshot mmq_store_last(const mmq_store *store)
+{
+    return store->last;
+}
+
+void mmq_store_listen(mmq_store *store, const mmq_store_listener *listener)
+{
+    store->listener = *listener;
+}
+
+void mmq_change_tell(const mmq_store *store, const char *uid, int64_t last_rowid)
+{
+    if (store->listener.changed != NULL) {
+        store->listener.changed(store->listener.context, store->commit, uid, last_rowid);
+    }
 }
 
 static void check_writing(const mmq_store *store)
@@ -90,6 +122,7 @@ static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
     metric->head.last_rowid = 0;
     metric->has_rows = false;
     store->dirty = true;
+    mmq_change_tell(store, metric->head.uid, 0);
     return MMQ_OK;
 }
 
@@ -286,7 +319,13 @@ static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const m
         state.unscored += isnan(rows->anomaly_score[i]) ? 1 : 0;
     }
     const int64_t last = metric->last_rowid + (int64_t)(rows->count - from);
-    return err == MMQ_OK ? mmq_state_write(store, metric->key, last, &state, why) : err;
+    if (err == MMQ_OK) {
+        err = mmq_state_write(store, metric->key, last, &state, why);
+    }
+    if (err == MMQ_OK) {
+        mmq_change_tell(store, metric->uid, last);
+    }
+    return err;
 }
 
 /* Where the rows go: *first, and how many of them are there already. */
@@ -380,7 +419,13 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
         err = mmq_insert_scores(store, metric.key, rows, &scored, why);
     }
     state.unscored -= scored;
-    return err == MMQ_OK ? mmq_state_write(store, metric.key, metric.last_rowid, &state, why) : err;
+    if (err == MMQ_OK) {
+        err = mmq_state_write(store, metric.key, metric.last_rowid, &state, why);
+    }
+    if (err == MMQ_OK) {
+        mmq_change_tell(store, metric.uid, metric.last_rowid);
+    }
+    return err;
 }
 
 /* ---- delete ----------------------------------------------------------------------------- */
@@ -400,5 +445,6 @@ mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why)
         err = mmq_run(store, statement, why);
     }
     store->dirty = true;
+    mmq_change_tell(store, metric.uid, -1);
     return err;
 }

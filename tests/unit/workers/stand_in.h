@@ -11,6 +11,8 @@ enum { WAIT_MS = 20000 };
 static void *context, *router;
 static char endpoint[128];
 static mmq_frame peer; /* the worker's routing id */
+static mmq_frame
+    watch_peer; /* of a write worker, that of its metric.watch; empty until its READY */
 
 static void stand_in_begin(void)
 {
@@ -19,12 +21,14 @@ static void stand_in_begin(void)
     router = zmq_socket(context, ZMQ_ROUTER);
     assert_int_equal(zmq_bind(router, endpoint), 0);
     mmq_frame_init(&peer);
+    mmq_frame_init(&watch_peer);
 }
 
 static void stand_in_end(void)
 {
     const int linger = 0;
     mmq_frame_close(&peer);
+    mmq_frame_close(&watch_peer);
     (void)zmq_setsockopt(router, ZMQ_LINGER, &linger, sizeof linger);
     (void)zmq_close(router);
     (void)zmq_ctx_term(context);
@@ -45,7 +49,14 @@ static void answer_heartbeat(mmq_message *heartbeat)
     mmq_message_clear(&envelope);
 }
 
-/* The next message that is no heartbeat. */
+static bool is_watch(const mmq_envelope *envelope)
+{
+    return envelope->command == MMQ_WORKER_READY &&
+           envelope->service_size == strlen(MMQ_SERVICE_WATCH) &&
+           memcmp(envelope->service, MMQ_SERVICE_WATCH, envelope->service_size) == 0;
+}
+
+/* The next message that is no heartbeat, nor READY of metric.watch, which is noted. */
 static mmq_envelope receive(mmq_message *message)
 {
     mmq_envelope envelope;
@@ -54,10 +65,15 @@ static mmq_envelope receive(mmq_message *message)
         assert_int_equal(zmq_poll(&item, 1, WAIT_MS), 1);
         assert_ok(mmq_message_receive(message, router, MMQ_MESSAGE_MAX));
         assert_ok(mmq_envelope_parse_worker(message, 1, &envelope, &why));
-        if (envelope.command != MMQ_WORKER_HEARTBEAT) {
+        if (is_watch(&envelope)) {
+            mmq_frame_close(&watch_peer);
+            mmq_frame_init(&watch_peer);
+            mmq_frame_move(&watch_peer, &message->frames[0]);
+        } else if (envelope.command != MMQ_WORKER_HEARTBEAT) {
             return envelope;
+        } else {
+            answer_heartbeat(message);
         }
-        answer_heartbeat(message);
     }
 }
 
@@ -70,8 +86,8 @@ static void await_ready(void)
     mmq_message_clear(&message);
 }
 
-/* Sends op with args, which it clears. */
-static void send_request(const char *op, mmq_args *args)
+/* Sends op with args, which it clears, to one of them. */
+static void send_to(mmq_frame *to, const char *op, mmq_args *args)
 {
     mmq_message message, envelope;
     mmq_buffer body;
@@ -82,7 +98,7 @@ static void send_request(const char *op, mmq_args *args)
     mmq_buffer_add(&body, args->pairs.data, args->pairs.size);
     mmq_message_init(&message);
     mmq_message_init(&envelope);
-    assert_ok(mmq_frame_share(&copy, &peer));
+    assert_ok(mmq_frame_share(&copy, to));
     assert_ok(mmq_message_append(&message, &copy));
     assert_ok(mmq_envelope_begin_worker(&envelope, MMQ_WORKER_REQUEST, "t", 1));
     for (size_t i = 0; i < envelope.count; i++) {
@@ -93,6 +109,11 @@ static void send_request(const char *op, mmq_args *args)
     mmq_message_clear(&envelope);
     mmq_buffer_clear(&body);
     mmq_args_clear(args);
+}
+
+static void send_request(const char *op, mmq_args *args)
+{
+    send_to(&peer, op, args);
 }
 
 #endif

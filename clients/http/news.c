@@ -1,0 +1,420 @@
+/* One request waits at the write worker at a time, and PACE_MS lie between two of them: the
+ * worker's answer then covers several commits. While nobody views nothing is asked, and what was
+ * known is no longer fresh: the next request is one that is answered soon, whatever happens.
+ *
+ * Events are numbered, without gaps. An event tells of the commits after `from`, up to `to`; they
+ * join, but where one says "reload": then all before it are forgotten. */
+#include "clients/http/news.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/backoff.h"
+#include "lib/buffer.h"
+#include "lib/clock.h"
+#include "lib/json.h"
+#include "lib/log.h"
+#include "lib/uid.h"
+
+enum {
+    PACE_MS = 250,
+    TIMEOUT_MS = 30000,
+    SOON_MS = 400,   /* of the first request: the worker answers when half of it is over */
+    LATER_MS = 2000, /* of a first request that was not answered */
+    RETRY_LEAST_MS = 250,
+    RETRY_MOST_MS = 2000,
+    EVENT_MAX = 512 * 1024, /* bytes of an event's text */
+    STORE_MAX = 64,         /* bytes of a store's name */
+};
+
+struct mmq_event {
+    size_t users; /* who has it, the news among them */
+    int64_t from, to;
+    bool reload;
+    mmq_buffer pairs; /* packed: an array of [uid, last_rowid | nil] */
+    mmq_buffer text;
+};
+
+struct mmq_news {
+    mmq_client *client;
+    void (*told)(void *context);
+    void *context;
+    uint64_t handle;   /* of the request under way; 0: none */
+    int64_t ask_ns;    /* when to ask next */
+    unsigned failures; /* in a row */
+    bool known, fresh; /* known: commit and store are set */
+    int64_t commit;
+    char store[STORE_MAX + 1];
+    uint64_t last; /* number of the last event */
+    size_t kept;   /* of the last events, those that are there */
+    size_t bytes;
+    mmq_event *events[MMQ_NEWS_KEPT]; /* by number, modulo */
+};
+
+/* ---- events ----------------------------------------------------------------------------- */
+
+void mmq_event_give(mmq_event **event_p)
+{
+    mmq_event *event = *event_p;
+    if (event != NULL && --event->users == 0) {
+        mmq_buffer_clear(&event->pairs);
+        mmq_buffer_clear(&event->text);
+        free(event);
+    }
+    *event_p = NULL;
+}
+
+const char *mmq_event_text(const mmq_event *event, size_t *size)
+{
+    *size = event->text.size;
+    return (const char *)event->text.data;
+}
+
+static mmq_event *event_at(const mmq_news *news, uint64_t number)
+{
+    return news->events[number % MMQ_NEWS_KEPT];
+}
+
+mmq_event *mmq_news_take(const mmq_news *news, uint64_t number)
+{
+    if (number > news->last || number + news->kept <= news->last) {
+        return NULL;
+    }
+    mmq_event *event = event_at(news, number);
+    event->users++;
+    return event;
+}
+
+static void forget_oldest(mmq_news *news)
+{
+    mmq_event *oldest = event_at(news, news->last - news->kept + 1);
+    news->bytes -= oldest->pairs.size + oldest->text.size;
+    news->kept--;
+    mmq_event_give(&oldest);
+}
+
+static void forget_all(mmq_news *news)
+{
+    while (news->kept > 0) {
+        forget_oldest(news);
+    }
+}
+
+static void add_event(mmq_news *news, mmq_event *event)
+{
+    const size_t size = event->pairs.size + event->text.size;
+    if (event->reload) {
+        forget_all(news); /* who has not seen them needs no more than this one */
+    }
+    while (news->kept == MMQ_NEWS_KEPT || (news->kept > 0 && news->bytes + size > MMQ_NEWS_BYTES)) {
+        forget_oldest(news);
+    }
+    news->last++;
+    news->kept++;
+    news->bytes += size;
+    news->events[news->last % MMQ_NEWS_KEPT] = event;
+}
+
+/* Finds the pair of a metric; *gone: it has no last rowid any more. */
+static bool find_pair(const mmq_event *event, const char *uid, bool *gone, int64_t *last_rowid)
+{
+    mmq_reader reader;
+    mmq_value array, pair, name, rowid;
+    mmq_reader_init(&reader, event->pairs.data, event->pairs.size);
+    if (event->pairs.size == 0 || mmq_unpack(&reader, &array) != MMQ_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < array.count; i++) { /* its form was checked */
+        if (mmq_unpack(&reader, &pair) != MMQ_OK || mmq_unpack(&reader, &name) != MMQ_OK ||
+            mmq_unpack(&reader, &rowid) != MMQ_OK) {
+            return false;
+        }
+        if (mmq_value_is(&name, uid)) {
+            *gone = rowid.type == MMQ_NIL;
+            *last_rowid = *gone ? 0 : rowid.integer;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool mmq_event_concerns(const mmq_event *event, const char *uid)
+{
+    bool gone;
+    int64_t last_rowid;
+    return event->reload || find_pair(event, uid, &gone, &last_rowid);
+}
+
+static size_t print_reload(int64_t commit, char out[MMQ_NEWS_SHORT])
+{
+    return (size_t)snprintf(out, MMQ_NEWS_SHORT,
+                            "event: reload\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 "}\n\n",
+                            commit, commit);
+}
+
+size_t mmq_news_print_reload(const mmq_news *news, char out[MMQ_NEWS_SHORT])
+{
+    return print_reload(news->commit, out);
+}
+
+void mmq_event_print(const mmq_event *event, const char *uid, char out[MMQ_NEWS_SHORT],
+                     size_t *size)
+{
+    bool gone;
+    int64_t last_rowid;
+    char number[24] = "null";
+    *size = 0;
+    if (event->reload) {
+        *size = print_reload(event->to, out);
+    } else if (find_pair(event, uid, &gone, &last_rowid)) {
+        if (!gone) {
+            snprintf(number, sizeof number, "%" PRId64, last_rowid);
+        }
+        *size = (size_t)snprintf(out, MMQ_NEWS_SHORT,
+                                 "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64
+                                 ", \"metrics\": [[\"%s\",%s]]}\n\n",
+                                 event->to, event->to, uid, number);
+    }
+}
+
+/* ---- what the worker answers ------------------------------------------------------------ */
+
+/* A worker's answer, which may be any worker's. */
+typedef struct tidings {
+    int64_t commit;
+    mmq_value store;
+    bool reload;
+    mmq_reader pairs; /* the packed array */
+    uint32_t count;
+} tidings;
+
+static bool is_commit(const mmq_value *value)
+{
+    return value->type == MMQ_INT && value->integer >= 0;
+}
+
+/* An array of pairs of a uid and a rowid or nil. */
+static bool check_pairs(mmq_reader reader, uint32_t *count)
+{
+    mmq_value array, pair, uid, rowid;
+    if (mmq_unpack(&reader, &array) != MMQ_OK || array.type != MMQ_ARRAY) {
+        return false;
+    }
+    *count = array.count;
+    for (uint32_t i = 0; i < array.count; i++) {
+        if (mmq_unpack(&reader, &pair) != MMQ_OK || pair.type != MMQ_ARRAY || pair.count != 2 ||
+            mmq_unpack(&reader, &uid) != MMQ_OK || uid.type != MMQ_STR ||
+            !mmq_uid_valid(uid.text.data, uid.text.size) || mmq_unpack(&reader, &rowid) != MMQ_OK ||
+            !(rowid.type == MMQ_NIL || is_commit(&rowid))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool read_told(const mmq_frame *payload, tidings *out)
+{
+    mmq_reader map, whole;
+    mmq_value commit, reload, pairs;
+    mmq_reader_init(&map, mmq_frame_data(payload), mmq_frame_size(payload));
+    if (!mmq_map_find(map, "commit", &commit, &whole) || !is_commit(&commit) ||
+        !mmq_map_find(map, "store", &out->store, &whole) || out->store.type != MMQ_STR ||
+        out->store.text.size > STORE_MAX ||
+        !mmq_utf8_valid(out->store.text.data, out->store.text.size) ||
+        memchr(out->store.text.data, '\0', out->store.text.size) != NULL ||
+        !mmq_map_find(map, "reload", &reload, &whole) || reload.type != MMQ_BOOL ||
+        !mmq_map_find(map, "metrics", &pairs, &out->pairs) ||
+        !check_pairs(out->pairs, &out->count)) {
+        return false;
+    }
+    out->commit = commit.integer;
+    out->reload = reload.boolean;
+    return true;
+}
+
+/* What its viewers are sent, all or those of one metric. */
+static void print_event(mmq_event *event, const tidings *of)
+{
+    mmq_buffer *text = &event->text;
+    if (!event->reload) {
+        mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
+        mmq_buffer_format(
+            text, "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 ", \"metrics\": ",
+            event->to, event->to);
+        if (mmq_json_from_msgpack(event->pairs.data, event->pairs.size, text, NULL) != MMQ_OK) {
+            text->failed = true;
+        }
+        mmq_buffer_text(text, "}\n\n");
+    }
+    if (event->reload || text->failed || event->pairs.failed) {
+        char reload[MMQ_NEWS_SHORT];
+        event->reload = true;
+        mmq_buffer_reset(text);
+        mmq_buffer_add(text, reload, print_reload(event->to, reload));
+    }
+}
+
+/* Without memory nobody is told, and the same is asked again. */
+static bool note_event(mmq_news *news, const tidings *of, bool reload)
+{
+    mmq_event *event = calloc(1, sizeof *event);
+    if (event == NULL) {
+        return false;
+    }
+    *event = (mmq_event){.users = 1, .from = news->commit, .to = of->commit, .reload = reload};
+    mmq_buffer_init(&event->pairs, EVENT_MAX);
+    mmq_buffer_init(&event->text, EVENT_MAX);
+    print_event(event, of);
+    if (event->text.failed) {
+        mmq_event_give(&event);
+        return false;
+    }
+    add_event(news, event);
+    return true;
+}
+
+static bool take_told(mmq_news *news, const tidings *of)
+{
+    const bool same = mmq_value_is(&of->store, news->store);
+    const bool reload = of->reload || !same || of->commit < news->commit;
+    if (news->known && (reload || of->count > 0) && !note_event(news, of, reload)) {
+        return false;
+    }
+    memcpy(news->store, of->store.text.data, of->store.text.size);
+    news->store[of->store.text.size] = '\0';
+    news->commit = of->commit;
+    news->known = news->fresh = true;
+    return true;
+}
+
+/* ---- asking ----------------------------------------------------------------------------- */
+
+static void note_failure(mmq_news *news, const char *why)
+{
+    if (news->failures++ == 0) {
+        mmq_log(MMQ_WARN, "no news of the store", MMQ_S("why", why));
+    }
+    news->ask_ns = mmq_now_ns() + mmq_backoff_ns(news->failures, RETRY_LEAST_MS, RETRY_MOST_MS);
+}
+
+static void take_answer(void *context, const mmq_answer *answer)
+{
+    mmq_news *news = context;
+    tidings of;
+    if (!answer->final) {
+        return;
+    }
+    news->handle = 0;
+    if (answer->header->status != 200) {
+        char why[256];
+        snprintf(why, sizeof why, "%.*s", (int)answer->header->error.size,
+                 answer->header->error.size > 0 ? answer->header->error.data : "");
+        note_failure(news, why);
+    } else if (answer->payload == NULL || !read_told(answer->payload, &of)) {
+        note_failure(news, "the answer cannot be read");
+    } else if (!take_told(news, &of)) {
+        note_failure(news, "no memory");
+    } else {
+        if (news->failures > 0) {
+            mmq_log(MMQ_INFO, "news of the store again");
+        }
+        news->failures = 0;
+    }
+    news->told(news->context);
+}
+
+static void ask(mmq_news *news)
+{
+    mmq_why why = {"no memory"};
+    mmq_args args;
+    mmq_args_init(&args);
+    mmq_args_cstr(&args, "op", "watch");
+    mmq_args_int(&args, "since", news->known ? news->commit : 0);
+    if (news->known) {
+        mmq_args_cstr(&args, "store", news->store);
+    }
+    mmq_call call = mmq_args_call(&args, MMQ_SERVICE_WATCH);
+    call.timeout_ms = news->fresh ? TIMEOUT_MS : news->failures == 0 ? SOON_MS : LATER_MS;
+    call.answer = take_answer;
+    call.context = news;
+    news->ask_ns = mmq_now_ns() + PACE_MS * MMQ_NS_PER_MS;
+    news->handle = mmq_client_send(news->client, &call, &why);
+    if (news->handle == 0) {
+        note_failure(news, why.text);
+    }
+    mmq_args_clear(&args);
+}
+
+int64_t mmq_news_step(mmq_news *news, bool wanted)
+{
+    if (!wanted) {
+        mmq_client_cancel(news->client, news->handle);
+        news->handle = 0;
+        news->fresh = false;
+        return -1;
+    }
+    if (news->handle != 0) {
+        return -1;
+    }
+    const int64_t left_ns = news->ask_ns - mmq_now_ns();
+    if (left_ns > 0) {
+        return left_ns;
+    }
+    ask(news);
+    return -1;
+}
+
+/* ---- the rest --------------------------------------------------------------------------- */
+
+bool mmq_news_fresh(const mmq_news *news)
+{
+    return news->fresh;
+}
+
+int64_t mmq_news_commit(const mmq_news *news)
+{
+    return news->commit;
+}
+
+uint64_t mmq_news_last(const mmq_news *news)
+{
+    return news->last;
+}
+
+uint64_t mmq_news_at(const mmq_news *news, int64_t commit)
+{
+    if (commit == news->commit) {
+        return news->last;
+    }
+    for (size_t i = 0; i < news->kept; i++) {
+        const uint64_t number = news->last - i;
+        const mmq_event *event = event_at(news, number);
+        if (event->from <= commit && commit < event->to && !event->reload) {
+            return number - 1;
+        }
+    }
+    return 0;
+}
+
+mmq_news *mmq_news_new(mmq_client *client, void (*told)(void *context), void *context)
+{
+    mmq_news *news = calloc(1, sizeof *news);
+    if (news != NULL) {
+        *news = (mmq_news){.client = client, .told = told, .context = context, .last = 1};
+    }
+    return news;
+}
+
+void mmq_news_destroy(mmq_news **news_p)
+{
+    mmq_news *news = *news_p;
+    if (news == NULL) {
+        return;
+    }
+    mmq_client_cancel(news->client, news->handle);
+    forget_all(news);
+    free(news);
+    *news_p = NULL;
+}
