@@ -70,6 +70,7 @@ struct mmq_adapter {
     mmq_meters meters;
     mmq_inquiry *ready;         /* what /health/ready asks */
     mmq_inquiry *scrape;        /* what /metrics asks */
+    mmq_inquiry *status;        /* what /_status asks */
     int64_t process_started_ns; /* since the epoch */
     mmq_buffer openapi;         /* the answer to /openapi.json, once it was made */
     mmq_helper *helper;
