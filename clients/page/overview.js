@@ -14,6 +14,7 @@ import { formatTime, parseTime } from "./time.js";
 
 const WINDOW_NAMES = { hour: "Hour", day: "Day", week: "Week", all: "All" };
 const LEVEL_NAMES = { any: "Any score", medium: `From ${MEDIUM}`, high: `From ${HIGH}` };
+const STRIP_AGAIN_MS = 1000;
 const LEVEL_LEAST = { any: -Infinity, medium: MEDIUM, high: HIGH };
 
 // All of time: said, so that nobody has to look for the first and the last row of all metrics.
@@ -48,7 +49,7 @@ class Overview {
 
   constructor(root, route) {
     this.route = route;
-    this.strips = new Strips((uid) => this.#stripReady(uid), (error) => notice(`${error.message}.`));
+    this.strips = new Strips((uid) => this.#stripReady(uid), (error) => this.#stripFailed(error));
     this.#build(root);
     this.list = new VirtualList(root, "Metrics", (metric) => this.#draw(metric), (seen) => this.strips.want(seen));
     this.keys = (event) => this.#key(event);
@@ -178,6 +179,15 @@ class Overview {
     const index = this.#places.get(uid);
     if (index !== undefined) {
       this.list.refresh(index);
+    }
+  }
+
+  // Where the server is away, the list is asked for anew, which says so and tries again.
+  #stripFailed(error) {
+    if (error.passing) {
+      this.#loader.start(STRIP_AGAIN_MS);
+    } else {
+      notice(`${error.message}.`);
     }
   }
 

@@ -9,7 +9,6 @@ const STEP = 100, MOST = 2000; // rows shown at first; beyond this, the CSV has 
 export class RowsTable {
   #limit = STEP;
 
-  // count(range): how many rows there are, or null if that is not known.
   constructor(root, uid) {
     this.uid = uid;
     this.body = el("tbody");
@@ -22,10 +21,7 @@ export class RowsTable {
         el("table", { id: "rows" }, this.caption,
           el("thead", {}, el("tr", {}, ...["Time (UTC)", "Value", "Score", "Row"].map((name) => el("th", { scope: "col" }, name)))),
           this.body)), this.more);
-    this.more.addEventListener("click", () => {
-      this.#limit = Math.min(MOST, this.#limit * 4);
-      this.again();
-    });
+    this.more.addEventListener("click", () => this.#showMore());
   }
 
   // All of the selection's rows are there already.
@@ -45,6 +41,15 @@ export class RowsTable {
   reset() {
     this.#limit = STEP;
     this.progress.textContent = "";
+  }
+
+  async #showMore() {
+    this.#limit = Math.min(MOST, this.#limit * 4);
+    try {
+      await this.again();
+    } catch (error) {
+      say(this.progress, `No more rows: ${error.message}`);
+    }
   }
 
   async #ask(range, signal) {

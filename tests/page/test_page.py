@@ -278,6 +278,8 @@ class Views(Case):
         self.assertIn("0.97", self.browser.text("#rows tr.high"))
         self.open("#/metric/nobody")
         self.browser.wait("return document.querySelector('#notice')?.textContent.includes('not found: Metric ID: nobody')")
+        self.open("#/metric/spiky?from=-1e9&to=99999999999999")  # no times
+        self.wait_rows("^2000 rows in view")
         for nothing in ("#/metric/%E0%A4%A?from=x&to=2020", "#/what/is/this?window=year&level=7"):
             self.open(nothing)
             self.wait_names(["cpu.load", "long", "disk.free", HOSTILE])
