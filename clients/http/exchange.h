@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "clients/http/create.h"
+#include "clients/http/feed.h"
 #include "clients/http/guesses.h"
 #include "clients/http/gzip.h"
 #include "clients/http/headers.h"
@@ -131,6 +132,7 @@ struct mmq_exchange {
     mmq_exchange_call calls[MMQ_EXCHANGE_CALLS];
     mmq_inquiry *inquiry; /* that it waits for; NULL: none */
     TAILQ_ENTRY(mmq_exchange) asking;
+    mmq_feed feed; /* of an answer that is made of lines */
     mmq_stream *stream;
     int stream_status; /* of its answer, if it begins well; 0: 200 */
     bool counted;      /* in adapter->stream_count */

@@ -76,6 +76,17 @@ export async function read(response) {
   }
 }
 
+// Calls each(value) for the lines of a body of JSON lines, to its end.
+export async function readLines(response, each) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let text = "";
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    const lines = (text + piece.value).split("\n");
+    text = lines.pop();
+    lines.forEach((line) => each(JSON.parse(line)));
+  }
+}
+
 export async function askJson(path, options) {
   return read(await request(path, options));
 }

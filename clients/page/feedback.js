@@ -1,9 +1,11 @@
 // Feedback on a metric: a note and what was in view go into a dump of the metric with all its rows (POST
-// /_logging/feedback), whose key is shown.
+// /_logging/feedback): how far that is, and in the end its key, or why not.
 
-import { request } from "./api.js";
+import { ApiError, readLines, request } from "./api.js";
 import { el, say } from "./dom.js";
-import { formatSpan, formatTime } from "./time.js";
+import { formatTime } from "./time.js";
+
+const STAGES = { build: "Building the dump", upload: "Uploading" };
 
 class Feedback {
   // view: {from, to} in seconds.
@@ -27,26 +29,48 @@ class Feedback {
 
   async #submit(event) {
     event.preventDefault();
-    const began = Date.now();
     this.send.disabled = true;
     this.bar.hidden = false;
-    const tick = () => say(this.state, `The dump is built and uploaded… ${formatSpan((Date.now() - began) / 1000)}`);
-    const timer = setInterval(tick, 1000);
-    tick();
+    this.bar.removeAttribute("value");
+    say(this.state, "Asking for the dump…");
     try {
       const view = { from: formatTime(this.view.from), to: formatTime(this.view.to) };
       const body = JSON.stringify({ uid: this.uid, note: this.note.value, view });
-      const response = await request("/_logging/feedback", { method: "POST", body, accept: "text/plain" });
-      this.#done(response.status, await response.text());
+      const response = await request("/_logging/feedback", { method: "POST", body, accept: "application/x-ndjson, text/plain" });
+      this.#done(await this.#follow(response));
     } catch (error) {
       say(this.state, `Not sent: ${error.message}`);
       this.send.disabled = false;
     }
-    clearInterval(timer);
     this.bar.hidden = true;
   }
 
-  #done(status, key) {
+  // To the end of the answer: {status, key}.
+  async #follow(response) {
+    if (!response.headers.get("Content-Type").startsWith("application/x-ndjson")) {
+      return { status: response.status, key: await response.text() };
+    }
+    let end = null;
+    await readLines(response, (line) => {
+      if (line.stage) {
+        this.#show(line);
+      } else {
+        end = line;
+      }
+    });
+    if (!end?.key) {
+      throw new ApiError(end?.status ?? 0, end?.result ?? "the answer broke off");
+    }
+    return end;
+  }
+
+  #show({ stage, done, total }) {
+    const share = total > 0 ? Math.min(1, done / total) : 0, name = STAGES[stage] ?? stage;
+    this.bar.value = share;
+    say(this.state, `${name}: ${Math.round(100 * share)} %`);
+  }
+
+  #done({ status, key }) {
     const means = status === 200 ? "Uploaded as " : "Accepted; the upload goes on by itself, to ";
     this.state.replaceChildren(means, el("code", { id: "feedback-key" }, key));
   }

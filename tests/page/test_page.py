@@ -324,9 +324,15 @@ class Views(Case):
         self.wait_chart()
         self.browser.click("#feedback-open")
         self.browser.type("#note", "Why? \U0001f914")
+        self.browser.run("window.said = []; new MutationObserver((records) => records.forEach((record) =>"
+                         " record.addedNodes.forEach((node) => said.push(node.textContent))))"
+                         ".observe(document.querySelector('#feedback-state'), {childList: true})")
         self.browser.click("#feedback-send")
         self.browser.wait("return document.querySelector('#feedback-key')")
         self.assertIn("Uploaded as", self.browser.text("#feedback-state"))
+        said = self.browser.run("return said.join()")
+        self.assertRegex(said, r"Building the dump: \d+ %")
+        self.assertRegex(said, r"Uploading: \d+ %")
         self.browser.screenshot(SHOTS / "feedback-1280.png")
         with tarfile.open(self.home / "data" / "uploads" / self.browser.text("#feedback-key")) as archive:
             sent = json.load(archive.extractfile("metric.json"))
