@@ -15,8 +15,8 @@ export class ApiError extends Error {
   }
 }
 
-async function send(path, key, { signal, method = "GET", body, accept = "application/json" }) {
-  const headers = { Accept: accept };
+async function send(path, key, { signal, method = "GET", body, accept = "application/json", headers: more }) {
+  const headers = { Accept: accept, ...more };
   if (key !== null) {
     headers.Authorization = authorization(key);
   }

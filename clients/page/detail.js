@@ -9,6 +9,7 @@ import { Chart } from "./chart.js";
 import { el, say } from "./dom.js";
 import { openFeedback } from "./feedback.js";
 import { Gestures } from "./gestures.js";
+import { Live } from "./live.js";
 import { Loader } from "./loader.js";
 import { metricLink, overviewLink, replaceRoute } from "./route.js";
 import { RowsTable } from "./rows.js";
@@ -27,6 +28,7 @@ class Detail {
   #ends = null;   // {from, to} of all rows
   #range = null;  // as the route has it; null: all
   #series = null;
+  #stale = false; // what was loaded of the record is old
 
   constructor(root, { uid, range }) {
     Object.assign(this, { uid });
@@ -36,6 +38,7 @@ class Detail {
     this.gestures = new Gestures(this.figure, this.chart, (to) => this.#go(to, SETTLE_MS), () => this.#ends);
     this.table = new RowsTable(this.below, uid);
     this.#loader.start();
+    this.live = new Live(uid, () => this.refresh());
   }
 
   #build(root) {
@@ -77,13 +80,14 @@ class Detail {
     this.#go(range, 0);
   }
 
-  // Loads anew what is in view, which stays until the answer is there.
+  // Loads anew what is in view, which stays until the answer is there. Who looks at the end goes on to the new end.
   refresh() {
-    this.#ends = null;
+    this.#stale = true;
     return this.#loader.start();
   }
 
   close() {
+    this.live.close();
     this.#loader.stop();
     this.chart.destroy();
   }
@@ -130,7 +134,7 @@ class Detail {
   }
 
   async #load(signal) {
-    if (this.#ends === null) {
+    if (this.#ends === null || this.#stale) {
       await this.#loadRecord(signal);
     }
     const shown = this.#shown();
@@ -172,8 +176,15 @@ class Detail {
       askJson(modelPath(this.uid, null), { signal }),
       askJson(modelPath(this.uid, "summary", { buckets: 1 }), { signal })]);
     const all = summary.data[0];
+    const before = this.#ends;
     this.#record = record;
     this.#ends = all ? { from: parseTime(all[BUCKET.start]), to: parseTime(record.last_timestamp) } : null;
+    this.#stale = false;
+    if (before && this.#ends && this.#range && this.#range.to >= before.to && this.#range.to < this.#ends.to) {
+      const more = this.#ends.to - this.#range.to;
+      this.#range = { from: this.#range.from + more, to: this.#range.to + more };
+      replaceRoute(metricLink(this.uid, this.#range));
+    }
     document.title = `${record.name} · metricmq`;
     say(this.title, record.name);
     say(this.facts, [record.server, record.location, all ? `${all[BUCKET.rows]} rows` : null,

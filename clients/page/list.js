@@ -30,16 +30,20 @@ export class VirtualList {
     cancelAnimationFrame(this.#frame);
   }
 
-  // Other items; the place in the list is kept unless top is true.
+  // Other items, each with a uid. Unless top is true, the place in the list is kept, and the focus on its item.
   set(items, top) {
+    const focused = this.rows.contains(document.activeElement), item = this.#items[this.#current];
+    const place = top || !item ? 0 : items.findIndex(({ uid }) => uid === item.uid);
     this.#items = items;
+    this.#current = Math.max(0, place);
     this.#drop(() => true);
     if (top) {
       this.box.scrollTop = 0;
-      this.#current = 0;
     }
-    this.#current = Math.min(this.#current, Math.max(0, items.length - 1));
     this.#layout();
+    if (focused) {
+      this.#link(this.#current)?.focus({ preventScroll: true });
+    }
   }
 
   // Draws a row anew, if it is in sight.

@@ -1,20 +1,23 @@
 // All metrics, the most anomalous of the window first: by the greatest score in it, then by name.
 //
-// A window ends at the newest row of all metrics, not now: so a store of old rows shows them too. One summary with one
-// bucket a metric sorts the list; strips come for the rows in sight (strips.js).
+// A window ends with the slice that has the newest row of all metrics, not now: so a store of old rows shows them too.
+// One summary with one bucket a metric sorts the list; strips come for the rows in sight (strips.js). What changes is
+// asked for metric by metric where it is few, and else all of it.
 
-import { askJson, modelPath } from "./api.js";
+import { ApiError, askJson, modelPath } from "./api.js";
 import { el, say } from "./dom.js";
+import { Live } from "./live.js";
 import { VirtualList } from "./list.js";
 import { Loader, notice } from "./loader.js";
 import { LEVELS, metricLink, overviewLink, replaceRoute, WINDOWS } from "./route.js";
 import { BUCKET, formatScore, formatValue, HIGH, levelOf, MEDIUM } from "./score.js";
-import { drawStrip, Strips } from "./strips.js";
+import { drawStrip, SLICES, Strips } from "./strips.js";
 import { formatTime, parseTime } from "./time.js";
 
 const WINDOW_NAMES = { hour: "Hour", day: "Day", week: "Week", all: "All" };
 const LEVEL_NAMES = { any: "Any score", medium: `From ${MEDIUM}`, high: `From ${HIGH}` };
 const STRIP_AGAIN_MS = 1000;
+const FEW = 20; // changed metrics
 const LEVEL_LEAST = { any: -Infinity, medium: MEDIUM, high: HIGH };
 
 // All of time: said, so that nobody has to look for the first and the last row of all metrics.
@@ -22,6 +25,16 @@ const EVER = { from: "0001-01-01", to: "9999-12-31" };
 
 function newest(models) {
   return models.reduce((most, model) => Math.max(most, parseTime(model.last_timestamp ?? "") || 0), 0);
+}
+
+// The window of that name, up to a whole slice; null: all.
+function windowOf(name, end) {
+  const size = WINDOWS[name], slice = size / SLICES;
+  if (!Number.isFinite(size)) {
+    return null;
+  }
+  const to = (Math.floor(end / slice) + 1) * slice - 1;
+  return { from: to - size + 1, to };
 }
 
 function toMetric(model, bucket) {
@@ -35,6 +48,10 @@ function toMetric(model, bucket) {
     score: bucket?.[BUCKET.score],
     value: bucket?.[BUCKET.last],
   };
+}
+
+function inOrder(a, b) {
+  return rank(b.score) - rank(a.score) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0);
 }
 
 function rank(score) {
@@ -56,6 +73,7 @@ class Overview {
     document.addEventListener("keydown", this.keys);
     this.#fill();
     this.#loader.start();
+    this.live = new Live(null, (uids) => this.refresh(uids));
     document.title = "metricmq";
   }
 
@@ -108,12 +126,44 @@ class Overview {
     }
   }
 
-  // Loads anew what is shown, which stays until the answer is there.
-  refresh() {
-    return this.#loader.start();
+  // Loads anew what may have changed; what is shown stays until the answer is there. uids null: everything.
+  async refresh(uids = null) {
+    const known = uids?.length <= FEW && this.end !== undefined && uids.every((uid) => this.#metrics.some((metric) => metric.uid === uid));
+    if (!known || !(await this.#renew(uids))) {
+      await this.#loader.start();
+    }
+  }
+
+  // Loads these metrics anew; false: it is not done with that.
+  async #renew(uids) {
+    try {
+      const renewed = await Promise.all(uids.map((uid) => this.#ask(uid)));
+      const end = Math.max(this.end, ...renewed.map((metric) => metric.last || 0));
+      if (windowOf(this.route.window, end)?.to !== this.range?.to) {
+        return false;
+      }
+      this.end = end;
+      const others = this.#metrics.filter((metric) => !uids.includes(metric.uid));
+      this.#metrics = [...others, ...renewed].sort(inOrder);
+    } catch (error) {
+      if (error instanceof ApiError) {
+        return false; // one is gone, or the server is away
+      }
+      throw error;
+    }
+    uids.forEach((uid) => this.strips.renew(uid));
+    this.#show(false);
+    return true;
+  }
+
+  async #ask(uid) {
+    const [[model], summary] = await Promise.all([askJson(modelPath(uid, null)),
+      askJson(modelPath(uid, "summary", { ...(this.range ?? EVER), buckets: 1 }))]);
+    return toMetric(model, summary.data[0]);
   }
 
   close() {
+    this.live.close();
     this.#loader.stop();
     this.strips.close();
     this.list.close();
@@ -122,13 +172,12 @@ class Overview {
 
   async #load(signal) {
     const models = await askJson("/_models", { signal });
-    const end = newest(models), size = WINDOWS[this.route.window];
-    const range = Number.isFinite(size) ? { from: end - size + 1, to: end } : null;
+    const end = newest(models), range = windowOf(this.route.window, end);
     const summary = await askJson(modelPath(null, "summary", { ...(range ?? EVER), buckets: 1 }), { signal });
     const buckets = new Map(summary.metrics.map(({ uid, data }) => [uid, data[0]]));
     this.#metrics = models.map((model) => toMetric(model, buckets.get(model.uid)));
-    this.#metrics.sort((a, b) => rank(b.score) - rank(a.score) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-    this.end = end;
+    this.#metrics.sort(inOrder);
+    Object.assign(this, { end, range });
     this.strips.reset(range);
     this.#show(false);
   }
@@ -158,7 +207,7 @@ class Overview {
     const level = levelOf(metric.score);
     return el("div", { class: "row" },
       el("span", { class: "name" },
-        el("a", { href: metricLink(metric.uid, this.#linkRange()), title: metric.name }, metric.name),
+        el("a", { href: metricLink(metric.uid, this.range), title: metric.name }, metric.name),
         el("span", { class: "server" }, metric.server)),
       el("span", { class: "bars" }, strip ? drawStrip(strip) : null),
       el("span", { class: `score ${level}`, title: "greatest score of the window" },
@@ -167,12 +216,6 @@ class Overview {
       el("span", { class: "last" },
         el("span", { class: "value" }, formatValue(metric.value)),
         el("span", { class: "time" }, metric.last ? formatTime(metric.last) : "no rows yet")));
-  }
-
-  // A metric opens with the window that it was chosen in.
-  #linkRange() {
-    const size = WINDOWS[this.route.window];
-    return Number.isFinite(size) && this.end ? { from: this.end - size + 1, to: this.end } : null;
   }
 
   #stripReady(uid) {

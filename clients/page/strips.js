@@ -52,6 +52,7 @@ export function drawStrip({ slices, range }) {
 
 export class Strips {
   #kept = new Map();    // uid -> strip
+  #old = new Set();     // uids of those that may be no longer true
   #wanted = [];
   #loading = new Map(); // uid -> AbortController
   #range = null;
@@ -66,11 +67,22 @@ export class Strips {
     return this.#kept.get(uid);
   }
 
-  // Another window {from, to}, or null for each metric's own.
+  // A window {from, to}, or null for each metric's own. Strips of the same window are shown until there are new ones.
   reset(range) {
-    this.#range = range;
-    this.#kept.clear();
+    const same = range?.from === this.#range?.from && range?.to === this.#range?.to;
     this.close();
+    this.#range = range;
+    this.#old = new Set(same ? this.#kept.keys() : []);
+    if (!same) {
+      this.#kept.clear();
+    }
+  }
+
+  // The strip of one metric is to be loaded again.
+  renew(uid) {
+    this.#old.add(uid);
+    this.#loading.get(uid)?.abort();
+    this.#loading.delete(uid);
   }
 
   close() {
@@ -81,8 +93,8 @@ export class Strips {
 
   // The metrics in sight; others that have not begun to load do not.
   want(metrics) {
-    this.#wanted = metrics.filter((metric) => metric.score !== undefined && !this.#kept.has(metric.uid)
-      && !this.#loading.has(metric.uid));
+    this.#wanted = metrics.filter(({ uid, score }) => score !== undefined && !this.#loading.has(uid)
+      && (!this.#kept.has(uid) || this.#old.has(uid)));
     this.#next();
   }
 
@@ -114,6 +126,7 @@ export class Strips {
   }
 
   #keep(uid, strip) {
+    this.#old.delete(uid);
     if (this.#kept.size >= KEPT) {
       this.#kept.delete(this.#kept.keys().next().value);
     }
