@@ -46,6 +46,7 @@ static void free_exchange(mmq_exchange *exchange)
     mmq_viewer_leave(exchange);
     mmq_access_leave(exchange);
     mmq_creation_destroy(&exchange->creation);
+    mmq_feed_clear(&exchange->feed);
     mmq_exchange_clear_stream(exchange);
     drop_body(exchange);
     if (exchange->response) {
@@ -418,7 +419,8 @@ void mmq_exchange_completed(void *context, struct MHD_Connection *connection, vo
     *slot = NULL;
     bool done = how == MHD_REQUEST_TERMINATED_COMPLETED_OK;
     done |= exchange->viewer && exchange->left; /* that is how they end */
-    if (!done && exchange->stream && exchange->state == MMQ_EXCHANGE_ANSWERING) {
+    const bool streamed = exchange->stream || exchange->feed.begun;
+    if (!done && streamed && exchange->state == MMQ_EXCHANGE_ANSWERING) {
         mmq_seat_reset(exchange->seat);
     }
     end_exchange(exchange, done);

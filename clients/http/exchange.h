@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 
 #include "clients/http/create.h"
+#include "clients/http/feed.h"
 #include "clients/http/guesses.h"
 #include "clients/http/gzip.h"
 #include "clients/http/headers.h"
@@ -71,6 +72,7 @@ struct mmq_adapter {
     mmq_meters meters;
     mmq_inquiry *ready;         /* what /health/ready asks */
     mmq_inquiry *scrape;        /* what /metrics asks */
+    mmq_inquiry *status;        /* what /_status asks */
     int64_t process_started_ns; /* since the epoch */
     mmq_buffer openapi;         /* the answer to /openapi.json, once it was made */
     mmq_helper *helper;
@@ -132,6 +134,7 @@ struct mmq_exchange {
     mmq_exchange_call calls[MMQ_EXCHANGE_CALLS];
     mmq_inquiry *inquiry; /* that it waits for; NULL: none */
     TAILQ_ENTRY(mmq_exchange) asking;
+    mmq_feed feed;      /* of an answer that is made of lines */
     mmq_viewer *viewer; /* of GET /_watch; NULL: it is none */
     mmq_stream *stream;
     int stream_status; /* of its answer, if it begins well; 0: 200 */

@@ -1,11 +1,20 @@
 /* POST /_logging/feedback: a dump request. The body's object goes to metric.feedback as `extra`,
- * without the keys that are the dump's own. */
+ * without the keys that are the dump's own.
+ *
+ * Who takes application/x-ndjson is told how far it is, a line each time, and the end in the last
+ * line; what ends before there was anything to tell is answered as for everybody. */
 #include <string.h>
 
 #include "clients/http/feedback_body.h"
 #include "clients/http/routes.h"
 #include "lib/clock.h"
+#include "lib/json.h"
 #include "metricmq/unpack.h"
+
+enum {
+    LINE_MAX_BYTES = 32 * 1024,
+    TEXT_MAX = 4096, /* of a key or a reason, in a line */
+};
 
 /* The key of a {key: ...} payload. */
 static bool find_key(const mmq_frame *payload, mmq_slice *key)
@@ -20,18 +29,73 @@ static bool find_key(const mmq_frame *payload, mmq_slice *key)
     return true;
 }
 
+static bool wants_progress(const mmq_exchange *exchange)
+{
+    return exchange->headers.accept.named[MMQ_MEDIA_NDJSON] > 0 && !exchange->old;
+}
+
+/* {"stage", "done", "total"}, as it came. */
+static void tell_progress(mmq_exchange *exchange, const mmq_frame *payload)
+{
+    mmq_buffer line;
+    mmq_why why;
+    mmq_buffer_init(&line, LINE_MAX_BYTES);
+    if (mmq_json_from_msgpack(mmq_frame_data(payload), mmq_frame_size(payload), &line, &why) ==
+            MMQ_OK &&
+        !line.failed) {
+        mmq_feed_line(exchange, mmq_render_content_type(MMQ_FORM_NDJSON), &line, false);
+    }
+    mmq_buffer_clear(&line);
+}
+
+/* {"status": 200, "key": text}, or {"status": 503, "result": text}. */
+static void tell_end(mmq_exchange *exchange, int status, const char *name, mmq_slice text)
+{
+    mmq_buffer line;
+    mmq_buffer_init(&line, LINE_MAX_BYTES);
+    mmq_buffer_format(&line, "{\"status\": %d, \"%s\": ", status, name);
+    const bool plain = mmq_utf8_valid(text.data, text.size) && text.size <= TEXT_MAX;
+    mmq_json_string(&line, plain ? text.data : "", plain ? text.size : 0);
+    mmq_buffer_text(&line, "}");
+    mmq_feed_line(exchange, mmq_render_content_type(MMQ_FORM_NDJSON), &line, true);
+    mmq_buffer_clear(&line);
+}
+
+/* The end of an answer that has begun. */
+static void end_feed(mmq_exchange *exchange, const mmq_answer *answer)
+{
+    const mmq_header *header = answer->header;
+    const int status = (int)header->status;
+    mmq_slice key;
+    if ((status == 200 || status == 202) && answer->payload && find_key(answer->payload, &key)) {
+        tell_end(exchange, status, "key", key);
+    } else if (status >= 400 && status <= 599) {
+        const mmq_slice why = {header->error.size ? header->error.data : "", header->error.size};
+        tell_end(exchange, status, "result", why);
+    } else {
+        static const char unread[] = "the feedback worker's answer cannot be read";
+        tell_end(exchange, 500, "result", (mmq_slice){unread, sizeof unread - 1});
+    }
+}
+
 static void take_answer(void *context, const mmq_answer *answer)
 {
     mmq_exchange_call *call = context;
     mmq_exchange *exchange = call->exchange;
     if (!answer->final) {
+        if (answer->payload && wants_progress(exchange)) {
+            tell_progress(exchange, answer->payload);
+        }
         return;
     }
     call->handle = 0;
     const mmq_header *header = answer->header;
     mmq_slice key;
     int status = (int)header->status;
-    if ((status == 200 || status == 202) && answer->payload && find_key(answer->payload, &key)) {
+    if (exchange->feed.begun) {
+        end_feed(exchange, answer);
+    } else if ((status == 200 || status == 202) && answer->payload &&
+               find_key(answer->payload, &key)) {
         mmq_exchange_answer(exchange, status, "text/plain", key.data, key.size);
     } else if (status == 404) {
         mmq_exchange_no_metric(exchange, (const char *)exchange->body.data, exchange->body.size);
@@ -56,6 +120,9 @@ static void send_dump(mmq_exchange *exchange, const mmq_feedback_body *dump)
     mmq_args_packed(&args, "extra", extra.data, extra.size);
     mmq_args_int(&args, "created", mmq_wall_s());
     mmq_args_cstr(&args, "trace", exchange->trace);
+    if (wants_progress(exchange)) {
+        mmq_args_bool(&args, "progress", true);
+    }
     if (extra.failed || args.pairs.failed) {
         mmq_exchange_refuse(exchange, 503, "no memory for the request");
     } else {

@@ -224,3 +224,21 @@ const char *mmq_headers_fault(const mmq_headers *headers, const char *version)
     }
     return NULL;
 }
+
+bool mmq_headers_have_tag(const mmq_headers *headers,
+                          bool (*is_it)(const mmq_slice *tag, void *context), void *context)
+{
+    mmq_slice tag;
+    if (headers->none_matches > MMQ_NONE_MATCH_FIELDS) {
+        return false;
+    }
+    for (unsigned i = 0; i < headers->none_matches; i++) {
+        const char *at = headers->none_match[i];
+        while (mmq_etag_next(&at, &tag)) {
+            if (is_it(&tag, context)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -41,6 +41,10 @@ void mmq_headers_read(struct MHD_Connection *connection, const char *method, con
                       mmq_headers *out);
 /* A sentence why the framing cannot be trusted; NULL: it can. */
 const char *mmq_headers_fault(const mmq_headers *headers, const char *version);
+/* Calls is_it for each tag of If-None-Match, without quotes and weakness, or "*"; true if one was
+ * it. */
+bool mmq_headers_have_tag(const mmq_headers *headers,
+                          bool (*is_it)(const mmq_slice *tag, void *context), void *context);
 /* Letters, digits and what else may be in names of methods and headers (RFC 9110, 5.6.2). */
 bool mmq_is_token(const char *text, size_t size);
 

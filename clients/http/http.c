@@ -25,6 +25,7 @@
 #include "clients/http/health.h"
 #include "clients/http/listen.h"
 #include "clients/http/metrics.h"
+#include "clients/http/status.h"
 #include "clients/http/openapi.h"
 #include "clients/http/settings.h"
 #include "clients/http/tls.h"
@@ -297,7 +298,9 @@ static mmq_err init_client(mmq_adapter *adapter, const mmq_http_settings *settin
     adapter->viewers = mmq_viewers_new(adapter);
     adapter->ready = mmq_ready_inquiry(adapter->client);
     adapter->scrape = mmq_scrape_inquiry(adapter->client);
-    if (adapter->ready == NULL || adapter->scrape == NULL || adapter->viewers == NULL) {
+    adapter->status = mmq_status_inquiry(adapter->client);
+    if (adapter->ready == NULL || adapter->scrape == NULL || adapter->status == NULL ||
+        adapter->viewers == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for the HTTP adapter");
     }
     return MMQ_OK;
@@ -421,6 +424,7 @@ void mmq_http_destroy(mmq_http **http_p)
     mmq_viewers_destroy(&http->adapter.viewers);
     mmq_inquiry_destroy(&http->adapter.ready);
     mmq_inquiry_destroy(&http->adapter.scrape);
+    mmq_inquiry_destroy(&http->adapter.status);
     mmq_helper_destroy(&http->adapter.helper);
     mmq_client_destroy(&http->adapter.client);
     mmq_keys *keys = atomic_exchange(&http->keys_to_come, NULL);

@@ -21,6 +21,8 @@ enum {
 
 static const mmq_route routes[] = {
     {"/", "page", READING, OPEN, mmq_handle_page, 0},
+    {"/page/*", "page_file", READING, OPEN, mmq_handle_page_file, 0},
+    {"/_status", "status", READING, ADMIN, mmq_handle_status, 0},
     {"/_models", "models", READING, READ, mmq_handle_models, 0},
     {"/_models", "create", MMQ_METHOD_POST | MMQ_METHOD_PUT, WRITE, mmq_handle_create, IMPORT_MAX},
     {"/_models/data", "all_data", READING, READ, mmq_handle_all_data, 0},

@@ -53,6 +53,8 @@ void mmq_handle_feedback(mmq_exchange *exchange);    /* feedback.c */
 void mmq_handle_live(mmq_exchange *exchange);        /* health.c */
 void mmq_handle_ready(mmq_exchange *exchange);       /* health.c */
 void mmq_handle_page(mmq_exchange *exchange);        /* page.c */
+void mmq_handle_page_file(mmq_exchange *exchange);   /* page.c */
+void mmq_handle_status(mmq_exchange *exchange);      /* status.c */
 void mmq_handle_metrics(mmq_exchange *exchange);     /* metrics.c */
 void mmq_handle_openapi(mmq_exchange *exchange);     /* openapi.c */
 

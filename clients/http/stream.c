@@ -191,25 +191,6 @@ static bool print_tag(const mmq_exchange *exchange, char out[ETAG_MAX])
            snprintf(out, ETAG_MAX, "%s-%c", state, form_letter(exchange->form)) < ETAG_MAX;
 }
 
-/* Calls is_it for each tag that the client has; true if one was it. */
-static bool has_tag(const mmq_headers *headers, bool (*is_it)(const mmq_slice *tag, void *context),
-                    void *context)
-{
-    mmq_slice tag;
-    if (headers->none_matches > MMQ_NONE_MATCH_FIELDS) {
-        return false;
-    }
-    for (unsigned i = 0; i < headers->none_matches; i++) {
-        const char *at = headers->none_match[i];
-        while (mmq_etag_next(&at, &tag)) {
-            if (is_it(&tag, context)) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
 static bool is_current(const mmq_slice *tag, void *current)
 {
     return mmq_slice_is(tag, "*") || mmq_slice_is(tag, current);
@@ -396,7 +377,7 @@ static void answer(mmq_exchange *exchange)
     char text[ETAG_MAX];
     char *tag = print_tag(exchange, text) ? text : NULL;
     if (mmq_stream_status(exchange->stream) == 304 ||
-        (tag && has_tag(&exchange->headers, is_current, tag))) {
+        (tag && mmq_headers_have_tag(&exchange->headers, is_current, tag))) {
         respond(exchange, 304, tag,
                 MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT));
     } else if (fits_whole(exchange)) {
@@ -472,7 +453,7 @@ static bool find_ours(const mmq_slice *tag, void *context)
 static void add_unless(mmq_exchange *exchange, mmq_args *args)
 {
     struct search search = {.exchange = exchange};
-    if (has_tag(&exchange->headers, find_ours, &search) &&
+    if (mmq_headers_have_tag(&exchange->headers, find_ours, &search) &&
         mmq_text_plain(search.found.data, search.found.size)) {
         mmq_args_text(args, "unless", search.found.data, search.found.size - 2);
     }

@@ -64,7 +64,7 @@ READ = [("GET", "/_models"), ("HEAD", "/_models"), ("GET", "/_models/a"), ("GET"
         ("GET", "/_models/summary"), ("GET", "/_models/a/summary")]
 WRITE = [("POST", "/_models"), ("PUT", "/_models"), ("DELETE", "/_models/a")]
 WANTED = {**{one: "read" for one in READ}, **{one: "write" for one in WRITE}, ("POST", "/_logging/feedback"): "feedback",
-          ("GET", "/metrics"): "admin", ("HEAD", "/metrics"): "admin"}
+          ("GET", "/metrics"): "admin", ("HEAD", "/metrics"): "admin", ("GET", "/_status"): "admin"}
 RIGHTS = ("read", "write", "feedback", "admin")
 
 
@@ -89,7 +89,7 @@ class Rights(Adapter):
             self.assertEqual(self.status("/nothing", key), 404)
             self.assertEqual(self.status("/_models", key, "PATCH"), 405)
             self.assertEqual(self.status("/_models", key, "OPTIONS"), 204)
-        for path in ("/", "/health/live"):
+        for path in ("/", "/page/main.js", "/health/live"):
             self.assertEqual(self.status(path), 200)
         self.assertEqual(self.status("/openapi.json"), 401)
 

@@ -29,12 +29,13 @@ MIB = 1 << 20
 class Ask:
     """A request, and which program it is for: a name of Programs."""
 
-    def __init__(self, query="", uid="known", body=None, headers=None, host=True, on="whole"):
+    def __init__(self, query="", uid="known", body=None, headers=None, host=True, on="whole", file="main.js"):
         self.query, self.uid, self.body, self.headers, self.host, self.on = query, uid, body, headers or {}, host, on
+        self.file = file
 
     def send(self, connection, path, method):
         """(status, headers, body) of the answer."""
-        target = path.replace("{uid}", self.uid) + self.query
+        target = path.replace("{uid}", self.uid).replace("{file}", self.file) + self.query
         connection.putrequest(method.upper(), target, skip_host=not self.host, skip_accept_encoding=True)
         body = json.dumps(self.body).encode() if isinstance(self.body, (dict, list)) else self.body
         for name, value in self.headers.items():
@@ -64,6 +65,9 @@ GENERAL = {
 
 ROW = ["uid", "timestamp", "value", "anomaly_score", "rowid"]
 BUCKET = ["uid", "timestamp", "rows", "least", "greatest", "first", "last", "mean", "anomaly_score", "unscored"]
+
+# Lines of feedback that is told how far it is.
+PROGRESS = [["stage", "done", "total"], ["status", "key"], ["status", "result"]]
 
 FOREIGN = GENERAL["403"][:2]  # where any key will do, or none
 
@@ -144,6 +148,15 @@ ASKS = {
     },
     "/": {
         "403": FOREIGN,
+    },
+    "/page/{file}": {
+        "200": [Ask(file=name) for name in ("main.js", "index.html", "style.css", "icon.svg")],
+        "403": FOREIGN,
+        "404": [Ask(file="nothing.js"), Ask(file="..")],
+    },
+    "/_status": {
+        "200": [Ask(), Ask(on="silent")],
+        "403": [*FOREIGN, Ask(on="reading")],
     },
     "/health/live": {
         "403": FOREIGN,
@@ -305,7 +318,7 @@ class OpenApi(harness.Case):
             self.assertEqual(body, b"")
         elif type == JSON:
             rules.validator(self.document, schema).validate(json.loads(body))
-        elif type.startswith("text/"):
+        elif type.startswith("text/") or type == "image/svg+xml":
             rules.validator(self.document, schema).validate(body.decode())
             self.assertTrue(body)
         elif type == "application/octet-stream":
@@ -314,7 +327,7 @@ class OpenApi(harness.Case):
             self.assertLessEqual({len(row) for row in rows}, {len(columns)})
         elif type == "application/x-ndjson":
             for line in body.splitlines():
-                self.assertEqual(list(json.loads(line)), columns)
+                self.assertIn(list(json.loads(line)), [columns, *PROGRESS])
         else:
             self.fail(f"nothing here reads {type}")
         return type

@@ -35,14 +35,15 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* The document has {uid} where the table has a star. */
+/* The document has {uid}, or the {file} of a page, where the table has a star. */
 static const char *path_of(const mmq_route *route, char out[128])
 {
     const char *star = strchr(route->path, '*');
     if (!star) {
         return route->path;
     }
-    snprintf(out, 128, "%.*s{uid}%s", (int)(star - route->path), route->path, star + 1);
+    const char *name = strncmp(route->path, "/page/", 6) == 0 ? "{file}" : "{uid}";
+    snprintf(out, 128, "%.*s%s%s", (int)(star - route->path), route->path, name, star + 1);
     return out;
 }
 

@@ -1,0 +1,60 @@
+// The page's frame: which view the fragment names, and the way between them. A view is a function
+// (root, route) => {update(route), close()}; update is for another fragment of the same view.
+
+import { byId, el } from "./dom.js";
+import { forgetKey, showForget } from "./key.js";
+import { notice } from "./loader.js";
+import { parseRoute } from "./route.js";
+
+const VIEWS = { // what is seen later is loaded later
+  overview: async () => (await import("./overview.js")).openOverview,
+  detail: async () => (await import("./detail.js")).openDetail,
+  status: async () => (await import("./status.js")).openStatus,
+};
+
+let shown = null; // {id, view}
+let turn = 0;
+
+function mark(view) {
+  for (const link of document.querySelectorAll("nav a")) {
+    const here = link.dataset.view === view;
+    here ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
+  }
+}
+
+async function follow() {
+  if (location.hash === "#content") { // the skip link
+    return;
+  }
+  const route = parseRoute(location.hash), id = `${route.view} ${route.uid ?? ""}`, mine = ++turn;
+  if (shown?.id === id) {
+    shown.view.update(route);
+    return;
+  }
+  const open = await VIEWS[route.view]();
+  if (mine !== turn) {
+    return;
+  }
+  const first = shown === null;
+  shown?.view.close();
+  notice("");
+  const root = el("div", { class: `view ${route.view}` });
+  byId("content").replaceChildren(root);
+  mark(route.view);
+  shown = { id, view: open(root, route) };
+  if (!first) {
+    byId("content").focus({ preventScroll: true });
+  }
+}
+
+byId("forget").addEventListener("click", () => {
+  forgetKey();
+  location.reload();
+});
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  byId("content").focus();
+});
+addEventListener("hashchange", follow);
+showForget();
+follow();
