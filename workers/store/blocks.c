@@ -1,5 +1,6 @@
 /* Heads are read column by column and believed only if their check agrees; data only if it is what
- * its head says. One block is open at a time, in memory that SQLite owns until the next. */
+ * its head says. One block is open at a time, in memory that the engine owns until the
+ * next. */
 #include "workers/store/blocks.h"
 
 #include <inttypes.h>
@@ -11,13 +12,13 @@
 
 /* ---- heads ------------------------------------------------------------------------------ */
 
-static bool column_key(sqlite3_stmt *statement, int column, mmq_row_key *out)
+static bool column_key(mmq_prepared *statement, int column, mmq_row_key *out)
 {
     return mmq_column_int(statement, column, MMQ_TIME_MIN, MMQ_TIME_MAX, &out->timestamp) &&
            mmq_column_int(statement, column + 1, 1, MMQ_ROWID_MAX, &out->rowid);
 }
 
-static bool column_head(sqlite3_stmt *statement, int64_t metric, mmq_stored_block *out)
+static bool column_head(mmq_prepared *statement, int64_t metric, mmq_stored_block *out)
 {
     mmq_block_head *head = &out->head;
     int64_t data_check, head_check;
@@ -47,14 +48,14 @@ mmq_err mmq_blocks_damaged(mmq_store *store, const mmq_stored_block *stored, con
     return mmq_damaged(store, name, why);
 }
 
-static mmq_err step_head(mmq_store *store, sqlite3_stmt *statement, int64_t metric, bool *found,
+static mmq_err step_head(mmq_store *store, mmq_prepared *statement, int64_t metric, bool *found,
                          mmq_stored_block *out, mmq_why *why)
 {
     mmq_err err = mmq_step(store, statement, found, why);
     if (err != MMQ_OK || !*found || column_head(statement, metric, out)) {
         return err;
     }
-    out->head.first.timestamp = sqlite3_column_int64(statement, 0);
+    out->head.first.timestamp = mmq_column_number(statement, 0);
     mmq_done(statement);
     return mmq_blocks_damaged(store, out, "the head of the", why);
 }
@@ -62,7 +63,7 @@ static mmq_err step_head(mmq_store *store, sqlite3_stmt *statement, int64_t metr
 static mmq_err find_head(mmq_store *store, mmq_query query, int64_t metric, mmq_row_key key,
                          bool *found, mmq_stored_block *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, query);
+    mmq_prepared *statement = mmq_statement(store, query);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, key.timestamp);
     mmq_bind_int(statement, 3, key.rowid);
@@ -91,7 +92,7 @@ mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool
 
 void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, rowid);
 }
@@ -127,7 +128,7 @@ mmq_err mmq_blocks_begin(mmq_store *store, int64_t metric, mmq_row_key key, mmq_
     mmq_query query;
     mmq_err err = find_walk(store, &query, why);
     if (err == MMQ_OK) {
-        sqlite3_stmt *statement = mmq_statement(store, query);
+        mmq_prepared *statement = mmq_statement(store, query);
         mmq_bind_int(statement, 1, metric);
         mmq_bind_int(statement, 2, key.timestamp);
         mmq_bind_int(statement, 3, key.rowid);
@@ -138,17 +139,17 @@ mmq_err mmq_blocks_begin(mmq_store *store, int64_t metric, mmq_row_key key, mmq_
 
 static mmq_block_said column_block(mmq_block_walk *walk)
 {
-    sqlite3_stmt *statement = walk->statement;
+    mmq_prepared *statement = walk->statement;
     mmq_stored_block *block = &walk->block;
     if (!column_head(statement, walk->metric, block)) {
-        block->head.first.timestamp = sqlite3_column_int64(statement, 0);
+        block->head.first.timestamp = mmq_column_number(statement, 0);
         return MMQ_SAID_DAMAGED;
     }
-    if (sqlite3_column_type(statement, 12) == SQLITE_NULL) {
+    if (mmq_column_is_null(statement, 12)) {
         return MMQ_SAID_HEAD;
     }
-    const void *data = sqlite3_column_blob(statement, 12);
-    const size_t size = (size_t)sqlite3_column_bytes(statement, 12);
+    size_t size;
+    const void *data = mmq_column_blob(statement, 12, &size);
     return data != NULL &&
                    mmq_block_values_read(data, size, walk->metric, &block->head, &walk->values)
                ? MMQ_SAID_ALL
@@ -178,16 +179,17 @@ mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_wh
         return MMQ_OK;
     }
     mmq_blocks_close(store);
-    sqlite3_stmt *statement = store->statements[MMQ_Q_BLOCK_DATA];
-    mmq_bind_int(statement, 1, stored->data);
+    mmq_prepared *statement = store->statements[MMQ_Q_BLOCK_DATA];
+    mmq_bind_int(statement, 1, stored->metric);
+    mmq_bind_int(statement, 2, stored->data);
     bool row;
     mmq_err err = mmq_step(store, statement, &row, why);
     if (err != MMQ_OK) {
         return err;
     }
-    const void *data = row ? sqlite3_column_blob(statement, 0) : NULL;
-    if (data == NULL || !mmq_block_open(&stored->head, data,
-                                        (size_t)sqlite3_column_bytes(statement, 0), store->block)) {
+    size_t size = 0;
+    const void *data = row ? mmq_column_blob(statement, 0, &size) : NULL;
+    if (data == NULL || !mmq_block_open(&stored->head, data, size, store->block)) {
         mmq_blocks_close(store);
         return mmq_blocks_damaged(store, stored, "the data of the", why);
     }
@@ -198,18 +200,22 @@ mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_wh
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
-static mmq_err put_data(mmq_store *store, const mmq_stored_block *old, size_t size, int64_t *key,
-                        mmq_why *why)
+static mmq_err set_data(mmq_store *store, const mmq_stored_block *old, size_t size, mmq_why *why)
 {
-    sqlite3_stmt *statement =
-        mmq_statement(store, old != NULL ? MMQ_Q_SET_BLOCK_DATA : MMQ_Q_ADD_BLOCK_DATA);
-    mmq_bind_blob(statement, 1, store->encoded, size);
-    if (old != NULL) {
-        mmq_bind_int(statement, 2, old->data);
-    }
-    mmq_err err = mmq_run(store, statement, why);
-    *key = old != NULL ? old->data : sqlite3_last_insert_rowid(store->db);
-    return err;
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_SET_BLOCK_DATA);
+    mmq_bind_int(statement, 1, old->metric);
+    mmq_bind_int(statement, 2, old->data);
+    mmq_bind_blob(statement, 3, store->encoded, size);
+    return mmq_run(store, statement, why);
+}
+
+/* *key: of the new data. */
+static mmq_err add_data(mmq_store *store, int64_t metric, size_t size, int64_t *key, mmq_why *why)
+{
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_ADD_BLOCK_DATA);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_blob(statement, 2, store->encoded, size);
+    return mmq_read_key(store, statement, key, why);
 }
 
 static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored_block *stored,
@@ -222,7 +228,7 @@ static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored
         head->last.rowid, head->least_rowid,     head->greatest_rowid, head->rows,
         head->unscored,
     };
-    sqlite3_stmt *statement = mmq_statement(store, query);
+    mmq_prepared *statement = mmq_statement(store, query);
     int column = 1;
     for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
         mmq_bind_int(statement, column++, columns[i]);
@@ -238,7 +244,7 @@ static mmq_err run_with_head(mmq_store *store, mmq_query query, const mmq_stored
 
 static mmq_err drop_head(mmq_store *store, const mmq_stored_block *old, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK);
     mmq_bind_int(statement, 1, old->metric);
     mmq_bind_int(statement, 2, old->head.first.timestamp);
     mmq_bind_int(statement, 3, old->head.first.rowid);
@@ -252,7 +258,9 @@ mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block 
     mmq_stored_block stored = {.metric = metric};
     const size_t size = mmq_block_encode(rows, from, count, store->encoded, &stored.head);
     const mmq_block_values values = mmq_block_values_of(rows->value + from, count);
-    mmq_err err = put_data(store, old, size, &stored.data, why);
+    stored.data = old != NULL ? old->data : 0;
+    mmq_err err = old != NULL ? set_data(store, old, size, why)
+                              : add_data(store, metric, size, &stored.data, why);
     const bool moved = old == NULL || old->head.first.timestamp != stored.head.first.timestamp ||
                        old->head.first.rowid != stored.head.first.rowid;
     if (err == MMQ_OK && old != NULL && moved) {
@@ -269,8 +277,9 @@ mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *
     if (err != MMQ_OK) {
         return err;
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK_DATA);
-    mmq_bind_int(statement, 1, old->data);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_DROP_BLOCK_DATA);
+    mmq_bind_int(statement, 1, old->metric);
+    mmq_bind_int(statement, 2, old->data);
     return mmq_run(store, statement, why);
 }
 
@@ -291,13 +300,13 @@ static mmq_err set_values(mmq_store *store, const mmq_stored_block *stored, mmq_
     const mmq_block_values values = mmq_block_values_of(value, block->count);
     mmq_block_values_write(&values, stored->metric, &stored->head, packed);
     mmq_blocks_close(store);
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_VALUES);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_SET_VALUES);
     mmq_bind_int(statement, 1, stored->metric);
     mmq_bind_int(statement, 2, stored->head.first.timestamp);
     mmq_bind_int(statement, 3, stored->head.first.rowid);
     mmq_bind_blob(statement, 4, packed, sizeof packed);
     err = mmq_run(store, statement, why);
-    return err == MMQ_OK && sqlite3_changes(store->db) == 0
+    return err == MMQ_OK && mmq_changes(store) == 0
                ? mmq_blocks_damaged(store, stored, "the index of the", why)
                : err;
 }
@@ -312,7 +321,7 @@ mmq_err mmq_blocks_complete(mmq_store *store, size_t most, bool *left, mmq_why *
         err = mmq_read_int(store, mmq_statement(store, MMQ_Q_INCOMPLETE), left, &metric,
                            "a list of blocks", why);
         if (err == MMQ_OK && *left) {
-            sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_INCOMPLETE);
+            mmq_prepared *statement = mmq_statement(store, MMQ_Q_BLOCK_INCOMPLETE);
             mmq_bind_int(statement, 1, metric);
             err = step_head(store, statement, metric, left, &stored, why);
             mmq_done(statement);

@@ -1,4 +1,4 @@
-/* Blocks in SQLite: heads found, data opened, both written. */
+/* Blocks in the database: heads found, data opened, both written. */
 #ifndef MMQ_STORE_BLOCKS_H
 #define MMQ_STORE_BLOCKS_H
 
@@ -39,7 +39,7 @@ typedef enum mmq_block_said {
 
 /* A walk through the blocks of a metric in their order. */
 typedef struct mmq_block_walk {
-    sqlite3_stmt *statement;
+    mmq_prepared *statement;
     int64_t metric;
     mmq_block_said said;
     mmq_stored_block block;

@@ -1,4 +1,4 @@
-/* Is a store whole? SQLite's check looks at pages, records and indexes; ours at what they mean.
+/* Is a store whole? The engine's check looks at pages, records and indexes; ours at what they mean.
  *
  * Each part is a read transaction of its own, the longest a metric's: a transaction over the whole
  * store would keep a writer's log from beginning anew. Within a metric record, blocks and lengths
@@ -46,51 +46,16 @@ mmq_err mmq_check_tell(const mmq_checker *checker, const char *doing, int64_t do
                : mmq_fail(why, MMQ_ECLOSED, "the check was broken off");
 }
 
-static mmq_err read_number(mmq_checker *checker, const char *sql, int64_t *out, mmq_why *why)
+mmq_err mmq_check_number(mmq_checker *checker, const char *sql, int64_t *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = NULL;
+    mmq_prepared *statement = NULL;
     bool found = false;
     mmq_err err = mmq_prepare(checker->store, sql, &statement, why);
     if (err == MMQ_OK) {
         err = mmq_read_int(checker->store, statement, &found, out, sql, why);
     }
-    (void)sqlite3_finalize(statement);
+    mmq_finalize(&statement);
     return err;
-}
-
-/* ---- what SQLite finds ------------------------------------------------------------------ */
-
-/* It gives several lines in one text. */
-static void tell_lines(mmq_checker *checker, const char *text)
-{
-    while (*text != '\0') {
-        const int size = (int)strcspn(text, "\n");
-        if (size > 0 && strncmp(text, "*** ", 4) != 0 && strcmp(text, "ok") != 0) {
-            mmq_check_fault(checker, "file: %.*s", size, text);
-        }
-        text += size;
-        text += *text == '\n' ? 1 : 0;
-    }
-}
-
-static void take_lines(void *context, sqlite3_stmt *statement)
-{
-    const char *text = (const char *)sqlite3_column_text(statement, 0);
-    if (text != NULL) {
-        tell_lines(context, text);
-    }
-}
-
-static mmq_err check_file(mmq_checker *checker, mmq_why *why)
-{
-    sqlite3_stmt *statement = NULL;
-    mmq_onlooker onlooker = {.watch = checker->watch, .doing = "checking pages", .fd = -1};
-    mmq_err err = mmq_prepare(checker->store, "PRAGMA integrity_check", &statement, why);
-    if (err == MMQ_OK) {
-        err = mmq_steps_watched(checker->store, statement, &onlooker, take_lines, checker, why);
-    }
-    (void)sqlite3_finalize(statement);
-    return mmq_check_settle(checker, "file", err, why);
 }
 
 /* ---- what tables say of each other ------------------------------------------------------ */
@@ -123,7 +88,7 @@ static const struct relation {
 };
 
 static mmq_err list_breaches(mmq_checker *checker, const struct relation *of,
-                             sqlite3_stmt *statement, mmq_why *why)
+                             mmq_prepared *statement, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     bool row = true;
@@ -135,7 +100,7 @@ static mmq_err list_breaches(mmq_checker *checker, const struct relation *of,
             return MMQ_OK;
         }
         if (err == MMQ_OK && row) {
-            mmq_check_fault(checker, "%s %lld %s", of->of, sqlite3_column_int64(statement, 0),
+            mmq_check_fault(checker, "%s %" PRId64 " %s", of->of, mmq_column_number(statement, 0),
                             of->is);
         }
     }
@@ -146,7 +111,7 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     for (size_t i = 0; err == MMQ_OK && i < sizeof relations / sizeof *relations; i++) {
-        sqlite3_stmt *statement = NULL;
+        mmq_prepared *statement = NULL;
         if (relations[i].of_gaps && !checker->has_gaps) {
             continue;
         }
@@ -154,7 +119,7 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
         if (err == MMQ_OK) {
             err = list_breaches(checker, &relations[i], statement, why);
         }
-        (void)sqlite3_finalize(statement);
+        mmq_finalize(&statement);
         err = mmq_check_settle(checker, "tables", err, why);
     }
     return err;
@@ -165,7 +130,7 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
 /* Each entry is a commit that made the metric longer than it was. */
 static mmq_err check_growth(mmq_checker *checker, const mmq_metric_check *metric, mmq_why *why)
 {
-    sqlite3_stmt *statement = checker->growth;
+    mmq_prepared *statement = checker->growth;
     mmq_bind_int(statement, 1, metric->key);
     int64_t commit = metric->head.made - 1, length = -1;
     bool row = true;
@@ -179,7 +144,7 @@ static mmq_err check_growth(mmq_checker *checker, const mmq_metric_check *metric
         if (!mmq_column_int(statement, 0, later, metric->head.changed, &commit) ||
             !mmq_column_int(statement, 1, longer, metric->head.last_rowid - 1, &length)) {
             mmq_check_fault(checker, "%s: its length before commit %" PRId64 " is wrong",
-                            metric->name, (int64_t)sqlite3_column_int64(statement, 0));
+                            metric->name, mmq_column_number(statement, 0));
             break;
         }
     }
@@ -188,10 +153,10 @@ static mmq_err check_growth(mmq_checker *checker, const mmq_metric_check *metric
 }
 
 /* The columns that no reader looks at. */
-static bool take_columns(mmq_checker *checker, sqlite3_stmt *statement, mmq_metric_check *out)
+static bool take_columns(mmq_checker *checker, mmq_prepared *statement, mmq_metric_check *out)
 {
     int64_t forgotten;
-    out->has_rows = sqlite3_column_type(statement, 5) != SQLITE_NULL;
+    out->has_rows = !mmq_column_is_null(statement, 5);
     return (!out->has_rows ||
             mmq_column_int(statement, 5, MMQ_TIME_MIN, MMQ_TIME_MAX, &out->last_timestamp)) &&
            mmq_column_int(statement, 6, 0, out->head.last_rowid, &out->unscored) &&
@@ -213,7 +178,7 @@ static mmq_err check_record(mmq_checker *checker, mmq_metric_check *metric, mmq_
 }
 
 /* Takes what the statement is at. */
-static mmq_err take_metric(mmq_checker *checker, sqlite3_stmt *statement, mmq_metric_check *out,
+static mmq_err take_metric(mmq_checker *checker, mmq_prepared *statement, mmq_metric_check *out,
                            mmq_why *why)
 {
     (void)snprintf(out->name, sizeof out->name, "metric key %" PRId64, out->key);
@@ -232,7 +197,7 @@ static mmq_err take_metric(mmq_checker *checker, sqlite3_stmt *statement, mmq_me
 
 /* The next metric behind metric->key. Where keys do not ascend the walk would not end: it ends
  * here. */
-static mmq_err next_metric(mmq_checker *checker, sqlite3_stmt *statement, bool *found,
+static mmq_err next_metric(mmq_checker *checker, mmq_prepared *statement, bool *found,
                            mmq_metric_check *metric, mmq_why *why)
 {
     const int64_t after = metric->key;
@@ -249,7 +214,7 @@ static mmq_err next_metric(mmq_checker *checker, sqlite3_stmt *statement, bool *
 }
 
 /* In a read transaction. */
-static mmq_err check_metric(mmq_checker *checker, sqlite3_stmt *statement, bool *found,
+static mmq_err check_metric(mmq_checker *checker, mmq_prepared *statement, bool *found,
                             mmq_metric_check *metric, mmq_why *why)
 {
     mmq_err err = next_metric(checker, statement, found, metric, why);
@@ -264,7 +229,7 @@ static mmq_err check_metric(mmq_checker *checker, sqlite3_stmt *statement, bool 
     return err;
 }
 
-static mmq_err check_metrics(mmq_checker *checker, sqlite3_stmt *statement, mmq_why *why)
+static mmq_err check_metrics(mmq_checker *checker, mmq_prepared *statement, mmq_why *why)
 {
     mmq_metric_check metric = {.key = 0};
     bool found = true;
@@ -286,40 +251,27 @@ static mmq_err check_metrics(mmq_checker *checker, sqlite3_stmt *statement, mmq_
 static mmq_err read_total(mmq_checker *checker, mmq_why *why)
 {
     int64_t has_gaps = 0, pruned = 0;
-    mmq_err err = read_number(checker, "SELECT coalesce(sum(last_rowid), 0) FROM metric",
-                              &checker->rows_total, why);
+    mmq_err err =
+        mmq_check_number(checker, "SELECT CAST(coalesce(sum(last_rowid), 0) AS bigint) FROM metric",
+                         &checker->rows_total, why);
     if (err == MMQ_OK) {
-        err = read_number(checker, mmq_query_text(MMQ_Q_HAS_GAPS), &has_gaps, why);
+        err = mmq_check_number(checker, checker->store->engine->texts[MMQ_Q_HAS_GAPS], &has_gaps,
+                               why);
     }
     checker->has_gaps = has_gaps != 0;
     if (err == MMQ_OK && checker->has_gaps) {
-        err = read_number(checker, "SELECT coalesce(sum(last_rowid - first_rowid + 1), 0) FROM gap",
-                          &pruned, why);
+        err = mmq_check_number(
+            checker,
+            "SELECT CAST(coalesce(sum(last_rowid - first_rowid + 1), 0) AS bigint) FROM gap",
+            &pruned, why);
     }
     checker->rows_total -= pruned < checker->rows_total ? pruned : checker->rows_total;
     return err;
 }
 
-static mmq_err read_sums(mmq_checker *checker, mmq_why *why)
-{
-    int64_t pages = 0, free_pages = 0, size = 0;
-    mmq_err err = read_number(checker, "PRAGMA page_count", &pages, why);
-    if (err == MMQ_OK) {
-        err = read_number(checker, "PRAGMA freelist_count", &free_pages, why);
-    }
-    if (err == MMQ_OK) {
-        err = read_number(checker, "PRAGMA page_size", &size, why);
-    }
-    checker->sums->bytes = (pages - free_pages) * size;
-    if (err == MMQ_OK) {
-        err = read_total(checker, why);
-    }
-    return mmq_check_settle(checker, "file", err, why);
-}
-
 static mmq_err check_tables(mmq_checker *checker, mmq_why *why)
 {
-    sqlite3_stmt *metrics = NULL;
+    mmq_prepared *metrics = NULL;
     mmq_err err = mmq_prepare(checker->store,
                               "SELECT key, uid, made, changed, last_rowid, last_timestamp,"
                               " unscored, forgotten FROM metric WHERE key > ?1 ORDER BY key"
@@ -334,8 +286,8 @@ static mmq_err check_tables(mmq_checker *checker, mmq_why *why)
     if (err == MMQ_OK) {
         err = check_metrics(checker, metrics, why);
     }
-    (void)sqlite3_finalize(metrics);
-    (void)sqlite3_finalize(checker->growth);
+    mmq_finalize(&metrics);
+    mmq_finalize(&checker->growth);
     return err;
 }
 
@@ -349,9 +301,9 @@ mmq_err mmq_store_check(mmq_store *store, const mmq_store_watch *watch, mmq_stor
     if (checker.seen == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a check");
     }
-    mmq_err err = check_file(&checker, why);
+    mmq_err err = store->engine->check(&checker, why);
     if (err == MMQ_OK) {
-        err = read_sums(&checker, why);
+        err = mmq_check_settle(&checker, "tables", read_total(&checker, why), why);
     }
     if (err == MMQ_OK) {
         err = check_relations(&checker, why);

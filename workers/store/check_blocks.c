@@ -51,16 +51,17 @@ static mmq_err open_data(walk *w, bool *good, mmq_why *why)
 {
     mmq_store *store = w->checker->store;
     mmq_blocks_close(store);
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_BLOCK_DATA);
-    mmq_bind_int(statement, 1, w->blocks.block.data);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_BLOCK_DATA);
+    mmq_bind_int(statement, 1, w->blocks.block.metric);
+    mmq_bind_int(statement, 2, w->blocks.block.data);
     bool row;
     *good = false;
     mmq_err err = mmq_step(store, statement, &row, why);
     if (err != MMQ_OK) {
         return err;
     }
-    const void *data = row ? sqlite3_column_blob(statement, 0) : NULL;
-    const size_t size = row ? (size_t)sqlite3_column_bytes(statement, 0) : 0;
+    size_t size = 0;
+    const void *data = row ? mmq_column_blob(statement, 0, &size) : NULL;
     if (data == NULL) {
         block_fault(w, "its data is missing");
     } else if (XXH3_64bits(data, size) != w->blocks.block.head.data_check) {

@@ -22,14 +22,14 @@ static mmq_err want_statement(mmq_store *store, mmq_query query, bool *there, mm
     return err;
 }
 
-static bool take_columns(sqlite3_stmt *statement, mmq_gap *out)
+static bool take_columns(mmq_prepared *statement, mmq_gap *out)
 {
     return mmq_column_int(statement, 0, 1, MMQ_ROWID_MAX, &out->first) &&
            mmq_column_int(statement, 1, out->first, MMQ_ROWID_MAX, &out->last);
 }
 
 /* The next gap of a statement of the two that find some. */
-static mmq_err step_gap(mmq_store *store, sqlite3_stmt *statement, bool *found, mmq_gap *out,
+static mmq_err step_gap(mmq_store *store, mmq_prepared *statement, bool *found, mmq_gap *out,
                         mmq_why *why)
 {
     mmq_err err = mmq_step(store, statement, found, why);
@@ -45,7 +45,7 @@ mmq_err mmq_gap_at(mmq_store *store, int64_t metric, int64_t rowid, bool *found,
     if (err != MMQ_OK || !*found) {
         return err;
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_GAP_AT);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_GAP_AT);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, rowid);
     err = step_gap(store, statement, found, out, why);
@@ -59,7 +59,7 @@ mmq_err mmq_gap_at(mmq_store *store, int64_t metric, int64_t rowid, bool *found,
 static mmq_err walk_after(mmq_store *store, int64_t metric, int64_t first, int64_t last,
                           void (*take)(void *context, mmq_gap gap), void *context, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_GAPS_AFTER);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_GAPS_AFTER);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, first);
     mmq_bind_int(statement, 3, last);
@@ -103,14 +103,14 @@ mmq_err mmq_gaps_each(mmq_store *store, int64_t metric, int64_t first, int64_t l
 static mmq_err run_with(mmq_store *store, mmq_query query, int64_t metric, mmq_gap gap,
                         mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, query);
+    mmq_prepared *statement = mmq_statement(store, query);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, gap.first);
     if (query != MMQ_Q_DROP_GAP) {
         mmq_bind_int(statement, 3, gap.last);
     }
     mmq_err err = mmq_run(store, statement, why);
-    return err == MMQ_OK && sqlite3_changes(store->db) != 1
+    return err == MMQ_OK && mmq_changes(store) != 1
                ? mmq_damaged(store, "a list of pruned rows", why)
                : err;
 }
@@ -147,7 +147,7 @@ mmq_err mmq_pruned_before(mmq_store *store, int64_t metric, int64_t *out, mmq_wh
     bool found;
     mmq_err err = want_statement(store, MMQ_Q_PRUNED_BEFORE, &found, why);
     if (err == MMQ_OK && found) {
-        sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_PRUNED_BEFORE);
+        mmq_prepared *statement = mmq_statement(store, MMQ_Q_PRUNED_BEFORE);
         mmq_bind_int(statement, 1, metric);
         err = mmq_step(store, statement, &found, why);
         if (err == MMQ_OK && found && !mmq_column_int(statement, 0, MMQ_TIME_MIN, INT64_MAX, out)) {
@@ -167,7 +167,7 @@ mmq_err mmq_store_pruned_since(mmq_store *store, int64_t commit, int64_t from, i
     if (err != MMQ_OK || !*pruned) {
         return err;
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_PRUNED_SINCE);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_PRUNED_SINCE);
     mmq_bind_int(statement, 1, commit);
     mmq_bind_int(statement, 2, from);
     mmq_bind_int(statement, 3, metric);

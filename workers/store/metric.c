@@ -37,24 +37,22 @@ void mmq_metric_clear(mmq_metric *metric)
     memset(metric, 0, sizeof *metric);
 }
 
-static mmq_err copy_text(mmq_store *store, sqlite3_stmt *statement, const struct text_column *spec,
+static mmq_err copy_text(mmq_store *store, mmq_prepared *statement, const struct text_column *spec,
                          char **out, mmq_why *why)
 {
-    int type = sqlite3_column_type(statement, spec->column);
-    if (type == SQLITE_NULL && spec->optional) {
+    if (spec->optional && mmq_column_is_null(statement, spec->column)) {
         return MMQ_OK;
     }
-    const char *text =
-        type == SQLITE_TEXT ? (const char *)sqlite3_column_text(statement, spec->column) : NULL;
-    size_t size = (size_t)sqlite3_column_bytes(statement, spec->column);
-    if (text == NULL || strlen(text) != size || !mmq_utf8_valid(text, size)) {
+    size_t size;
+    const char *text = mmq_column_text(statement, spec->column, &size);
+    if (text == NULL || memchr(text, '\0', size) != NULL || !mmq_utf8_valid(text, size)) {
         return mmq_damaged(store, "a metric's text", why);
     }
-    *out = strdup(text);
+    *out = strndup(text, size);
     return *out != NULL ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "no memory for a metric's record");
 }
 
-static mmq_err copy_record(mmq_store *store, sqlite3_stmt *statement, mmq_metric *out, mmq_why *why)
+static mmq_err copy_record(mmq_store *store, mmq_prepared *statement, mmq_metric *out, mmq_why *why)
 {
     mmq_err err = mmq_column_head(store, statement, &out->head, why);
     for (size_t i = 0; i < TEXT_COLUMNS && err == MMQ_OK; i++) {
@@ -63,7 +61,7 @@ static mmq_err copy_record(mmq_store *store, sqlite3_stmt *statement, mmq_metric
     if (err != MMQ_OK) {
         return err;
     }
-    out->has_rows = sqlite3_column_type(statement, COLUMN_LAST_TIMESTAMP) != SQLITE_NULL;
+    out->has_rows = !mmq_column_is_null(statement, COLUMN_LAST_TIMESTAMP);
     if (!mmq_column_int(statement, COLUMN_STATUS, 0, INT32_MAX, &out->status) ||
         !mmq_column_int(statement, COLUMN_POLL_INTERVAL, 0, INT32_MAX, &out->poll_interval) ||
         out->has_rows != (out->head.last_rowid > 0) ||
@@ -74,7 +72,7 @@ static mmq_err copy_record(mmq_store *store, sqlite3_stmt *statement, mmq_metric
     return MMQ_OK;
 }
 
-mmq_err mmq_metric_step(mmq_store *store, sqlite3_stmt *statement, bool *found, mmq_metric *out,
+mmq_err mmq_metric_step(mmq_store *store, mmq_prepared *statement, bool *found, mmq_metric *out,
                         mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE);
@@ -92,7 +90,7 @@ mmq_err mmq_metric_step(mmq_store *store, sqlite3_stmt *statement, bool *found, 
 
 mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_METRIC);
     mmq_bind_text(statement, 1, uid);
     bool found;
     mmq_err err = mmq_metric_step(store, statement, &found, out, why);
@@ -106,7 +104,7 @@ mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out, mmq
 
 mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC_AFTER);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_METRIC_AFTER);
     mmq_bind_text(statement, 1, after);
     bool found;
     mmq_err err = mmq_metric_step(store, statement, &found, out, why);
@@ -121,7 +119,7 @@ mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE);
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNSCORED);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_UNSCORED);
     bool found;
     mmq_err err = mmq_read_int(store, statement, &found, rows, "a count of rows", why);
     return err == MMQ_OK && !found ? mmq_damaged(store, "a count of rows", why) : err;

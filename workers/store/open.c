@@ -1,299 +1,119 @@
-/* Opening and closing. The file is looked at before SQLite reads it, since SQLite takes an empty
- * file for a new database and would say "no such table" of it.
- *
- * Connections are small: a few MiB of cache each, because the kernel caches the file for all of
- * them. There is no mmap: with it an I/O error or a file cut short is a SIGBUS, and not an error.
- */
+/* Opening, closing and keeping: what a url names says which engine does it. */
 #include "workers/store/handle.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/check.h"
-#include "lib/places.h"
+#include "workers/store/block.h"
 #include "workers/store/room.h"
 
-enum {
-    WAL_CHECKPOINT_PAGES = 1000, /* the log is copied into the file from this size on */
-    WAL_GENTLE_PAGES = 16,    /* and from this size on after housekeeping, which is in no hurry */
-    WAL_RESTART_PAGES = 8000, /* from here on we wait for readers to make it begin anew */
-    WAL_WAIT_MS = 250,        /* for so long */
-};
+static const mmq_engine *const engines[] = {&mmq_engine_sqlite};
 
-static const char reader_pragmas[] = "PRAGMA query_only = ON; PRAGMA cache_size = -2048;";
-/* FULL: each commit is on disk when COMMIT returns. A log that grew is cut back to its limit. */
-static const char writer_pragmas[] =
-    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;"
-    "PRAGMA journal_size_limit = 16777216; PRAGMA secure_delete = FAST;";
-
-char *mmq_store_path(const char *url, mmq_err *err, mmq_why *why)
+/* NULL: why says that there is none. */
+static const mmq_engine *find_engine(const char *url, mmq_why *why)
 {
-    static const char scheme[] = "sqlite:";
-    const char *path = url + strlen(scheme);
-    size_t room = PATH_MAX - 32; /* for what is put behind the name */
-    if (strncmp(url, scheme, strlen(scheme)) != 0 || *path == '\0' || strlen(path) > room) {
-        *err = mmq_fail(why, MMQ_EINVAL, "a store is named sqlite:PATH, and not \"%.100s\"", url);
-        return NULL;
+    for (size_t i = 0; i < sizeof engines / sizeof *engines; i++) {
+        if (strncmp(url, engines[i]->scheme, strlen(engines[i]->scheme)) == 0) {
+            return engines[i];
+        }
     }
-    /* "./" keeps SQLite from reading ":memory:" and "file:" as something else than names. */
-    char *copy = NULL;
-    if (asprintf(&copy, "%s%s", *path == '/' ? "" : "./", path) < 0) {
-        *err = mmq_fail(why, MMQ_ENOMEM, "no memory for a path");
-        return NULL;
-    }
-    *err = MMQ_OK;
-    return copy;
+    (void)mmq_fail(why, MMQ_EINVAL, "a store is named sqlite:PATH, and not \"%.100s\"", url);
+    return NULL;
 }
 
 mmq_err mmq_store_url_check(const char *url, mmq_why *why)
 {
-    mmq_err err;
-    free(mmq_store_path(url, &err, why));
-    return err;
+    const mmq_engine *engine = find_engine(url, why);
+    return engine != NULL ? engine->url_check(url, why) : MMQ_EINVAL;
 }
 
 mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why)
 {
-    const char *path = strchrnul(url, ':') + 1;
-    mmq_err err = mmq_store_url_check(url, why);
+    const mmq_engine *engine = find_engine(url, why);
+    return engine != NULL ? engine->place_check(url, writes, why) : MMQ_EINVAL;
+}
+
+/* ---- the writer's lock ------------------------------------------------------------------ */
+
+struct mmq_store_lock {
+    int fd;
+};
+
+mmq_err mmq_store_lock_try(const char *url, mmq_store_lock **out, mmq_why *why)
+{
+    *out = NULL;
+    const mmq_engine *engine = find_engine(url, why);
+    if (engine == NULL) {
+        return MMQ_EINVAL;
+    }
+    mmq_store_lock *lock = malloc(sizeof *lock);
+    mmq_err err = lock != NULL ? engine->lock(url, &lock->fd, why)
+                               : mmq_fail(why, MMQ_ENOMEM, "no memory for a lock");
     if (err != MMQ_OK) {
+        free(lock);
         return err;
     }
-    err = mmq_place_file(path, why);
-    if (writes && (err == MMQ_OK || err == MMQ_ENOTFOUND)) {
-        const bool is_there = err == MMQ_OK;
-        err = mmq_place_beside(path, why); /* the log and the lock are beside it */
-        if (err == MMQ_OK && is_there && faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) != 0) {
-            err = mmq_fail(why, MMQ_EINVAL, "%.160s cannot be written: %s", path, strerror(errno));
-        }
-    }
-    return err;
-}
-
-/* True if the log holds pages that the file may be waiting for. */
-static bool has_log(const char *path)
-{
-    char name[PATH_MAX + 8];
-    struct stat about;
-    (void)snprintf(name, sizeof name, "%s-wal", path);
-    return stat(name, &about) == 0 && about.st_size > 0;
-}
-
-/* SQLite notices missing pages, but reads half a page at the end as if zeros followed. */
-static mmq_err check_header(const char *path, const uint8_t *header, int64_t file_size,
-                            mmq_why *why)
-{
-    static const char magic[16] = "SQLite format 3";
-    if (memcmp(header, magic, sizeof magic) != 0) {
-        return mmq_fail(why, MMQ_ECORRUPT,
-                        "%s is no SQLite database or its header is damaged: restore a backup or"
-                        " name another --store",
-                        path);
-    }
-    int64_t page_size = header[16] << 8 | header[17];
-    page_size = page_size == 1 ? 65536 : page_size;
-    if (page_size == 0 || (file_size % page_size != 0 && !has_log(path))) {
-        return mmq_fail(why, MMQ_ECORRUPT,
-                        "%s is cut off in the middle of a page: restore a backup", path);
-    }
+    *out = lock;
     return MMQ_OK;
 }
 
-/* Through SQLite's own descriptor: to close another one of the same file would let go of all locks
- * that this process has on it (POSIX), which are those of its other connections, and a foreign
- * process that closes its last one would then take the log away from under them. */
-static mmq_err check_head_of_file(sqlite3 *db, const char *path, mmq_why *why)
+void mmq_store_unlock(mmq_store_lock **lock)
 {
-    uint8_t header[100] = {0};
-    sqlite3_file *file = NULL;
-    sqlite3_int64 size = 0;
-    int code = sqlite3_file_control(db, "main", SQLITE_FCNTL_FILE_POINTER, &file);
-    if (code == SQLITE_OK) {
-        code = file->pMethods->xFileSize(file, &size);
+    if (*lock == NULL) {
+        return;
     }
-    if (code == SQLITE_OK) {
-        code = file->pMethods->xRead(file, header, sizeof header, 0);
+    if ((*lock)->fd >= 0) {
+        (void)close((*lock)->fd);
     }
-    return code == SQLITE_OK || code == SQLITE_IOERR_SHORT_READ
-               ? check_header(path, header, size, why)
-               : mmq_sqlite_error(NULL, code, "the store", why);
+    free(*lock);
+    *lock = NULL;
 }
 
-/* What is under that name? */
-static mmq_err check_file(const char *path, mmq_why *why)
+/* ---- handles ---------------------------------------------------------------------------- */
+
+static bool has_rooms(const mmq_store *store)
 {
-    struct stat about;
-    if (stat(path, &about) != 0) {
-        mmq_err err = errno == ENOENT || errno == ENOTDIR ? MMQ_ENOTFOUND : MMQ_EIO;
-        return mmq_fail(why, err, "there is no store %s: %s", path, strerror(errno));
-    }
-    if (!S_ISREG(about.st_mode)) {
-        return mmq_fail(why, MMQ_ECORRUPT, "%s is %s and no store: name another --store", path,
-                        S_ISDIR(about.st_mode) ? "a folder" : "no regular file");
-    }
-    if (about.st_size == 0) {
-        return mmq_fail(why, MMQ_ECORRUPT,
-                        "%s is an empty file and no store: restore a backup, or remove it and a"
-                        " new store is made",
-                        path);
-    }
-    return MMQ_OK;
+    return store->block != NULL &&
+           (store->mode == MMQ_STORE_READ || (store->existing != NULL && store->encoded != NULL &&
+                                              store->fresh != NULL && store->old != NULL));
 }
 
-/* Keeps the log bounded. To copy many pages at once takes a CPU for milliseconds, in which readers
- * may want it: so housekeeping, which nobody waits for, copies what it wrote at once. A passive
- * checkpoint cannot begin the log anew while readers follow each other without a gap; past
- * WAL_RESTART_PAGES we wait for those that are in it, which is short: readers end their
- * transactions with each page. One that does not (a backup, somebody's shell) is waited for again
- * only when the log has grown by as much once more. Failure is none: the commit is durable.
- */
-static int checkpoint_wal(void *context, sqlite3 *db, const char *name, int pages)
+static mmq_store *new_store(const mmq_engine *engine, mmq_store_mode mode)
 {
-    mmq_store *store = context;
-    if (pages < (store->gentle ? WAL_GENTLE_PAGES : WAL_CHECKPOINT_PAGES)) {
-        return SQLITE_OK;
+    mmq_store *store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        return NULL;
     }
-    const bool restart = pages >= store->restart_pages;
-    (void)sqlite3_busy_timeout(db, WAL_WAIT_MS);
-    const int code = sqlite3_wal_checkpoint_v2(
-        db, name, restart ? SQLITE_CHECKPOINT_RESTART : SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    (void)sqlite3_busy_timeout(db, MMQ_BUSY_MS);
-    if (restart) {
-        store->restart_pages = WAL_RESTART_PAGES + (code == SQLITE_OK ? 0 : pages);
+    store->engine = engine;
+    store->mode = mode;
+    store->block = malloc(sizeof *store->block);
+    if (mode == MMQ_STORE_WRITE) {
+        store->existing = malloc(sizeof *store->existing);
+        store->encoded = malloc(MMQ_BLOCK_MAX);
+        store->fresh = mmq_room_new();
+        store->old = mmq_room_new();
     }
-    return SQLITE_OK;
-}
-
-static mmq_err set_writer(mmq_store *store, const char *path, mmq_why *why)
-{
-    if (sqlite3_db_readonly(store->db, "main") != 0) {
-        return mmq_fail(why, MMQ_EIO, "the store %s cannot be written: it is read-only", path);
+    if (!has_rooms(store)) {
+        mmq_store_close(&store);
     }
-    store->existing = malloc(sizeof *store->existing);
-    store->encoded = malloc(MMQ_BLOCK_MAX);
-    store->fresh = mmq_room_new();
-    store->old = mmq_room_new();
-    if (store->existing == NULL || store->encoded == NULL || store->fresh == NULL ||
-        store->old == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
-    }
-    int keep = 1;
-    (void)sqlite3_file_control(store->db, "main", SQLITE_FCNTL_PERSIST_WAL, &keep);
-    store->restart_pages = WAL_RESTART_PAGES;
-    (void)sqlite3_wal_hook(store->db, checkpoint_wal, store);
-    return MMQ_OK;
-}
-
-/* A first look: the one row of `store`, in a transaction, so that WAL recovery happens here. */
-static mmq_err read_once(mmq_store *store, mmq_why *why)
-{
-    mmq_snapshot snapshot;
-    mmq_err err = mmq_store_begin_read(store, &snapshot, why);
-    if (err == MMQ_OK) {
-        mmq_store_end_read(store);
-    }
-    return err;
-}
-
-/* Readers cannot bring a store to its current form: they say who does. */
-static mmq_err refuse_form(const char *path, mmq_form form, mmq_why *why)
-{
-    return form == MMQ_FORM_OLD
-               ? mmq_fail(why, MMQ_EBUSY,
-                          "%s is of an earlier form: start the write worker (metricmq up), which"
-                          " brings it to the new one",
-                          path)
-               : mmq_fail(why, MMQ_EBUSY,
-                          "%s is being brought to a new form by the write worker: try again when"
-                          " that is done",
-                          path);
-}
-
-/* What is left to do once the file is known to be a store of ours. */
-static mmq_err settle(mmq_store *store, const char *path, const mmq_store_watch *watch,
-                      mmq_why *why)
-{
-    const mmq_form form = store->form;
-    const bool moving = form == MMQ_FORM_OLD || form == MMQ_FORM_BETWEEN;
-    mmq_err err = MMQ_OK;
-    if (store->mode == MMQ_STORE_WRITE) {
-        err = mmq_connection_set(store->db, writer_pragmas, why);
-        if (err == MMQ_OK) {
-            err = set_writer(store, path, why);
-        }
-        if (err == MMQ_OK && form == MMQ_FORM_OLD) {
-            err = mmq_schema_upgrade(store->db, why);
-        }
-        if (err == MMQ_OK) {
-            err = mmq_schema_complete(store->db, why);
-        }
-    } else if (moving) {
-        err = refuse_form(path, form, why);
-    }
-    if (err == MMQ_OK) {
-        err = mmq_statements_prepare(store, why);
-    }
-    if (err == MMQ_OK) {
-        err = read_once(store, why);
-    }
-    return err == MMQ_OK && moving ? mmq_migrate(store, watch, why) : err;
-}
-
-static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch *watch,
-                       mmq_why *why)
-{
-    bool reader = store->mode == MMQ_STORE_READ;
-    int flags = SQLITE_OPEN_NOMUTEX | (reader ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE);
-    int code = sqlite3_open_v2(path, &store->db, flags, NULL);
-    if (code != SQLITE_OK) {
-        return mmq_sqlite_error(store->db, code, "the store", why);
-    }
-    mmq_steps_bound(store);
-    mmq_err err = check_head_of_file(store->db, path, why);
-    if (err == MMQ_OK) {
-        err = mmq_connection_set(store->db, reader ? reader_pragmas : "", why);
-    }
-    if (err == MMQ_OK) {
-        err = mmq_schema_check(store->db, path, &store->form, why);
-    }
-    return err == MMQ_OK ? settle(store, path, watch, why) : err;
-}
-
-static mmq_err open_path(const char *path, mmq_store *store, const mmq_store_watch *watch,
-                         mmq_why *why)
-{
-    mmq_err err = check_file(path, why);
-    if (err == MMQ_ENOTFOUND && store->mode == MMQ_STORE_WRITE) {
-        err = mmq_schema_make(path, why);
-    }
-    return err == MMQ_OK ? connect(store, path, watch, why) : err;
+    return store;
 }
 
 static mmq_err open_store(const char *url, mmq_store_mode mode, const mmq_store_watch *watch,
                           mmq_store **out, mmq_why *why)
 {
     *out = NULL;
-    mmq_err err;
-    char *path = mmq_store_path(url, &err, why);
-    if (path == NULL) {
-        return err;
+    const mmq_engine *engine = find_engine(url, why);
+    if (engine == NULL) {
+        return MMQ_EINVAL;
     }
-    mmq_store *store = calloc(1, sizeof *store);
+    mmq_store *store = new_store(engine, mode);
     if (store == NULL) {
-        free(path);
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     }
-    store->mode = mode;
-    store->block = malloc(sizeof *store->block);
-    err = store->block != NULL ? open_path(path, store, watch, why)
-                               : mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
-    free(path);
+    mmq_err err = engine->open(store, url, watch, why);
     if (err != MMQ_OK) {
         mmq_store_close(&store);
     }
@@ -314,7 +134,7 @@ mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq
 
 bool mmq_store_is_current(const mmq_store *store)
 {
-    return store->mode == MMQ_STORE_WRITE || store->form == MMQ_FORM_CURRENT;
+    return !store->is_earlier;
 }
 
 void mmq_store_close(mmq_store **store_p)
@@ -323,13 +143,8 @@ void mmq_store_close(mmq_store **store_p)
     if (store == NULL) {
         return;
     }
-    mmq_statements_finalize(store); /* an open transaction is rolled back by the close */
-    if (store->existing != NULL) {  /* a writer, of a file that is a store of ours */
-        /* So that the file alone is the store, for who copies it. If a reader is in the way, the
-         * log holds what is missing, as after a crash. */
-        (void)sqlite3_wal_checkpoint_v2(store->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    }
-    CHECK(sqlite3_close(store->db) == SQLITE_OK);
+    mmq_statements_finalize(store);
+    store->engine->close(store);
     mmq_room_destroy(&store->old);
     mmq_room_destroy(&store->fresh);
     free(store->encoded);
@@ -337,4 +152,26 @@ void mmq_store_close(mmq_store **store_p)
     free(store->block);
     free(store);
     *store_p = NULL;
+}
+
+/* ---- keeping ---------------------------------------------------------------------------- */
+
+mmq_err mmq_store_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE);
+    return store->engine->size(store, out, why);
+}
+
+mmq_err mmq_store_backup(const char *url, const char *file, const mmq_store_watch *watch,
+                         mmq_kept *out, mmq_why *why)
+{
+    const mmq_engine *engine = find_engine(url, why);
+    return engine != NULL ? engine->backup(url, file, watch, out, why) : MMQ_EINVAL;
+}
+
+mmq_err mmq_store_restore(const char *url, const char *file, bool aside,
+                          const mmq_store_watch *watch, mmq_kept *out, mmq_why *why)
+{
+    const mmq_engine *engine = find_engine(url, why);
+    return engine != NULL ? engine->restore(url, file, aside, watch, out, why) : MMQ_EINVAL;
 }

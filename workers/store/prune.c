@@ -165,7 +165,7 @@ static mmq_err prune_blocks(prune *p, bool *done, mmq_why *why)
 
 static mmq_err note_prune(prune *p, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(p->store, MMQ_Q_SET_PRUNED);
+    mmq_prepared *statement = mmq_statement(p->store, MMQ_Q_SET_PRUNED);
     mmq_bind_int(statement, 1, p->metric);
     mmq_bind_int(statement, 2, p->before);
     mmq_bind_int(statement, 3, p->store->commit);
@@ -204,7 +204,7 @@ mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t
 static mmq_err count_blocks(mmq_store *store, int64_t metric, int64_t before, mmq_pruned *out,
                             mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_COUNT_BLOCKS);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_COUNT_BLOCKS);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, before);
     bool row;

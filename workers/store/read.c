@@ -8,7 +8,7 @@
 
 static mmq_err read_snapshot(mmq_store *store, mmq_snapshot *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SNAPSHOT);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_SNAPSHOT);
     bool row;
     mmq_err err = mmq_step(store, statement, &row, why);
     if (err != MMQ_OK) {
@@ -24,12 +24,12 @@ static mmq_err read_snapshot(mmq_store *store, mmq_snapshot *out, mmq_why *why)
     return err;
 }
 
-mmq_err mmq_transaction_begin(mmq_store *store, mmq_query query, mmq_snapshot *out, mmq_why *why)
+mmq_err mmq_transaction_begin(mmq_store *store, bool writes, mmq_snapshot *out, mmq_why *why)
 {
     static atomic_uint_fast64_t serial; /* a range may go on in another handle */
     CHECK(store->phase == MMQ_PHASE_IDLE);
     store->transaction = atomic_fetch_add(&serial, 1) + 1;
-    mmq_err err = mmq_run(store, mmq_statement(store, query), why);
+    mmq_err err = store->engine->begin(store, writes, why);
     if (err == MMQ_OK) {
         err = read_snapshot(store, out, why);
     }
@@ -42,18 +42,13 @@ mmq_err mmq_transaction_begin(mmq_store *store, mmq_query query, mmq_snapshot *o
 void mmq_transaction_undo(mmq_store *store)
 {
     mmq_blocks_close(store);
-    /* SQLite has rolled back by itself after some errors. */
-    if (sqlite3_get_autocommit(store->db) == 0) {
-        sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_ROLLBACK);
-        (void)sqlite3_step(statement);
-        mmq_done(statement);
-    }
+    store->engine->undo(store);
     store->phase = MMQ_PHASE_IDLE;
 }
 
 mmq_err mmq_store_begin_read(mmq_store *store, mmq_snapshot *out, mmq_why *why)
 {
-    mmq_err err = mmq_transaction_begin(store, MMQ_Q_BEGIN_READ, out, why);
+    mmq_err err = mmq_transaction_begin(store, false, out, why);
     if (err == MMQ_OK) {
         store->phase = MMQ_PHASE_READ;
     }
@@ -69,7 +64,7 @@ void mmq_store_end_read(mmq_store *store)
 mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out, mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE);
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_FIND);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_FIND);
     mmq_bind_text(statement, 1, uid);
     bool row;
     mmq_err err = mmq_step(store, statement, &row, why);
@@ -88,7 +83,7 @@ mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *ou
                         size_t *count, mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE && capacity <= INT32_MAX);
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_HEADS);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_HEADS);
     mmq_bind_text(statement, 1, after);
     mmq_bind_int(statement, 2, (int64_t)capacity);
     mmq_err err = MMQ_OK;
@@ -104,7 +99,7 @@ mmq_err mmq_store_heads(mmq_store *store, const char *after, mmq_metric_head *ou
         if (err == MMQ_OK && strcmp(out[*count].uid, previous) <= 0) {
             err = mmq_damaged(store, "the order of uids", why);
         }
-        out[*count].monitored = sqlite3_column_int64(statement, 5) != 0;
+        out[*count].monitored = mmq_column_number(statement, 5) != 0;
         previous = out[*count].uid;
         (*count)++;
     }
@@ -122,7 +117,7 @@ mmq_err mmq_store_length_at(mmq_store *store, const mmq_metric_head *metric, int
     }
     int64_t forgotten = 0, length;
     bool found;
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_FORGOTTEN);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_FORGOTTEN);
     mmq_bind_int(statement, 1, metric->key);
     mmq_err err = mmq_read_int(store, statement, &found, &forgotten, "a count of rows", why);
     if (err != MMQ_OK) {

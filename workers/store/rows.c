@@ -442,7 +442,7 @@ static mmq_err check_window(mmq_store *store, int64_t metric, const struct windo
 {
     int64_t last;
     bool known;
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_LENGTH);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_LENGTH);
     mmq_bind_int(statement, 1, metric);
     mmq_err err = mmq_read_int(store, statement, &known, &last, "a metric's length", why);
     if (err != MMQ_OK) {

@@ -10,10 +10,9 @@ enum {
     PIECE_GAPS = 1000,
     PIECE_GROWTH = 1000,
     PIECE_VALUES = 64, /* blocks whose heads are completed */
-    PAGES_KEPT = 512,  /* free pages kept for the rows to come */
 };
 
-static mmq_err read_first(mmq_store *store, sqlite3_stmt *statement, bool *found, int64_t *out,
+static mmq_err read_first(mmq_store *store, mmq_prepared *statement, bool *found, int64_t *out,
                           mmq_why *why)
 {
     return mmq_read_int(store, statement, found, out, "a list of work to do", why);
@@ -31,11 +30,11 @@ static mmq_err delete_piece(mmq_store *store, int64_t metric, bool *left, mmq_wh
     mmq_err err = MMQ_OK;
     *left = false;
     for (size_t i = 0; i < sizeof parts / sizeof *parts && err == MMQ_OK; i++) {
-        sqlite3_stmt *statement = mmq_statement(store, parts[i].query);
+        mmq_prepared *statement = mmq_statement(store, parts[i].query);
         mmq_bind_int(statement, 1, metric);
         mmq_bind_int(statement, 2, parts[i].most);
         err = mmq_run(store, statement, why);
-        *left |= sqlite3_changes(store->db) > 0;
+        *left |= mmq_changes(store) > 0;
     }
     return err;
 }
@@ -53,14 +52,14 @@ static mmq_err delete_rows(mmq_store *store, mmq_why *why)
     if (err != MMQ_OK || left) {
         return err;
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_UNDOOM);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_UNDOOM);
     mmq_bind_int(statement, 1, metric);
     return mmq_run(store, statement, why);
 }
 
-static sqlite3_stmt *old_growth(mmq_store *store, int64_t limit)
+static mmq_prepared *old_growth(mmq_store *store, int64_t limit)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_OLD_GROWTH);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_OLD_GROWTH);
     mmq_bind_int(statement, 1, mmq_wall_s() - MMQ_REMEMBER_S);
     mmq_bind_int(statement, 2, limit);
     return statement;
@@ -71,7 +70,7 @@ static mmq_err forget_entry(mmq_store *store, int64_t metric, int64_t commit, mm
     const mmq_query queries[] = {MMQ_Q_FORGET, MMQ_Q_DELETE_GROWTH};
     mmq_err err = MMQ_OK;
     for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
-        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+        mmq_prepared *statement = mmq_statement(store, queries[i]);
         mmq_bind_int(statement, 1, metric);
         mmq_bind_int(statement, 2, commit);
         err = mmq_run(store, statement, why);
@@ -83,7 +82,7 @@ static mmq_err forget_growth(mmq_store *store, mmq_why *why)
 {
     int64_t metrics[PIECE_GROWTH], commits[PIECE_GROWTH];
     size_t count = 0;
-    sqlite3_stmt *statement = old_growth(store, PIECE_GROWTH);
+    mmq_prepared *statement = old_growth(store, PIECE_GROWTH);
     bool row = true;
     while (row && count < PIECE_GROWTH) {
         mmq_err err = mmq_step(store, statement, &row, why);
@@ -105,22 +104,6 @@ static mmq_err forget_growth(mmq_store *store, mmq_why *why)
     return err;
 }
 
-static mmq_err count_free_pages(mmq_store *store, int64_t *pages, mmq_why *why)
-{
-    bool found;
-    *pages = 0;
-    return read_first(store, mmq_statement(store, MMQ_Q_FREE_PAGES), &found, pages, why);
-}
-
-static mmq_err give_back_pages(mmq_store *store, mmq_why *why)
-{
-    int64_t pages;
-    mmq_err err = count_free_pages(store, &pages, why);
-    return err == MMQ_OK && pages > PAGES_KEPT
-               ? mmq_run(store, mmq_statement(store, MMQ_Q_VACUUM), why)
-               : err;
-}
-
 static mmq_err look_for_work(mmq_store *store, bool *work, mmq_why *why)
 {
     int64_t number;
@@ -131,38 +114,26 @@ static mmq_err look_for_work(mmq_store *store, bool *work, mmq_why *why)
     if (err == MMQ_OK && !*work) {
         err = read_first(store, mmq_statement(store, MMQ_Q_INCOMPLETE), work, &number, why);
     }
-    if (err == MMQ_OK && !*work) {
-        err = count_free_pages(store, &number, why);
-        *work = number > PAGES_KEPT;
-    }
-    return err;
+    return err == MMQ_OK && !*work ? store->engine->has_work(store, work, why) : err;
 }
 
 /* Does a piece, in a write transaction. Work that is found and cannot be done, since an index or a
  * page says otherwise than what it leads to, would be found again for ever. */
 static mmq_err do_work(mmq_store *store, mmq_why *why)
 {
-    const int changes = sqlite3_total_changes(store->db);
-    int64_t pages_before, pages_after = 0;
-    mmq_err err = count_free_pages(store, &pages_before, why);
-    if (err == MMQ_OK) {
-        err = delete_rows(store, why);
-    }
+    const int64_t changes = store->engine->total_changes(store);
+    bool left, done = false;
+    mmq_err err = delete_rows(store, why);
     if (err == MMQ_OK) {
         err = forget_growth(store, why);
     }
-    bool left;
     if (err == MMQ_OK) {
         err = mmq_blocks_complete(store, PIECE_VALUES, &left, why);
     }
     if (err == MMQ_OK) {
-        err = give_back_pages(store, why);
+        err = store->engine->do_work(store, &done, why);
     }
-    if (err == MMQ_OK) {
-        err = count_free_pages(store, &pages_after, why);
-    }
-    return err == MMQ_OK && changes == sqlite3_total_changes(store->db) &&
-                   pages_after == pages_before
+    return err == MMQ_OK && changes == store->engine->total_changes(store) && !done
                ? mmq_damaged(store, "what is to be removed is not where it is found", why)
                : err;
 }

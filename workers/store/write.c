@@ -21,7 +21,7 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
 {
     CHECK(store->mode == MMQ_STORE_WRITE);
     mmq_snapshot snapshot;
-    mmq_err err = mmq_transaction_begin(store, MMQ_Q_BEGIN_WRITE, &snapshot, why);
+    mmq_err err = mmq_transaction_begin(store, true, &snapshot, why);
     if (err == MMQ_OK) {
         store->phase = MMQ_PHASE_WRITE;
         store->last = snapshot;
@@ -45,13 +45,8 @@ mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
     mmq_blocks_close(store); /* a statement that reads would keep the log from being copied */
     if (store->phase == MMQ_PHASE_FAILED) {
         err = mmq_fail(why, MMQ_EIO, "the transaction failed before");
-    } else if (store->dirty) {
-        sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_COMMIT);
-        mmq_bind_int(statement, 1, store->commit);
-        err = mmq_run(store, statement, why);
-    }
-    if (err == MMQ_OK) {
-        err = mmq_run(store, mmq_statement(store, MMQ_Q_COMMIT), why);
+    } else {
+        err = store->engine->commit(store, why);
     }
     if (err == MMQ_OK && store->dirty) {
         store->last.commit = store->commit;
@@ -101,7 +96,7 @@ static bool is_same(const mmq_metric *a, const mmq_metric *b)
 
 static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_CREATE);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_CREATE);
     mmq_bind_text(statement, 1, metric->head.uid);
     mmq_bind_int(statement, 2, store->commit);
     const char *texts[] = {metric->datasource,  metric->identity, metric->name,
@@ -113,11 +108,10 @@ static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
     }
     mmq_bind_int(statement, column++, metric->status);
     mmq_bind_int(statement, column, metric->poll_interval);
-    mmq_err err = mmq_run(store, statement, why);
+    mmq_err err = mmq_read_key(store, statement, &metric->head.key, why);
     if (err != MMQ_OK) {
         return err;
     }
-    metric->head.key = sqlite3_last_insert_rowid(store->db);
     metric->head.made = metric->head.changed = store->commit;
     metric->head.last_rowid = 0;
     metric->has_rows = false;
@@ -129,7 +123,7 @@ static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
 static mmq_err find_same(mmq_store *store, const mmq_metric *metric, bool *found, mmq_metric *out,
                          mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_METRIC);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_METRIC);
     mmq_bind_text(statement, 1, metric->head.uid);
     mmq_err err = mmq_metric_step(store, statement, found, out, why);
     if (err != MMQ_OK || *found) {
@@ -175,14 +169,14 @@ mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why)
 
 mmq_err mmq_state_read(mmq_store *store, int64_t metric, mmq_metric_state *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_STATE);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_STATE);
     mmq_bind_int(statement, 1, metric);
     bool row;
     mmq_err err = mmq_step(store, statement, &row, why);
     if (err != MMQ_OK) {
         return err;
     }
-    out->has_rows = row && sqlite3_column_type(statement, 0) != SQLITE_NULL;
+    out->has_rows = row && !mmq_column_is_null(statement, 0);
     if (!row ||
         (out->has_rows &&
          !mmq_column_int(statement, 0, MMQ_TIME_MIN, MMQ_TIME_MAX, &out->last_timestamp)) ||
@@ -199,7 +193,7 @@ mmq_err mmq_state_write(mmq_store *store, int64_t metric, int64_t last_rowid,
     if (state->unscored < 0 || state->unscored > last_rowid) {
         return mmq_damaged(store, "a count of rows", why);
     }
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_SET_STATE);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_SET_STATE);
     mmq_bind_int(statement, 1, metric);
     mmq_bind_int(statement, 2, store->commit);
     mmq_bind_int(statement, 3, last_rowid);
@@ -291,7 +285,7 @@ static mmq_err compare_rows(mmq_store *store, int64_t metric, int64_t first,
 /* Notes how long the metric was before this commit. */
 static mmq_err note_growth(mmq_store *store, const mmq_metric_head *metric, mmq_why *why)
 {
-    sqlite3_stmt *statement = mmq_statement(store, MMQ_Q_GROW);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_GROW);
     mmq_bind_int(statement, 1, metric->key);
     mmq_bind_int(statement, 2, store->commit);
     mmq_bind_int(statement, 3, metric->last_rowid);
@@ -440,7 +434,7 @@ mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why)
     }
     const mmq_query queries[] = {MMQ_Q_DELETE, MMQ_Q_UNPRUNE, MMQ_Q_DOOM};
     for (size_t i = 0; i < 3 && err == MMQ_OK; i++) {
-        sqlite3_stmt *statement = mmq_statement(store, queries[i]);
+        mmq_prepared *statement = mmq_statement(store, queries[i]);
         mmq_bind_int(statement, 1, metric.key);
         err = mmq_run(store, statement, why);
     }

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 enum { ROWS = 4000 };
 

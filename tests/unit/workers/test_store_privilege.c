@@ -4,7 +4,7 @@
 
 #include <sqlite3.h>
 
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 static int begin(void **state)
 {
@@ -40,7 +40,7 @@ static void run_as_other(const char *sql)
 static void expect_denied(mmq_store *store, const char *sql, const char *says)
 {
     char *fault = NULL;
-    const int code = sqlite3_exec(store->db, sql, NULL, NULL, &fault);
+    const int code = sqlite3_exec(mmq_sqlite_of(store)->db, sql, NULL, NULL, &fault);
     if (code == SQLITE_OK || fault == NULL || strstr(fault, says) == NULL) {
         fail_msg("%s: %d, %s (wanted \"%s\")", sql, code, fault != NULL ? fault : "nothing", says);
     }
@@ -50,7 +50,8 @@ static void expect_denied(mmq_store *store, const char *sql, const char *says)
 static int64_t count_of(mmq_store *store, const char *sql)
 {
     sqlite3_stmt *statement;
-    assert_int_equal(sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(mmq_sqlite_of(store)->db, sql, -1, &statement, NULL),
+                     SQLITE_OK);
     assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
     const int64_t count = sqlite3_column_int64(statement, 0);
     (void)sqlite3_finalize(statement);
@@ -70,12 +71,13 @@ static void test_a_reader_cannot_write(void **state)
                                          "PRAGMA user_version = 9",
                                          "CREATE INDEX i ON growth (at)"};
     mmq_store *store = world_open(MMQ_STORE_READ);
-    assert_int_equal(sqlite3_db_readonly(store->db, "main"), 1);
+    assert_int_equal(sqlite3_db_readonly(mmq_sqlite_of(store)->db, "main"), 1);
     assert_int_equal(count_of(store, "PRAGMA query_only"), 1);
     for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
         expect_denied(store, writes[i], "readonly");
     }
-    assert_int_equal(sqlite3_exec(store->db, "PRAGMA query_only = OFF", NULL, NULL, NULL), 0);
+    assert_int_equal(
+        sqlite3_exec(mmq_sqlite_of(store)->db, "PRAGMA query_only = OFF", NULL, NULL, NULL), 0);
     for (size_t i = 0; i < sizeof writes / sizeof *writes; i++) {
         expect_denied(store, writes[i], "readonly");
     }
@@ -94,8 +96,9 @@ static void deny_reaching_out(mmq_store *store)
     (void)snprintf(sql, sizeof sql, "%s/copy", world_folder);
     assert_int_not_equal(access(sql, F_OK), 0);
     expect_denied(store, "SELECT load_extension('mod_spatialite')", "");
-    assert_int_equal(sqlite3_load_extension(store->db, "mod_spatialite", NULL, &fault),
-                     SQLITE_ERROR);
+    assert_int_equal(
+        sqlite3_load_extension(mmq_sqlite_of(store)->db, "mod_spatialite", NULL, &fault),
+        SQLITE_ERROR);
     assert_non_null(strstr(fault, "not authorized"));
     sqlite3_free(fault);
 }
@@ -115,10 +118,12 @@ static void test_the_schema_cannot_be_forged(void **state)
 {
     (void)state;
     mmq_store *store = world_open(MMQ_STORE_WRITE);
-    assert_int_equal(sqlite3_exec(store->db, "PRAGMA writable_schema = ON", NULL, NULL, NULL), 0);
+    assert_int_equal(
+        sqlite3_exec(mmq_sqlite_of(store)->db, "PRAGMA writable_schema = ON", NULL, NULL, NULL), 0);
     expect_denied(store, "UPDATE sqlite_schema SET sql = 'x'", "may not be modified");
     expect_denied(store, "UPDATE sqlite_dbpage SET data = zeroblob(4096)", "");
-    assert_int_equal(sqlite3_exec(store->db, "PRAGMA journal_mode = OFF", NULL, NULL, NULL), 0);
+    assert_int_equal(
+        sqlite3_exec(mmq_sqlite_of(store)->db, "PRAGMA journal_mode = OFF", NULL, NULL, NULL), 0);
     assert_int_equal(
         count_of(store, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'wal'"), 1);
     mmq_store_close(&store);
@@ -142,7 +147,8 @@ static void test_bounds(void **state)
     for (int mode = MMQ_STORE_READ; mode <= (int)MMQ_STORE_WRITE; mode++) {
         mmq_store *store = world_open((mmq_store_mode)mode);
         for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
-            assert_int_equal(sqlite3_limit(store->db, wanted[i].which, -1), wanted[i].most);
+            assert_int_equal(sqlite3_limit(mmq_sqlite_of(store)->db, wanted[i].which, -1),
+                             wanted[i].most);
         }
         assert_int_equal(count_of(store, "PRAGMA cell_size_check"), 1);
         assert_int_equal(count_of(store, "PRAGMA trusted_schema"), 0);

@@ -5,7 +5,7 @@
 #include <time.h>
 
 #include "lib/calendar.h"
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 enum { ROWS = 3000 };
 
@@ -150,8 +150,9 @@ static void explain(mmq_store *store, mmq_query query, char *plan, size_t size)
 {
     char sql[1024];
     sqlite3_stmt *statement;
-    (void)snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", mmq_query_text(query));
-    assert_int_equal(sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL), SQLITE_OK);
+    (void)snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", mmq_sqlite_texts[query]);
+    assert_int_equal(sqlite3_prepare_v2(mmq_sqlite_of(store)->db, sql, -1, &statement, NULL),
+                     SQLITE_OK);
     size_t used = 0;
     while (sqlite3_step(statement) == SQLITE_ROW && used < size) {
         used += (size_t)snprintf(plan + used, size - used, "%s; ",
@@ -225,7 +226,7 @@ static void test_plans(void **state)
         explain(store, plans[i].query, plan, sizeof plan);
         if (strstr(plan, plans[i].wants) == NULL || strstr(plan, "TEMP B-TREE") != NULL ||
             strstr(plan, "SCAN metric") != NULL) {
-            fail_msg("%s: %s", mmq_query_text(plans[i].query), plan);
+            fail_msg("%s: %s", mmq_sqlite_texts[plans[i].query], plan);
         }
     }
     mmq_store_close(&store);

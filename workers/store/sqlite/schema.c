@@ -3,7 +3,7 @@
  * A store is made under a temporary name and renamed into place when it is whole and on disk: what
  * is under the store's name was whole once. The caller holds the writer's lock, so nobody else is
  * making the same one. docs/storage.md tells the tables' tale. */
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,7 +12,7 @@
 
 #include "lib/clock.h"
 #include "lib/digest.h"
-#include "workers/store/files.h"
+#include "workers/store/sqlite/files.h"
 
 /* Of version 2, but for the columns that came later. */
 #define BLOCK_TABLES(later)                                                                        \

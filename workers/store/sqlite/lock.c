@@ -10,11 +10,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-#include "workers/store/handle.h"
-
-struct mmq_store_lock {
-    int fd;
-};
+#include "workers/store/sqlite/engine.h"
 
 static mmq_err lock_file(const char *path, int *fd, mmq_why *why)
 {
@@ -35,32 +31,13 @@ static mmq_err lock_file(const char *path, int *fd, mmq_why *why)
     return mmq_fail(why, MMQ_EIO, "cannot lock %s: %s", name, strerror(number));
 }
 
-mmq_err mmq_store_lock_try(const char *url, mmq_store_lock **out, mmq_why *why)
+mmq_err mmq_sqlite_lock(const char *url, int *fd, mmq_why *why)
 {
-    *out = NULL;
     mmq_err err;
     char *path = mmq_store_path(url, &err, why);
-    if (path == NULL) {
-        return err;
+    if (path != NULL) {
+        err = lock_file(path, fd, why);
     }
-    mmq_store_lock *lock = malloc(sizeof *lock);
-    err = lock == NULL ? mmq_fail(why, MMQ_ENOMEM, "no memory for a lock")
-                       : lock_file(path, &lock->fd, why);
     free(path);
-    if (err != MMQ_OK) {
-        free(lock);
-        return err;
-    }
-    *out = lock;
-    return MMQ_OK;
-}
-
-void mmq_store_unlock(mmq_store_lock **lock)
-{
-    if (*lock == NULL) {
-        return;
-    }
-    (void)close((*lock)->fd);
-    free(*lock);
-    *lock = NULL;
+    return err;
 }

@@ -5,8 +5,8 @@
  * beside a writer never ends. VACUUM INTO reads within one transaction and writes each row once; it
  * leaves out free pages. Only the connection that does it may attach one file, and may write to
  * what it has attached; the store itself is open for reading only. */
-#include "workers/store/files.h"
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/files.h"
+#include "workers/store/sqlite/engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 
 static mmq_err read_pages(mmq_store *store, int64_t *out, mmq_why *why)
 {
-    sqlite3_stmt *statement = NULL;
+    mmq_prepared *statement = NULL;
     bool found;
     mmq_err err = mmq_prepare(store,
                               "SELECT page_count - freelist_count FROM pragma_page_count,"
@@ -29,7 +29,7 @@ static mmq_err read_pages(mmq_store *store, int64_t *out, mmq_why *why)
     if (err == MMQ_OK) {
         err = mmq_read_int(store, statement, &found, out, "its count of pages", why);
     }
-    (void)sqlite3_finalize(statement);
+    mmq_finalize(&statement);
     return err;
 }
 
@@ -37,16 +37,18 @@ static mmq_err read_pages(mmq_store *store, int64_t *out, mmq_why *why)
  * is not less safe for it, since its file is open for reading only. */
 static mmq_err allow_copy(mmq_store *store, mmq_why *why)
 {
-    (void)sqlite3_limit(store->db, SQLITE_LIMIT_ATTACHED, 1);
-    const int code = sqlite3_exec(store->db, "PRAGMA query_only = OFF", NULL, NULL, NULL);
-    return code == SQLITE_OK ? MMQ_OK : mmq_sqlite_error(store->db, code, "the store", why);
+    (void)sqlite3_limit(mmq_sqlite_of(store)->db, SQLITE_LIMIT_ATTACHED, 1);
+    const int code =
+        sqlite3_exec(mmq_sqlite_of(store)->db, "PRAGMA query_only = OFF", NULL, NULL, NULL);
+    return code == SQLITE_OK ? MMQ_OK
+                             : mmq_sqlite_error(mmq_sqlite_of(store)->db, code, "the store", why);
 }
 
 static mmq_err copy_into(mmq_store *store, const char *path, int fd, const mmq_store_watch *watch,
                          mmq_why *why)
 {
     mmq_onlooker onlooker = {.watch = watch, .doing = "copying pages", .fd = fd};
-    sqlite3_stmt *statement = NULL;
+    mmq_prepared *statement = NULL;
     mmq_err err = read_pages(store, &onlooker.total, why);
     if (err == MMQ_OK) {
         err = allow_copy(store, why);
@@ -58,7 +60,7 @@ static mmq_err copy_into(mmq_store *store, const char *path, int fd, const mmq_s
         mmq_bind_text(statement, 1, path);
         err = mmq_steps_watched(store, statement, &onlooker, NULL, NULL, why);
     }
-    (void)sqlite3_finalize(statement);
+    mmq_finalize(&statement);
     return err == MMQ_ENOSPC ? mmq_fail(why, err, "no space left for the backup %s", path) : err;
 }
 
@@ -142,8 +144,8 @@ static mmq_err make_backup(const char *url, const char *path, const mmq_store_wa
     return err;
 }
 
-mmq_err mmq_store_backup(const char *url, const char *file, const mmq_store_watch *watch,
-                         mmq_kept *out, mmq_why *why)
+mmq_err mmq_sqlite_backup(const char *url, const char *file, const mmq_store_watch *watch,
+                          mmq_kept *out, mmq_why *why)
 {
     *out = (mmq_kept){.commit = 0};
     if (strlen(file) > PATH_MAX - 32) {

@@ -1,4 +1,4 @@
-#include "workers/store/files.h"
+#include "workers/store/sqlite/files.h"
 
 #include <errno.h>
 #include <fcntl.h>

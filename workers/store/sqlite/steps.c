@@ -3,7 +3,7 @@
  * wants it. A sound file's walk takes a number of SQLite's steps that its size bounds, since every
  * record has bytes of its own, so that is the bound. It is far above what our statements take, and
  * no deadline: how busy the machine is does not matter. */
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 #include <sys/stat.h>
 
@@ -43,41 +43,43 @@ static bool tell(mmq_onlooker *onlooker)
 /* Not 0: SQLite breaks off, with SQLITE_INTERRUPT. */
 static int count_steps(void *context)
 {
-    mmq_store *store = context;
-    store->steps += STRIDE;
-    if (store->onlooker != NULL && !tell(store->onlooker)) {
+    mmq_sqlite *sqlite = context;
+    sqlite->steps += STRIDE;
+    if (sqlite->onlooker != NULL && !tell(sqlite->onlooker)) {
         return 1;
     }
-    return store->steps > STEPS_FREE &&
-           (store->steps - STEPS_FREE) / STEPS_PER_BYTE > file_size(store->db);
+    return sqlite->steps > STEPS_FREE &&
+           (sqlite->steps - STEPS_FREE) / STEPS_PER_BYTE > file_size(sqlite->db);
 }
 
 void mmq_steps_bound(mmq_store *store)
 {
-    sqlite3_progress_handler(store->db, STRIDE, count_steps, store);
+    mmq_sqlite *sqlite = mmq_sqlite_of(store);
+    sqlite3_progress_handler(sqlite->db, STRIDE, count_steps, sqlite);
 }
 
 void mmq_steps_anew(mmq_store *store)
 {
-    store->steps = 0;
+    mmq_sqlite_of(store)->steps = 0;
 }
 
-mmq_err mmq_steps_watched(mmq_store *store, sqlite3_stmt *statement, mmq_onlooker *onlooker,
-                          void (*each)(void *context, sqlite3_stmt *statement), void *context,
+mmq_err mmq_steps_watched(mmq_store *store, mmq_prepared *statement, mmq_onlooker *onlooker,
+                          void (*each)(void *context, mmq_prepared *statement), void *context,
                           mmq_why *why)
 {
-    CHECK(store->onlooker == NULL);
+    mmq_sqlite *sqlite = mmq_sqlite_of(store);
+    CHECK(sqlite->onlooker == NULL);
     bool row = true;
     mmq_err err =
         tell(onlooker) ? MMQ_OK : mmq_fail(why, MMQ_ECLOSED, "%s: broken off", onlooker->doing);
-    store->onlooker = onlooker;
+    sqlite->onlooker = onlooker;
     while (err == MMQ_OK && row) {
         err = mmq_step(store, statement, &row, why);
         if (err == MMQ_OK && row && each != NULL) {
             each(context, statement);
         }
     }
-    store->onlooker = NULL;
+    sqlite->onlooker = NULL;
     return err != MMQ_OK && onlooker->broken_off
                ? mmq_fail(why, MMQ_ECLOSED, "%s: broken off", onlooker->doing)
                : err;

@@ -1,7 +1,7 @@
 /* The files of a store, as files: making, naming and removing them so that a crash at any point
  * leaves the old or the new, whole. */
-#ifndef MMQ_STORE_FILES_H
-#define MMQ_STORE_FILES_H
+#ifndef MMQ_STORE_SQLITE_FILES_H
+#define MMQ_STORE_SQLITE_FILES_H
 
 #include <limits.h>
 #include <stdbool.h>

@@ -1,12 +1,10 @@
 /* What the store takes: of the file system for the files, of SQLite for what is free in them. */
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/engine.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-
-#include "lib/check.h"
 
 /* 0 for a file that is not there: SQLite removes its log now and then. */
 static mmq_err read_file_bytes(const char *path, int64_t *out, mmq_why *why)
@@ -32,13 +30,12 @@ static mmq_err read_disk_free(const char *path, int64_t *out, mmq_why *why)
     return MMQ_OK;
 }
 
-mmq_err mmq_store_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why)
+mmq_err mmq_sqlite_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why)
 {
-    CHECK(store->phase != MMQ_PHASE_IDLE);
-    const char *path = sqlite3_db_filename(store->db, "main");
+    const char *path = sqlite3_db_filename(mmq_sqlite_of(store)->db, "main");
     bool found;
     *out = (mmq_store_bytes){0};
-    mmq_err err = mmq_read_int(store, mmq_statement(store, MMQ_Q_FREE_BYTES), &found,
+    mmq_err err = mmq_read_int(store, mmq_sqlite_own(store, MMQ_SQLITE_FREE_BYTES), &found,
                                &out->file_free, "a count of pages", why);
     if (err == MMQ_OK) {
         err = read_file_bytes(path, &out->file, why);

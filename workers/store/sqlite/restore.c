@@ -10,8 +10,8 @@
  * PATH.restoring is: a writer refuses to make a new store beside it (schema.c), and the next
  * restore goes on. The writer's lock is held, and no other process has the old store open: SQLite
  * holds a lock on the file for each connection that has read it. */
-#include "workers/store/files.h"
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/files.h"
+#include "workers/store/sqlite/engine.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -86,14 +86,14 @@ static mmq_err copy_source(const restoring *r, mmq_why *why)
 static mmq_err set_id(mmq_store *store, mmq_why *why)
 {
     uint64_t id;
-    sqlite3_stmt *statement = NULL;
+    mmq_prepared *statement = NULL;
     mmq_random(&id, sizeof id);
     mmq_err err = mmq_prepare(store, "UPDATE store SET id = ?1 WHERE one = 1", &statement, why);
     if (err == MMQ_OK) {
         mmq_bind_int(statement, 1, (int64_t)id);
         err = mmq_run(store, statement, why);
     }
-    (void)sqlite3_finalize(statement);
+    mmq_finalize(&statement);
     return err;
 }
 
@@ -249,8 +249,8 @@ static mmq_err restore(const restoring *r, mmq_kept *out, mmq_why *why)
     return err == MMQ_OK ? take_place(r, out, why) : err;
 }
 
-mmq_err mmq_store_restore(const char *url, const char *file, bool aside,
-                          const mmq_store_watch *watch, mmq_kept *out, mmq_why *why)
+mmq_err mmq_sqlite_restore(const char *url, const char *file, bool aside,
+                           const mmq_store_watch *watch, mmq_kept *out, mmq_why *why)
 {
     *out = (mmq_kept){.commit = 0};
     mmq_err err;

@@ -9,12 +9,13 @@
  * Old rows come in the order of (timestamp, rowid), which is the blocks': each metric's are a
  * prefix that has moved and the rest. Records stay as they are, and the commit number too, so that
  * cursors and states stay valid. */
-#include "workers/store/blocks.h"
+#include "workers/store/sqlite/sqlite.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 #include "lib/calendar.h"
+#include "workers/store/blocks.h"
 #include "workers/store/room.h"
 
 enum { TRANSACTION_BLOCKS = 64 };
@@ -48,7 +49,7 @@ static const char *const task_texts[TASK_COUNT] = {
 typedef struct migration {
     mmq_store *store;
     const mmq_store_watch *watch; /* may be NULL */
-    sqlite3_stmt *tasks[TASK_COUNT];
+    mmq_prepared *tasks[TASK_COUNT];
     int64_t done, total; /* rows */
 } migration;
 
@@ -65,7 +66,7 @@ static mmq_err damaged_row(migration *m, int64_t metric, mmq_why *why)
 }
 
 /* Takes the row behind those of store->fresh, which has room. False: it is damaged. */
-static bool take_row(sqlite3_stmt *statement, mmq_write_rows *rows)
+static bool take_row(mmq_prepared *statement, mmq_write_rows *rows)
 {
     const size_t at = rows->count;
     if (!mmq_column_int(statement, 0, MMQ_TIME_MIN, MMQ_TIME_MAX, &rows->timestamp[at]) ||
@@ -85,7 +86,7 @@ static mmq_err take_rows(migration *m, int64_t metric, mmq_why *why)
     mmq_room *room = m->store->fresh;
     room->rows.count = 0;
     mmq_err err = mmq_room_reserve(room, MMQ_BLOCK_ROWS, why);
-    sqlite3_stmt *statement = m->tasks[TASK_ROWS];
+    mmq_prepared *statement = m->tasks[TASK_ROWS];
     mmq_bind_int(statement, 1, metric);
     bool row = true;
     while (err == MMQ_OK && row) {
@@ -139,7 +140,7 @@ static mmq_err discard_rows(migration *m, int64_t metric, mmq_why *why)
 {
     mmq_bind_int(m->tasks[TASK_DISCARD], 1, metric);
     mmq_err err = mmq_run(m->store, m->tasks[TASK_DISCARD], why);
-    return err == MMQ_OK && sqlite3_changes(m->store->db) == 0
+    return err == MMQ_OK && mmq_changes(m->store) == 0
                ? mmq_damaged(m->store, "the order of table old_row", why)
                : err;
 }
@@ -228,7 +229,7 @@ mmq_err mmq_migrate(mmq_store *store, const mmq_store_watch *watch, mmq_why *why
         (void)watch->at(watch->context, "moving rows", m.done, m.total);
     }
     for (int i = 0; i < TASK_COUNT; i++) {
-        (void)sqlite3_finalize(m.tasks[i]);
+        mmq_finalize(&m.tasks[i]);
     }
     return err;
 }

@@ -3,7 +3,7 @@
  * expression or a trigger when it is written. So what bears our names, and what hangs on it, must
  * be what a metricmq makes, word for word. Objects of other names are nobody's business: no
  * statement of ours sees them. */
-#include "workers/store/handle.h"
+#include "workers/store/sqlite/sqlite.h"
 
 #include <string.h>
 #include <strings.h>
