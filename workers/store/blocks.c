@@ -10,6 +10,10 @@
 #include "lib/calendar.h"
 #include "lib/check.h"
 
+/* A walk asks for so many heads at once, and goes on behind them: other statements run in between,
+ * and an engine may have to keep what it was given. Of rowids the first block or two mostly do. */
+enum { PIECE = 64, ROWID_PIECE = 4 };
+
 /* ---- heads ------------------------------------------------------------------------------ */
 
 static bool column_key(mmq_prepared *statement, int column, mmq_row_key *out)
@@ -90,17 +94,43 @@ mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool
                : err;
 }
 
-void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid)
+static void ask_rowid(mmq_store *store, const mmq_rowid_walk *walk)
 {
     mmq_prepared *statement = mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID);
-    mmq_bind_int(statement, 1, metric);
-    mmq_bind_int(statement, 2, rowid);
+    mmq_bind_int(statement, 1, walk->metric);
+    mmq_bind_int(statement, 2, walk->most);
+    mmq_bind_int(statement, 3, walk->piece);
 }
 
-mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
-                              mmq_why *why)
+void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid, mmq_rowid_walk *out)
 {
-    return step_head(store, store->statements[MMQ_Q_BLOCK_BY_ROWID], metric, found, out, why);
+    *out = (mmq_rowid_walk){.metric = metric, .most = rowid, .piece = ROWID_PIECE};
+    ask_rowid(store, out);
+}
+
+mmq_err mmq_blocks_next_rowid(mmq_store *store, mmq_rowid_walk *walk, bool *found,
+                              mmq_stored_block *out, mmq_why *why)
+{
+    if (walk->taken == walk->piece) {
+        walk->taken = 0;
+        walk->piece = PIECE;
+        ask_rowid(store, walk);
+    }
+    mmq_err err =
+        step_head(store, store->statements[MMQ_Q_BLOCK_BY_ROWID], walk->metric, found, out, why);
+    if (err == MMQ_OK && *found && out->head.least_rowid > walk->most) {
+        err = mmq_blocks_damaged(store, out, "the order of the", why);
+    }
+    if (err == MMQ_OK && *found) {
+        walk->taken++;
+        walk->most = out->head.least_rowid - 1;
+    }
+    return err;
+}
+
+void mmq_blocks_end_rowid(mmq_store *store)
+{
+    mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
 }
 
 /* ---- heads with what they say of values -------------------------------------------------- */
@@ -122,17 +152,25 @@ static mmq_err find_walk(mmq_store *store, mmq_query *out, mmq_why *why)
     return err == MMQ_OK ? mmq_statement_prepare(store, *out, why) : err;
 }
 
+static void ask_blocks(mmq_block_walk *walk, mmq_row_key key)
+{
+    walk->taken = 0;
+    walk->asked = key;
+    mmq_done(walk->statement);
+    mmq_bind_int(walk->statement, 1, walk->metric);
+    mmq_bind_int(walk->statement, 2, key.timestamp);
+    mmq_bind_int(walk->statement, 3, key.rowid);
+    mmq_bind_int(walk->statement, 4, PIECE);
+}
+
 mmq_err mmq_blocks_begin(mmq_store *store, int64_t metric, mmq_row_key key, mmq_block_walk *out,
                          mmq_why *why)
 {
     mmq_query query;
     mmq_err err = find_walk(store, &query, why);
     if (err == MMQ_OK) {
-        mmq_prepared *statement = mmq_statement(store, query);
-        mmq_bind_int(statement, 1, metric);
-        mmq_bind_int(statement, 2, key.timestamp);
-        mmq_bind_int(statement, 3, key.rowid);
-        *out = (mmq_block_walk){.statement = statement, .metric = metric};
+        *out = (mmq_block_walk){.statement = mmq_statement(store, query), .metric = metric};
+        ask_blocks(out, key);
     }
     return err;
 }
@@ -158,9 +196,19 @@ static mmq_block_said column_block(mmq_block_walk *walk)
 
 mmq_err mmq_blocks_next(mmq_store *store, mmq_block_walk *walk, bool *found, mmq_why *why)
 {
+    if (walk->taken == PIECE) {
+        /* Behind a head that is damaged, too: its place is what the table has. */
+        if (!mmq_key_is_before(walk->asked, walk->place) || walk->place.rowid == INT64_MAX) {
+            return mmq_damaged(store, "the order of blocks", why);
+        }
+        ask_blocks(walk, (mmq_row_key){walk->place.timestamp, walk->place.rowid + 1});
+    }
     mmq_err err = mmq_step(store, walk->statement, found, why);
     if (err == MMQ_OK && *found) {
         walk->said = column_block(walk);
+        walk->place.timestamp = mmq_column_number(walk->statement, 0);
+        walk->place.rowid = mmq_column_number(walk->statement, 1);
+        walk->taken++;
     }
     return err;
 }

@@ -23,11 +23,17 @@ mmq_err mmq_blocks_at(mmq_store *store, int64_t metric, mmq_row_key key, bool *f
 /* The first block that begins behind key. */
 mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
                          mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
-/* Walks through the blocks that may hold rowid, those with the greatest least rowid first. Ends
- * with *found false, or by mmq_done(mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID)). */
-void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid);
-mmq_err mmq_blocks_next_rowid(mmq_store *store, int64_t metric, bool *found, mmq_stored_block *out,
-                              mmq_why *why) MMQ_MUST_USE;
+/* A walk through the blocks that may hold a rowid, those with the greatest least rowid first. One
+ * at a time; ends with *found false, an error, or mmq_blocks_end_rowid. */
+typedef struct mmq_rowid_walk {
+    int64_t metric;
+    int64_t most; /* least rowid of blocks still to come */
+    int taken, piece;
+} mmq_rowid_walk;
+void mmq_blocks_begin_rowid(mmq_store *store, int64_t metric, int64_t rowid, mmq_rowid_walk *out);
+mmq_err mmq_blocks_next_rowid(mmq_store *store, mmq_rowid_walk *walk, bool *found,
+                              mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
+void mmq_blocks_end_rowid(mmq_store *store);
 
 /* What a walk has found of a block. */
 typedef enum mmq_block_said {
@@ -41,6 +47,9 @@ typedef enum mmq_block_said {
 typedef struct mmq_block_walk {
     mmq_prepared *statement;
     int64_t metric;
+    int taken;         /* of the piece that was asked for */
+    mmq_row_key asked; /* where the piece begins */
+    mmq_row_key place; /* of the last, as the table has it */
     mmq_block_said said;
     mmq_stored_block block;
     mmq_block_values values; /* with MMQ_SAID_ALL */

@@ -46,45 +46,31 @@ mmq_err mmq_check_tell(const mmq_checker *checker, const char *doing, int64_t do
                : mmq_fail(why, MMQ_ECLOSED, "the check was broken off");
 }
 
-mmq_err mmq_check_number(mmq_checker *checker, const char *sql, int64_t *out, mmq_why *why)
+/* The number that a query gives. */
+static mmq_err read_number(mmq_checker *checker, mmq_query query, int64_t *out, mmq_why *why)
 {
-    mmq_prepared *statement = NULL;
     bool found = false;
-    mmq_err err = mmq_prepare(checker->store, sql, &statement, why);
-    if (err == MMQ_OK) {
-        err = mmq_read_int(checker->store, statement, &found, out, sql, why);
-    }
-    mmq_finalize(&statement);
-    return err;
+    mmq_err err = mmq_statement_prepare(checker->store, query, why);
+    return err == MMQ_OK ? mmq_read_int(checker->store, mmq_statement(checker->store, query),
+                                        &found, out, "a count of rows", why)
+                         : err;
 }
 
 /* ---- what tables say of each other ------------------------------------------------------ */
 
 static const struct relation {
     const char *of, *is; /* around the number that the query gives */
-    const char *sql;
+    mmq_query query;
     bool of_gaps; /* asked only where there are those tables */
 } relations[] = {
-    {"metric key", "has blocks and is neither there nor deleted",
-     "SELECT DISTINCT metric FROM block WHERE metric NOT IN (SELECT key FROM metric)"
-     " AND metric NOT IN (SELECT metric FROM doomed)",
-     false},
-    {"metric key", "is both there and deleted",
-     "SELECT key FROM metric WHERE key IN (SELECT metric FROM doomed)", false},
-    {"block data", "belongs to no block",
-     "SELECT key FROM block_data WHERE key NOT IN (SELECT data FROM block)", false},
-    {"block data", "belongs to several blocks",
-     "SELECT data FROM block GROUP BY data HAVING count(*) > 1", false},
-    {"metric key", "has pruned rows and is neither there nor deleted",
-     "SELECT DISTINCT metric FROM gap WHERE metric NOT IN (SELECT key FROM metric)"
-     " AND metric NOT IN (SELECT metric FROM doomed)",
+    {"metric key", "has blocks and is neither there nor deleted", MMQ_Q_CHECK_BLOCK_OF_NONE, false},
+    {"metric key", "is both there and deleted", MMQ_Q_CHECK_BOTH, false},
+    {"block data", "belongs to no block", MMQ_Q_CHECK_DATA_OF_NONE, false},
+    {"block data", "belongs to several blocks", MMQ_Q_CHECK_DATA_OF_SEVERAL, false},
+    {"metric key", "has pruned rows and is neither there nor deleted", MMQ_Q_CHECK_GAP_OF_NONE,
      true},
-    {"metric key", "was pruned and is not there",
-     "SELECT metric FROM pruned WHERE metric NOT IN (SELECT key FROM metric)", true},
-    {"metric key", "has pruned rows and was never pruned",
-     "SELECT DISTINCT gap.metric FROM gap JOIN metric ON key = gap.metric"
-     " WHERE gap.metric NOT IN (SELECT metric FROM pruned)",
-     true},
+    {"metric key", "was pruned and is not there", MMQ_Q_CHECK_PRUNED_OF_NONE, true},
+    {"metric key", "has pruned rows and was never pruned", MMQ_Q_CHECK_GAP_UNPRUNED, true},
 };
 
 static mmq_err list_breaches(mmq_checker *checker, const struct relation *of,
@@ -111,15 +97,15 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     for (size_t i = 0; err == MMQ_OK && i < sizeof relations / sizeof *relations; i++) {
-        mmq_prepared *statement = NULL;
         if (relations[i].of_gaps && !checker->has_gaps) {
             continue;
         }
-        err = mmq_prepare(checker->store, relations[i].sql, &statement, why);
+        err = mmq_statement_prepare(checker->store, relations[i].query, why);
         if (err == MMQ_OK) {
+            mmq_prepared *statement = mmq_statement(checker->store, relations[i].query);
             err = list_breaches(checker, &relations[i], statement, why);
+            mmq_done(statement);
         }
-        mmq_finalize(&statement);
         err = mmq_check_settle(checker, "tables", err, why);
     }
     return err;
@@ -130,7 +116,7 @@ static mmq_err check_relations(mmq_checker *checker, mmq_why *why)
 /* Each entry is a commit that made the metric longer than it was. */
 static mmq_err check_growth(mmq_checker *checker, const mmq_metric_check *metric, mmq_why *why)
 {
-    mmq_prepared *statement = checker->growth;
+    mmq_prepared *statement = mmq_statement(checker->store, MMQ_Q_CHECK_GROWTH);
     mmq_bind_int(statement, 1, metric->key);
     int64_t commit = metric->head.made - 1, length = -1;
     bool row = true;
@@ -197,9 +183,10 @@ static mmq_err take_metric(mmq_checker *checker, mmq_prepared *statement, mmq_me
 
 /* The next metric behind metric->key. Where keys do not ascend the walk would not end: it ends
  * here. */
-static mmq_err next_metric(mmq_checker *checker, mmq_prepared *statement, bool *found,
-                           mmq_metric_check *metric, mmq_why *why)
+static mmq_err next_metric(mmq_checker *checker, bool *found, mmq_metric_check *metric,
+                           mmq_why *why)
 {
+    mmq_prepared *statement = mmq_statement(checker->store, MMQ_Q_CHECK_METRIC);
     const int64_t after = metric->key;
     *metric = (mmq_metric_check){.recorded = false};
     mmq_bind_int(statement, 1, after);
@@ -214,10 +201,10 @@ static mmq_err next_metric(mmq_checker *checker, mmq_prepared *statement, bool *
 }
 
 /* In a read transaction. */
-static mmq_err check_metric(mmq_checker *checker, mmq_prepared *statement, bool *found,
-                            mmq_metric_check *metric, mmq_why *why)
+static mmq_err check_metric(mmq_checker *checker, bool *found, mmq_metric_check *metric,
+                            mmq_why *why)
 {
-    mmq_err err = next_metric(checker, statement, found, metric, why);
+    mmq_err err = next_metric(checker, found, metric, why);
     if (err != MMQ_OK || !*found) {
         return mmq_check_settle(checker, "metrics", err, why);
     }
@@ -229,16 +216,19 @@ static mmq_err check_metric(mmq_checker *checker, mmq_prepared *statement, bool 
     return err;
 }
 
-static mmq_err check_metrics(mmq_checker *checker, mmq_prepared *statement, mmq_why *why)
+static mmq_err check_metrics(mmq_checker *checker, mmq_why *why)
 {
     mmq_metric_check metric = {.key = 0};
     bool found = true;
-    mmq_err err = MMQ_OK;
+    mmq_err err = mmq_statement_prepare(checker->store, MMQ_Q_CHECK_METRIC, why);
+    if (err == MMQ_OK) {
+        err = mmq_statement_prepare(checker->store, MMQ_Q_CHECK_GROWTH, why);
+    }
     while (err == MMQ_OK && found) {
         err = mmq_store_begin_read(checker->store, &checker->snapshot, why);
         if (err == MMQ_OK) {
             found = false;
-            err = check_metric(checker, statement, &found, &metric, why);
+            err = check_metric(checker, &found, &metric, why);
             mmq_store_end_read(checker->store);
         }
     }
@@ -251,43 +241,15 @@ static mmq_err check_metrics(mmq_checker *checker, mmq_prepared *statement, mmq_
 static mmq_err read_total(mmq_checker *checker, mmq_why *why)
 {
     int64_t has_gaps = 0, pruned = 0;
-    mmq_err err =
-        mmq_check_number(checker, "SELECT CAST(coalesce(sum(last_rowid), 0) AS bigint) FROM metric",
-                         &checker->rows_total, why);
+    mmq_err err = read_number(checker, MMQ_Q_CHECK_TOTAL, &checker->rows_total, why);
     if (err == MMQ_OK) {
-        err = mmq_check_number(checker, checker->store->engine->texts[MMQ_Q_HAS_GAPS], &has_gaps,
-                               why);
+        err = read_number(checker, MMQ_Q_HAS_GAPS, &has_gaps, why);
     }
     checker->has_gaps = has_gaps != 0;
     if (err == MMQ_OK && checker->has_gaps) {
-        err = mmq_check_number(
-            checker,
-            "SELECT CAST(coalesce(sum(last_rowid - first_rowid + 1), 0) AS bigint) FROM gap",
-            &pruned, why);
+        err = read_number(checker, MMQ_Q_CHECK_PRUNED, &pruned, why);
     }
     checker->rows_total -= pruned < checker->rows_total ? pruned : checker->rows_total;
-    return err;
-}
-
-static mmq_err check_tables(mmq_checker *checker, mmq_why *why)
-{
-    mmq_prepared *metrics = NULL;
-    mmq_err err = mmq_prepare(checker->store,
-                              "SELECT key, uid, made, changed, last_rowid, last_timestamp,"
-                              " unscored, forgotten FROM metric WHERE key > ?1 ORDER BY key"
-                              " LIMIT 1",
-                              &metrics, why);
-    if (err == MMQ_OK) {
-        err = mmq_prepare(checker->store,
-                          "SELECT commit_no, before_rowid FROM growth WHERE metric = ?1"
-                          " ORDER BY commit_no",
-                          &checker->growth, why);
-    }
-    if (err == MMQ_OK) {
-        err = check_metrics(checker, metrics, why);
-    }
-    mmq_finalize(&metrics);
-    mmq_finalize(&checker->growth);
     return err;
 }
 
@@ -309,7 +271,7 @@ mmq_err mmq_store_check(mmq_store *store, const mmq_store_watch *watch, mmq_stor
         err = check_relations(&checker, why);
     }
     if (err == MMQ_OK) {
-        err = check_tables(&checker, why);
+        err = check_metrics(&checker, why);
     }
     free(checker.seen);
     return err;

@@ -13,7 +13,6 @@ typedef struct mmq_checker {
     int64_t rows_total;    /* as the records have it; for the progress */
     bool has_gaps;         /* the store has the tables of prunes */
     uint64_t *seen;        /* MMQ_CHECK_WINDOW bits */
-    mmq_prepared *growth;  /* by metric */
     mmq_snapshot snapshot; /* of the read transaction */
 } mmq_checker;
 
@@ -33,9 +32,6 @@ void mmq_check_fault(mmq_checker *checker, const char *format, ...)
 /* Damage becomes a fault of `what` and MMQ_OK; other errors stay. */
 mmq_err mmq_check_settle(mmq_checker *checker, const char *what, mmq_err err,
                          const mmq_why *why) MMQ_MUST_USE;
-/* The number, not below 0, that a query gives. */
-mmq_err mmq_check_number(mmq_checker *checker, const char *text, int64_t *out,
-                         mmq_why *why) MMQ_MUST_USE;
 /* MMQ_ECLOSED once the watch does not want to go on. */
 mmq_err mmq_check_tell(const mmq_checker *checker, const char *doing, int64_t done, int64_t total,
                        mmq_why *why) MMQ_MUST_USE;

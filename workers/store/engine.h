@@ -22,8 +22,7 @@ typedef struct mmq_prepared {
 } mmq_prepared;
 
 struct mmq_engine {
-    const char *scheme;       /* what its urls begin with */
-    const char *const *texts; /* of MMQ_Q_COUNT statements */
+    const char *scheme; /* what its urls begin with */
 
     /* As mmq_store_url_check, mmq_store_place_check, mmq_store_lock_try. */
     mmq_err (*url_check)(const char *url, mmq_why *why);
@@ -40,7 +39,12 @@ struct mmq_engine {
     mmq_err (*commit)(mmq_store *store, mmq_why *why);
     void (*undo)(mmq_store *store);
 
-    mmq_err (*prepare)(mmq_store *store, const char *text, mmq_prepared **out, mmq_why *why);
+    /* From here on no other writer commits before us, in a write transaction. */
+    mmq_err (*alone)(mmq_store *store, mmq_why *why);
+    /* *ours false: another writer does the housekeeping at the moment. In a write transaction. */
+    mmq_err (*tidies)(mmq_store *store, bool *ours, mmq_why *why);
+
+    mmq_err (*prepare)(mmq_store *store, int query, mmq_prepared **out, mmq_why *why);
     void (*finalize)(mmq_prepared *prepared);
     void (*reset)(mmq_prepared *prepared);
     mmq_err (*step)(mmq_store *store, mmq_prepared *prepared, bool *row, mmq_why *why);

@@ -39,6 +39,7 @@ typedef enum mmq_query {
     MMQ_Q_GAPS_AFTER,
     MMQ_Q_PRUNED_BEFORE,
     MMQ_Q_PRUNED_SINCE,
+    MMQ_Q_FIND_LOCKED, /* no other writer changes the metric until we have committed */
     MMQ_Q_STATE,
     MMQ_Q_SET_STATE,
     MMQ_Q_CREATE,
@@ -68,6 +69,18 @@ typedef enum mmq_query {
     MMQ_Q_OLD_GROWTH,
     MMQ_Q_FORGET,
     MMQ_Q_DELETE_GROWTH,
+    MMQ_Q_WRITERS,                     /* and those above for a writer */
+    MMQ_Q_CHECK_TOTAL = MMQ_Q_WRITERS, /* mmq_store_check's (check.c) */
+    MMQ_Q_CHECK_PRUNED,
+    MMQ_Q_CHECK_METRIC,
+    MMQ_Q_CHECK_GROWTH,
+    MMQ_Q_CHECK_BLOCK_OF_NONE,
+    MMQ_Q_CHECK_BOTH,
+    MMQ_Q_CHECK_DATA_OF_NONE,
+    MMQ_Q_CHECK_DATA_OF_SEVERAL,
+    MMQ_Q_CHECK_GAP_OF_NONE,
+    MMQ_Q_CHECK_PRUNED_OF_NONE,
+    MMQ_Q_CHECK_GAP_UNPRUNED,
     MMQ_Q_COUNT,
 } mmq_query;
 
@@ -87,7 +100,8 @@ struct mmq_store {
     int64_t commit;    /* in a write transaction: the number that it will have */
     mmq_snapshot last; /* as of the last write transaction */
     mmq_store_listener listener;
-    bool dirty; /* the write transaction changed something that readers see */
+    bool contended; /* a metric was not locked, since another writer has it */
+    bool dirty;     /* the write transaction changed something that readers see */
     mmq_prepared *statements[MMQ_Q_COUNT]; /* NULL beyond MMQ_Q_READERS in a reader, at first */
     uint64_t transaction;                  /* serial number of the last one, in the process */
     struct mmq_block *block;               /* the one that is open */
@@ -106,9 +120,6 @@ mmq_err mmq_statement_prepare(mmq_store *store, mmq_query query, mmq_why *why) M
 /* Prepares all statements of the mode; a statement that does not fit the tables is MMQ_ECORRUPT. */
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_statements_finalize(mmq_store *store);
-/* Prepares a statement that only one task needs; mmq_finalize it. */
-mmq_err mmq_prepare(mmq_store *store, const char *text, mmq_prepared **out,
-                    mmq_why *why) MMQ_MUST_USE;
 void mmq_finalize(mmq_prepared **statement);
 
 /* The statement, reset. Bind, then step. */

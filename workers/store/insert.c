@@ -361,15 +361,14 @@ static mmq_err find_holder(mmq_store *store, int64_t metric, int64_t most, mmq_s
                            mmq_why *why)
 {
     bool found;
-    mmq_blocks_begin_rowid(store, metric, most);
-    mmq_err err = mmq_blocks_next_rowid(store, metric, &found, out, why);
-    mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
+    mmq_rowid_walk walk;
+    mmq_blocks_begin_rowid(store, metric, most, &walk);
+    mmq_err err = mmq_blocks_next_rowid(store, &walk, &found, out, why);
+    mmq_blocks_end_rowid(store);
     if (err == MMQ_OK && !found) {
         return mmq_damaged(store, "a row is missing", why);
     }
-    return err == MMQ_OK && out->head.least_rowid > most
-               ? mmq_blocks_damaged(store, out, "the order of the", why)
-               : err;
+    return err;
 }
 
 /* Down by the blocks' least rowids: a block that was passed holds none of the rows that are left,

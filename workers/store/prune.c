@@ -184,15 +184,26 @@ mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t
                         bool *done, mmq_pruned *out, mmq_why *why)
 {
     CHECK(store->phase == MMQ_PHASE_WRITE);
+    mmq_metric_head now;
     prune p = {.store = store, .metric = metric->key, .before = before, .work = work};
-    mmq_err err = prune_blocks(&p, done, why);
+    mmq_err err = mmq_store_find(store, metric->uid, &now, why);
+    if (err == MMQ_OK && now.key == metric->key) {
+        err = prune_blocks(&p, done, why);
+    } else {
+        *done = err == MMQ_OK || err == MMQ_ENOTFOUND; /* another writer has deleted it */
+        *work -= COST_LOOK;
+        return *done ? MMQ_OK : err;
+    }
     store->gentle = true;
+    if (err == MMQ_OK && p.rows > 0) {
+        err = store->engine->alone(store, why); /* what is noted bears the commit's number */
+    }
     if (err == MMQ_OK && p.rows > 0) {
         err = note_prune(&p, why);
     }
     if (err == MMQ_OK && p.rows > 0) {
-        err = change_record(&p, metric->last_rowid, why);
-        mmq_change_tell(store, metric->uid, metric->last_rowid);
+        err = change_record(&p, now.last_rowid, why);
+        mmq_change_tell(store, now.uid, now.last_rowid);
     }
     out->rows += p.rows;
     out->blocks += p.blocks;

@@ -64,7 +64,9 @@ void mmq_store_end_read(mmq_store *store)
 mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out, mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE);
-    mmq_prepared *statement = mmq_statement(store, MMQ_Q_FIND);
+    const bool writes = store->phase == MMQ_PHASE_WRITE;
+    mmq_prepared *statement = mmq_statement(store, writes ? MMQ_Q_FIND_LOCKED : MMQ_Q_FIND);
+    store->contended = false;
     mmq_bind_text(statement, 1, uid);
     bool row;
     mmq_err err = mmq_step(store, statement, &row, why);
@@ -75,6 +77,9 @@ mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out, 
         err = mmq_damaged(store, "a metric's uid", why);
     }
     mmq_done(statement);
+    if (err == MMQ_OK && store->contended) {
+        return mmq_fail(why, MMQ_EBUSY, "another write worker changes metric %.100s", uid);
+    }
     return err == MMQ_OK && !row ? mmq_fail(why, MMQ_ENOTFOUND, "there is no metric %.100s", uid)
                                  : err;
 }

@@ -414,11 +414,12 @@ static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *wind
 {
     mmq_err err = MMQ_OK;
     *blocks = 0;
-    mmq_blocks_begin_rowid(store, metric, window->first + (int64_t)window->size - 1);
+    mmq_rowid_walk walk;
+    mmq_blocks_begin_rowid(store, metric, window->first + (int64_t)window->size - 1, &walk);
     while (err == MMQ_OK && window->found < window->size) {
         mmq_stored_block stored;
         bool found;
-        err = mmq_blocks_next_rowid(store, metric, &found, &stored, why);
+        err = mmq_blocks_next_rowid(store, &walk, &found, &stored, why);
         if (err != MMQ_OK || !found) {
             return err;
         }
@@ -431,7 +432,7 @@ static mmq_err fill_window(mmq_store *store, int64_t metric, struct window *wind
             err = mmq_blocks_damaged(store, &stored, "the data of the", why);
         }
     }
-    mmq_done(store->statements[MMQ_Q_BLOCK_BY_ROWID]);
+    mmq_blocks_end_rowid(store);
     return err;
 }
 

@@ -11,11 +11,6 @@
 #include "lib/check.h"
 #include "lib/uid.h"
 
-mmq_err mmq_prepare(mmq_store *store, const char *text, mmq_prepared **out, mmq_why *why)
-{
-    return store->engine->prepare(store, text, out, why);
-}
-
 void mmq_finalize(mmq_prepared **statement)
 {
     if (*statement != NULL) {
@@ -28,12 +23,12 @@ mmq_err mmq_statement_prepare(mmq_store *store, mmq_query query, mmq_why *why)
 {
     return store->statements[query] != NULL
                ? MMQ_OK
-               : mmq_prepare(store, store->engine->texts[query], &store->statements[query], why);
+               : store->engine->prepare(store, (int)query, &store->statements[query], why);
 }
 
 mmq_err mmq_statements_prepare(mmq_store *store, mmq_why *why)
 {
-    int count = store->mode == MMQ_STORE_READ ? MMQ_Q_READERS : MMQ_Q_COUNT;
+    int count = store->mode == MMQ_STORE_READ ? MMQ_Q_READERS : MMQ_Q_WRITERS;
     mmq_err err = MMQ_OK;
     for (int i = 0; i < count && err == MMQ_OK; i++) {
         err = mmq_statement_prepare(store, (mmq_query)i, why);

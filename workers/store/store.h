@@ -88,7 +88,8 @@ typedef struct mmq_metric_head {
     char uid[MMQ_UID_MAX + 1];
 } mmq_metric_head;
 
-/* MMQ_ENOTFOUND if there is no such uid. */
+/* MMQ_ENOTFOUND if there is no such uid. In a write transaction no other writer changes the metric
+ * from then on; MMQ_EBUSY and mmq_store_contended: one does, and we had locked others before. */
 mmq_err mmq_store_find(mmq_store *store, const char *uid, mmq_metric_head *out,
                        mmq_why *why) MMQ_MUST_USE;
 /* Up to `capacity` heads with uid > after ("": from the start), ascending by bytes. */
@@ -265,6 +266,10 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 /* Durable when it returns MMQ_OK; else nothing of the transaction happened. */
 mmq_err mmq_store_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_store_rollback(mmq_store *store);
+
+/* A step was MMQ_EBUSY since another write worker is at its metric: it has changed nothing, and
+ * what was done before it is to be committed before it is tried again. */
+bool mmq_store_contended(const mmq_store *store);
 
 /* The store's id and last commit, as far as this handle has written: of the last transaction that
  * was begun or committed. */

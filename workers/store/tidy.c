@@ -133,9 +133,13 @@ static mmq_err do_work(mmq_store *store, mmq_why *why)
     if (err == MMQ_OK) {
         err = store->engine->do_work(store, &done, why);
     }
-    return err == MMQ_OK && changes == store->engine->total_changes(store) && !done
-               ? mmq_damaged(store, "what is to be removed is not where it is found", why)
-               : err;
+    if (err == MMQ_OK && changes == store->engine->total_changes(store) && !done) {
+        err = look_for_work(store, &left, why); /* another writer may have done it */
+        return err == MMQ_OK && left
+                   ? mmq_damaged(store, "what is to be removed is not where it is found", why)
+                   : err;
+    }
+    return err;
 }
 
 mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
@@ -152,8 +156,12 @@ mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
         return err;
     }
     store->gentle = true;
-    err = do_work(store, why);
-    if (err != MMQ_OK) {
+    bool ours;
+    err = store->engine->tidies(store, &ours, why);
+    if (err == MMQ_OK && ours) {
+        err = do_work(store, why);
+    }
+    if (err != MMQ_OK || !ours) {
         mmq_store_rollback(store);
         return err;
     }

@@ -26,7 +26,7 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
         store->phase = MMQ_PHASE_WRITE;
         store->last = snapshot;
         store->commit = snapshot.commit + 1;
-        store->dirty = store->gentle = false;
+        store->dirty = store->gentle = store->contended = false;
     }
     return err;
 }
@@ -63,6 +63,11 @@ void mmq_store_rollback(mmq_store *store)
     CHECK(store->phase == MMQ_PHASE_WRITE || store->phase == MMQ_PHASE_FAILED);
     mmq_transaction_undo(store);
     tell_undone(store);
+}
+
+bool mmq_store_contended(const mmq_store *store)
+{
+    return store->phase == MMQ_PHASE_WRITE && store->contended;
 }
 
 mmq_snapshot mmq_store_last(const mmq_store *store)
@@ -143,7 +148,10 @@ mmq_err mmq_store_create(mmq_store *store, mmq_metric *metric, mmq_why *why)
     }
     mmq_metric existing;
     bool found;
-    mmq_err err = find_same(store, metric, &found, &existing, why);
+    mmq_err err = store->engine->alone(store, why); /* nobody makes it meanwhile */
+    if (err == MMQ_OK) {
+        err = find_same(store, metric, &found, &existing, why);
+    }
     if (err != MMQ_OK) {
         return err;
     }

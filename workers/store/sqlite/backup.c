@@ -22,10 +22,11 @@ static mmq_err read_pages(mmq_store *store, int64_t *out, mmq_why *why)
 {
     mmq_prepared *statement = NULL;
     bool found;
-    mmq_err err = mmq_prepare(store,
-                              "SELECT page_count - freelist_count FROM pragma_page_count,"
-                              " pragma_freelist_count",
-                              &statement, why);
+    mmq_err err =
+        mmq_sqlite_prepare_text(store,
+                                "SELECT page_count - freelist_count FROM pragma_page_count,"
+                                " pragma_freelist_count",
+                                &statement, why);
     if (err == MMQ_OK) {
         err = mmq_read_int(store, statement, &found, out, "its count of pages", why);
     }
@@ -54,7 +55,7 @@ static mmq_err copy_into(mmq_store *store, const char *path, int fd, const mmq_s
         err = allow_copy(store, why);
     }
     if (err == MMQ_OK) {
-        err = mmq_prepare(store, "VACUUM INTO ?1", &statement, why);
+        err = mmq_sqlite_prepare_text(store, "VACUUM INTO ?1", &statement, why);
     }
     if (err == MMQ_OK) {
         mmq_bind_text(statement, 1, path);

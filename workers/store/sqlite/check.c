@@ -31,7 +31,8 @@ static mmq_err check_file(mmq_checker *checker, mmq_why *why)
 {
     mmq_prepared *statement = NULL;
     mmq_onlooker onlooker = {.watch = checker->watch, .doing = "checking pages", .fd = -1};
-    mmq_err err = mmq_prepare(checker->store, "PRAGMA integrity_check", &statement, why);
+    mmq_err err =
+        mmq_sqlite_prepare_text(checker->store, "PRAGMA integrity_check", &statement, why);
     if (err == MMQ_OK) {
         err = mmq_steps_watched(checker->store, statement, &onlooker, take_lines, checker, why);
     }
@@ -39,15 +40,27 @@ static mmq_err check_file(mmq_checker *checker, mmq_why *why)
     return mmq_check_settle(checker, "file", err, why);
 }
 
+static mmq_err read_number(mmq_checker *checker, const char *text, int64_t *out, mmq_why *why)
+{
+    mmq_prepared *statement = NULL;
+    bool found = false;
+    mmq_err err = mmq_sqlite_prepare_text(checker->store, text, &statement, why);
+    if (err == MMQ_OK) {
+        err = mmq_read_int(checker->store, statement, &found, out, text, why);
+    }
+    mmq_finalize(&statement);
+    return err;
+}
+
 static mmq_err read_bytes(mmq_checker *checker, mmq_why *why)
 {
     int64_t pages = 0, free_pages = 0, size = 0;
-    mmq_err err = mmq_check_number(checker, "PRAGMA page_count", &pages, why);
+    mmq_err err = read_number(checker, "PRAGMA page_count", &pages, why);
     if (err == MMQ_OK) {
-        err = mmq_check_number(checker, "PRAGMA freelist_count", &free_pages, why);
+        err = read_number(checker, "PRAGMA freelist_count", &free_pages, why);
     }
     if (err == MMQ_OK) {
-        err = mmq_check_number(checker, "PRAGMA page_size", &size, why);
+        err = read_number(checker, "PRAGMA page_size", &size, why);
     }
     checker->sums->bytes = (pages - free_pages) * size;
     return mmq_check_settle(checker, "file", err, why);

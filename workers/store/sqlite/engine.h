@@ -18,9 +18,11 @@ mmq_err mmq_sqlite_lock(const char *url, int *fd, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_begin(mmq_store *store, bool writes, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_sqlite_undo(mmq_store *store);
+mmq_err mmq_sqlite_alone(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_sqlite_tidies(mmq_store *store, bool *ours, mmq_why *why) MMQ_MUST_USE;
 
 /* statement.c */
-mmq_err mmq_sqlite_prepare(mmq_store *store, const char *text, mmq_prepared **out,
+mmq_err mmq_sqlite_prepare(mmq_store *store, int query, mmq_prepared **out,
                            mmq_why *why) MMQ_MUST_USE;
 void mmq_sqlite_finalize(mmq_prepared *prepared);
 void mmq_sqlite_reset(mmq_prepared *prepared);

@@ -202,7 +202,7 @@ static mmq_err prepare(migration *m, mmq_why *why)
 {
     mmq_err err = MMQ_OK;
     for (int i = 0; i < TASK_COUNT && err == MMQ_OK; i++) {
-        err = mmq_prepare(m->store, task_texts[i], &m->tasks[i], why);
+        err = mmq_sqlite_prepare_text(m->store, task_texts[i], &m->tasks[i], why);
     }
     bool found;
     if (err == MMQ_OK) {

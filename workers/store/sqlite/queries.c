@@ -17,13 +17,16 @@
 #define BLOCK BLOCK_HEAD " FROM block WHERE metric = ?1 AND "
 #define BLOCKS_FROM                                                                                \
     " FROM block WHERE metric = ?1 AND (first_timestamp, first_rowid) >= (?2, ?3)"                 \
-    " ORDER BY first_timestamp, first_rowid"
+    " ORDER BY first_timestamp, first_rowid LIMIT ?4"
+#define OF_NONE                                                                                    \
+    " WHERE metric NOT IN (SELECT key FROM metric) AND metric NOT IN (SELECT metric FROM doomed)"
 #define INCOMPLETE    " FROM block INDEXED BY block_incomplete WHERE value_summary IS NULL"
 #define DOOMED_BLOCKS "block WHERE metric = ?1 ORDER BY first_timestamp, first_rowid LIMIT ?2"
 
 const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
     [MMQ_Q_FIND] = "SELECT " HEAD FOUND_BY("uid = ?1"),
+    [MMQ_Q_FIND_LOCKED] = "SELECT " HEAD FOUND_BY("uid = ?1"),
     [MMQ_Q_HEADS] = "SELECT " HEAD ", status" FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
     [MMQ_Q_METRIC] = "SELECT " RECORD FOUND_BY("uid = ?1"),
     [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD FOUND_BY("uid > ?1 ORDER BY uid LIMIT 1"),
@@ -38,7 +41,7 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
                              " ORDER BY first_timestamp DESC, first_rowid DESC LIMIT 1",
     [MMQ_Q_BLOCK_AFTER] = BLOCK "(first_timestamp, first_rowid) > (?2, ?3)"
                                 " ORDER BY first_timestamp, first_rowid LIMIT 1",
-    [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC",
+    [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC LIMIT ?3",
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?2",
     [MMQ_Q_HAS_GAPS] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table'"
                        " AND name = 'gap')",
@@ -105,6 +108,23 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_OLD_GROWTH] = "SELECT metric, commit_no FROM growth WHERE at < ?1 ORDER BY at LIMIT ?2",
     [MMQ_Q_FORGET] = "UPDATE metric SET forgotten = max(forgotten, ?2) WHERE key = ?1",
     [MMQ_Q_DELETE_GROWTH] = "DELETE FROM growth WHERE metric = ?1 AND commit_no = ?2",
+    [MMQ_Q_CHECK_TOTAL] = "SELECT coalesce(sum(last_rowid), 0) FROM metric",
+    [MMQ_Q_CHECK_PRUNED] = "SELECT coalesce(sum(last_rowid - first_rowid + 1), 0) FROM gap",
+    [MMQ_Q_CHECK_METRIC] = "SELECT key, uid, made, changed, last_rowid, last_timestamp, unscored,"
+                           " forgotten FROM metric WHERE key > ?1 ORDER BY key LIMIT 1",
+    [MMQ_Q_CHECK_GROWTH] = "SELECT commit_no, before_rowid FROM growth WHERE metric = ?1"
+                           " ORDER BY commit_no",
+    [MMQ_Q_CHECK_BLOCK_OF_NONE] = "SELECT DISTINCT metric FROM block" OF_NONE,
+    [MMQ_Q_CHECK_BOTH] = "SELECT key FROM metric WHERE key IN (SELECT metric FROM doomed)",
+    [MMQ_Q_CHECK_DATA_OF_NONE] = "SELECT key FROM block_data WHERE key NOT IN"
+                                 " (SELECT data FROM block)",
+    [MMQ_Q_CHECK_DATA_OF_SEVERAL] = "SELECT data FROM block GROUP BY data HAVING count(*) > 1",
+    [MMQ_Q_CHECK_GAP_OF_NONE] = "SELECT DISTINCT metric FROM gap" OF_NONE,
+    [MMQ_Q_CHECK_PRUNED_OF_NONE] = "SELECT metric FROM pruned WHERE metric NOT IN"
+                                   " (SELECT key FROM metric)",
+    [MMQ_Q_CHECK_GAP_UNPRUNED] = "SELECT DISTINCT gap.metric FROM gap JOIN metric"
+                                 " ON key = gap.metric WHERE gap.metric NOT IN"
+                                 " (SELECT metric FROM pruned)",
 };
 
 const char *const mmq_sqlite_own_texts[MMQ_SQLITE_COUNT] = {

@@ -88,7 +88,8 @@ static mmq_err set_id(mmq_store *store, mmq_why *why)
     uint64_t id;
     mmq_prepared *statement = NULL;
     mmq_random(&id, sizeof id);
-    mmq_err err = mmq_prepare(store, "UPDATE store SET id = ?1 WHERE one = 1", &statement, why);
+    mmq_err err =
+        mmq_sqlite_prepare_text(store, "UPDATE store SET id = ?1 WHERE one = 1", &statement, why);
     if (err == MMQ_OK) {
         mmq_bind_int(statement, 1, (int64_t)id);
         err = mmq_run(store, statement, why);

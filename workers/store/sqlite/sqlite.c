@@ -2,7 +2,6 @@
 
 const mmq_engine mmq_engine_sqlite = {
     .scheme = "sqlite:",
-    .texts = mmq_sqlite_texts,
     .url_check = mmq_sqlite_url_check,
     .place_check = mmq_sqlite_place_check,
     .lock = mmq_sqlite_lock,
@@ -11,6 +10,8 @@ const mmq_engine mmq_engine_sqlite = {
     .begin = mmq_sqlite_begin,
     .commit = mmq_sqlite_commit,
     .undo = mmq_sqlite_undo,
+    .alone = mmq_sqlite_alone,
+    .tidies = mmq_sqlite_tidies,
     .prepare = mmq_sqlite_prepare,
     .finalize = mmq_sqlite_finalize,
     .reset = mmq_sqlite_reset,

@@ -62,6 +62,9 @@ static inline mmq_sqlite *mmq_sqlite_of(const mmq_store *store)
 extern const char *const mmq_sqlite_texts[MMQ_Q_COUNT]; /* queries.c */
 extern const char *const mmq_sqlite_own_texts[MMQ_SQLITE_COUNT];
 
+/* Prepares a statement that only one task needs; mmq_finalize it. */
+mmq_err mmq_sqlite_prepare_text(mmq_store *store, const char *text, mmq_prepared **out,
+                                mmq_why *why) MMQ_MUST_USE;
 /* One of the engine's own, reset. */
 mmq_prepared *mmq_sqlite_own(const mmq_store *store, mmq_sqlite_query query);
 mmq_err mmq_sqlite_prepare_own(mmq_store *store, mmq_why *why) MMQ_MUST_USE;

@@ -18,7 +18,8 @@ static sqlite3_stmt *at_of(mmq_prepared *prepared)
     return ((statement *)(void *)prepared)->at;
 }
 
-mmq_err mmq_sqlite_prepare(mmq_store *store, const char *text, mmq_prepared **out, mmq_why *why)
+mmq_err mmq_sqlite_prepare_text(mmq_store *store, const char *text, mmq_prepared **out,
+                                mmq_why *why)
 {
     sqlite3 *db = mmq_sqlite_of(store)->db;
     statement *made = malloc(sizeof *made);
@@ -35,6 +36,11 @@ mmq_err mmq_sqlite_prepare(mmq_store *store, const char *text, mmq_prepared **ou
     }
     *out = &made->base;
     return MMQ_OK;
+}
+
+mmq_err mmq_sqlite_prepare(mmq_store *store, int query, mmq_prepared **out, mmq_why *why)
+{
+    return mmq_sqlite_prepare_text(store, mmq_sqlite_texts[query], out, why);
 }
 
 void mmq_sqlite_finalize(mmq_prepared *prepared)

@@ -18,7 +18,7 @@ mmq_err mmq_sqlite_prepare_own(mmq_store *store, mmq_why *why)
     const int count = store->mode == MMQ_STORE_READ ? MMQ_SQLITE_READERS : MMQ_SQLITE_COUNT;
     mmq_err err = MMQ_OK;
     for (int i = 0; i < count && err == MMQ_OK; i++) {
-        err = mmq_prepare(store, mmq_sqlite_own_texts[i], &sqlite->own[i], why);
+        err = mmq_sqlite_prepare_text(store, mmq_sqlite_own_texts[i], &sqlite->own[i], why);
     }
     return err;
 }
@@ -48,4 +48,18 @@ void mmq_sqlite_undo(mmq_store *store)
         (void)sqlite3_exec(db, "ROLLBACK", NULL, NULL,
                            NULL); /* where it fails there is none left */
     }
+}
+
+/* There is no other writer. */
+mmq_err mmq_sqlite_alone(mmq_store *store, mmq_why *why)
+{
+    (void)store, (void)why;
+    return MMQ_OK;
+}
+
+mmq_err mmq_sqlite_tidies(mmq_store *store, bool *ours, mmq_why *why)
+{
+    (void)store, (void)why;
+    *ours = true;
+    return MMQ_OK;
 }
