@@ -115,6 +115,12 @@ static mmq_err run_group(mmq_store *store, mmq_request **requests, outcome *outc
         outcome *to = &outcomes[i];
         *count = i + 1;
         to->err = run_request(store, requests[i], &to->answer, &to->why);
+        if (to->err == MMQ_EBUSY && i > 0 && mmq_store_contended(store)) {
+            *to = (outcome){.err = MMQ_OK}; /* it begins the next transaction, and may wait there */
+            mmq_buffer_init(&to->answer, ANSWER_MAX);
+            *count = i;
+            break;
+        }
         if (to->err != MMQ_OK && !is_refusal(to->err)) {
             *why = to->why;
             mmq_store_rollback(store);

@@ -78,5 +78,6 @@ struct mmq_engine {
 };
 
 extern const mmq_engine mmq_engine_sqlite;
+extern const mmq_engine mmq_engine_postgres;
 
 #endif

@@ -9,7 +9,7 @@
 #include "workers/store/block.h"
 #include "workers/store/room.h"
 
-static const mmq_engine *const engines[] = {&mmq_engine_sqlite};
+static const mmq_engine *const engines[] = {&mmq_engine_sqlite, &mmq_engine_postgres};
 
 /* NULL: why says that there is none. */
 static const mmq_engine *find_engine(const char *url, mmq_why *why)
@@ -19,7 +19,9 @@ static const mmq_engine *find_engine(const char *url, mmq_why *why)
             return engines[i];
         }
     }
-    (void)mmq_fail(why, MMQ_EINVAL, "a store is named sqlite:PATH, and not \"%.100s\"", url);
+    (void)mmq_fail(why, MMQ_EINVAL,
+                   "a store is named sqlite:PATH or postgresql://HOST/DATABASE, and not \"%.100s\"",
+                   url);
     return NULL;
 }
 

@@ -13,6 +13,7 @@
 
 #include "lib/check.h"
 #include "workers/query_args.h"
+#include "store_server.h"
 #include "workers/store/store.h"
 
 enum { WORLD_METRICS = 4096, TIME_BASE = 1376600000 };
@@ -35,7 +36,7 @@ struct world_metric {
 
 struct world {
     char folder[64];
-    char url[128];
+    char url[512];
     mmq_store_lock *lock;
     mmq_store *writer, *reader;
     uint64_t random;
@@ -187,6 +188,10 @@ static inline struct world *world_new(uint64_t seed)
     CHECK(mkdtemp(world->folder) != NULL);
     snprintf(world->url, sizeof world->url, "sqlite:%s/store.db", world->folder);
     mmq_why why;
+    if (store_server() != NULL) {
+        snprintf(world->url, sizeof world->url, "%s", store_server());
+        (void)store_server_run("DROP SCHEMA IF EXISTS metricmq CASCADE");
+    }
     world_ok(mmq_store_lock_try(world->url, &world->lock, &why), &why);
     world_ok(mmq_store_open(world->url, MMQ_STORE_WRITE, &world->writer, &why), &why);
     world_ok(mmq_store_open(world->url, MMQ_STORE_READ, &world->reader, &why), &why);

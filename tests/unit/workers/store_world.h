@@ -1,4 +1,6 @@
-/* A store in a temporary folder, and short ways to write to it, for the tests of the store. */
+/* A store for the tests of the store, and short ways to write to it: a file of SQLite's in a
+ * temporary folder, or the tables in the server that METRICMQ_TEST_POSTGRES names
+ * (tests/postgres.py starts it, one for each program). */
 #ifndef MMQ_TEST_STORE_WORLD_H
 #define MMQ_TEST_STORE_WORLD_H
 
@@ -9,11 +11,13 @@
 
 #include <ftw.h>
 #include <math.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "store_server.h"
 #include "workers/store/store.h"
 
 #define assert_ok(call)                                                                            \
@@ -27,7 +31,35 @@
 static mmq_why why;
 static char world_folder[64];
 static char world_path[96];
-static char world_url[128];
+static char world_url[512];
+
+/* ---- behind the store's back --------------------------------------------------------------- */
+
+/* The first number of the last statement's first row, 0 if there is none. Both engines know the
+ * same tables, and the SQL that tests need. */
+static inline int64_t world_sql(const char *sql)
+{
+    if (store_server() != NULL) {
+        char script[1024];
+        (void)snprintf(script, sizeof script, "SET search_path = metricmq; %s", sql);
+        return store_server_run(script);
+    }
+    sqlite3 *db;
+    sqlite3_stmt *statement = NULL;
+    int64_t number = 0;
+    assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
+    for (const char *rest = sql; *rest != '\0';) {
+        assert_int_equal(sqlite3_prepare_v2(db, rest, -1, &statement, &rest), SQLITE_OK);
+        int code = sqlite3_step(statement);
+        number = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+        assert_true(code == SQLITE_ROW || code == SQLITE_DONE);
+        assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
+    }
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    return number;
+}
+
+/* ---- the store ------------------------------------------------------------------------------ */
 
 static inline void world_begin(void)
 {
@@ -35,6 +67,10 @@ static inline void world_begin(void)
     assert_non_null(mkdtemp(world_folder));
     (void)snprintf(world_path, sizeof world_path, "%s/m.db", world_folder);
     (void)snprintf(world_url, sizeof world_url, "sqlite:%s", world_path);
+    if (store_server() != NULL) {
+        (void)snprintf(world_url, sizeof world_url, "%s", store_server());
+        (void)store_server_run("DROP SCHEMA IF EXISTS metricmq CASCADE");
+    }
 }
 
 static inline int world_unlink(const char *path, const struct stat *about, int kind, struct FTW *at)

@@ -4,7 +4,6 @@
  * repeats a run, STEPS makes it longer. */
 #include "store_model.h"
 
-#include <sqlite3.h>
 #include <time.h>
 
 #include "lib/calendar.h"
@@ -456,7 +455,7 @@ static const struct {
     {"blocks of a metric are disjoint and in order",
      "SELECT count(*) FROM (SELECT metric, first_timestamp AS t, first_rowid AS r,"
      " lag(last_timestamp) OVER m AS before_t, lag(last_rowid) OVER m AS before_r FROM block"
-     " WINDOW m AS (PARTITION BY metric ORDER BY first_timestamp, first_rowid))"
+     " WINDOW m AS (PARTITION BY metric ORDER BY first_timestamp, first_rowid)) AS x"
      " WHERE (before_t, before_r) >= (t, r)"},
     {"a block is in order, and no greater than it may be",
      "SELECT count(*) FROM block WHERE (first_timestamp, first_rowid) > (last_timestamp, "
@@ -471,13 +470,13 @@ static const struct {
      " coalesce((SELECT sum(gap.last_rowid - first_rowid + 1) FROM gap WHERE metric = key), 0)"
      " AS gone,"
      " coalesce((SELECT sum(unscored) FROM block WHERE metric = key), 0) AS without,"
-     " (SELECT max(last_timestamp) FROM block WHERE metric = key) AS newest FROM metric)"
+     " (SELECT max(last_timestamp) FROM block WHERE metric = key) AS newest FROM metric) AS x"
      " WHERE there + gone <> last_rowid OR unscored <> without OR newest > last_timestamp"
-     " OR (gone = 0 AND last_timestamp IS NOT newest)"},
+     " OR (gone = 0 AND last_timestamp IS DISTINCT FROM newest)"},
     {"gaps are apart, and each is of a metric that was pruned",
      "SELECT count(*) FROM (SELECT metric, first_rowid, last_rowid, lag(last_rowid) OVER m AS "
      "before"
-     " FROM gap WINDOW m AS (PARTITION BY metric ORDER BY first_rowid)) WHERE before + 1 >= "
+     " FROM gap WINDOW m AS (PARTITION BY metric ORDER BY first_rowid)) AS x WHERE before + 1 >= "
      "first_rowid"
      " OR last_rowid < first_rowid OR (metric NOT IN (SELECT metric FROM pruned)"
      " AND metric NOT IN (SELECT metric FROM doomed))"},
@@ -493,23 +492,13 @@ static const struct {
      "first,"
      " if it was cut",
      "SELECT count(*) FROM (SELECT metric, sum(rows) AS rows, count(*) AS blocks FROM block"
-     " GROUP BY metric) WHERE blocks > 3 + rows / 512.0"},
+     " GROUP BY metric) AS sums WHERE blocks > 3 + rows / 512.0"},
 };
 
-static int64_t count_wrong(sqlite3 *db, const char *sql)
-{
-    sqlite3_stmt *statement;
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    const int64_t wrong = sqlite3_column_int64(statement, 0);
-    assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
-    return wrong;
-}
-
-static void check_blocks(sqlite3 *db)
+static void check_blocks(void)
 {
     for (size_t i = 0; i < sizeof invariants / sizeof *invariants; i++) {
-        const int64_t wrong = count_wrong(db, invariants[i].sql);
+        const int64_t wrong = world_sql(invariants[i].sql);
         if (wrong != 0) {
             fail_msg("%s: %lld are not", invariants[i].what, (long long)wrong);
         }
@@ -549,11 +538,9 @@ static void check_store(void)
 static void test_model(void **state)
 {
     (void)state;
-    sqlite3 *db;
     world_begin();
     writer = world_open(MMQ_STORE_WRITE);
     reader = world_open(MMQ_STORE_READ);
-    assert_int_equal(sqlite3_open_v2(world_path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
     for (size_t m = 0; m < METRICS; m++) {
         (void)snprintf(metrics[m].uid, sizeof metrics[m].uid, "m%zu", m);
     }
@@ -561,23 +548,21 @@ static void test_model(void **state)
         write_some();
         read_some();
         if (one_in(5)) {
-            check_blocks(db);
+            check_blocks();
         }
         if (one_in(25)) {
             check_store();
         }
     }
-    check_blocks(db);
+    check_blocks();
     for (bool more = true; more;) {
         assert_ok(mmq_store_tidy(writer, &more, &why));
     }
-    check_blocks(db);
+    check_blocks();
     check_store();
-    assert_int_equal(count_wrong(db, "SELECT count(*) FROM doomed"), 0);
+    assert_int_equal(world_sql("SELECT count(*) FROM doomed"), 0);
     assert_int_equal(
-        count_wrong(db, "SELECT count(*) FROM gap WHERE metric NOT IN (SELECT key FROM metric)"),
-        0);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+        world_sql("SELECT count(*) FROM gap WHERE metric NOT IN (SELECT key FROM metric)"), 0);
     for (size_t m = 0; m < METRICS; m++) {
         free(metrics[m].rows);
     }

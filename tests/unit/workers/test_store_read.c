@@ -204,6 +204,9 @@ static void test_other_handle(void **state)
 static void test_plans(void **state)
 {
     (void)state;
+    if (store_server() != NULL) {
+        skip(); /* PostgreSQL plans by what is in its tables */
+    }
     world_begin();
     mmq_store *store = world_open(MMQ_STORE_WRITE);
     static const struct {

@@ -1,0 +1,120 @@
+/* Inside the PostgreSQL engine: its connection, and what its files share. docs/postgres.md has the
+ * tables and the rules; link.h is the connection.
+ *
+ * A statement that gives rows waits for them; one that only writes is queued, and its failure is
+ * told by the next that waits, at the latest by the commit. Either way the transaction is lost. */
+#ifndef MMQ_STORE_POSTGRES_POSTGRES_H
+#define MMQ_STORE_POSTGRES_POSTGRES_H
+
+#include "workers/store/handle.h"
+#include "workers/store/postgres/link.h"
+
+enum { MMQ_POSTGRES_VERSION = 1 }; /* of the tables */
+
+#define MMQ_POSTGRES_SCHEMA "metricmq"
+
+/* Statements that only this engine has; they follow those of mmq_query. */
+enum {
+    MMQ_P_BEGIN_READ = MMQ_Q_COUNT,
+    MMQ_P_BEGIN_WRITE,
+    MMQ_P_COMMIT,
+    MMQ_P_ROLLBACK,
+    MMQ_P_IS_STORE,
+    MMQ_P_VERSION,
+    MMQ_P_FIND_FREE,   /* as MMQ_Q_FIND_LOCKED, but passes over a metric that somebody has */
+    MMQ_P_ALONE,       /* the lock of the row in `store`, and its number */
+    MMQ_P_DRAW,        /* the commit's number, under that lock until the commit is done */
+    MMQ_P_SET_CHANGED, /* of metrics, a list of keys */
+    MMQ_P_ADD_GROWTH,  /* lists of keys and rowids */
+    MMQ_P_MAKE_WRITER,
+    MMQ_P_SET_WRITER,
+    MMQ_P_WRITER,
+    MMQ_P_OLD_WRITERS, /* are there any? */
+    MMQ_P_DROP_WRITERS,
+    MMQ_P_TIDIES,
+    MMQ_P_DATA_KEYS,
+    MMQ_P_AHEAD, /* the next blocks, heads and data */
+    MMQ_P_SIZE,
+    MMQ_P_COUNT,
+};
+
+/* A statement: what is bound, and where its rows are. */
+typedef struct mmq_pg_prepared {
+    mmq_prepared base;
+    struct mmq_postgres *postgres;
+    unsigned query;
+    enum { MMQ_PG_READY, MMQ_PG_FLOWING, MMQ_PG_KEPT } state; /* KEPT: rows lie in `kept` */
+    const mmq_pg_row *row; /* the one it is at; NULL: none, or `number` */
+    int64_t number;        /* the one column of a row that no server sent */
+    mmq_pg_row **kept;
+    size_t kept_count, kept_at;
+    mmq_pg_values values;
+} mmq_pg_prepared;
+
+/* A metric that the write transaction has changed. */
+typedef struct mmq_pg_touched {
+    int64_t key;
+    int64_t before_rowid; /* how long it was; -1: it did not grow */
+} mmq_pg_touched;
+
+enum { MMQ_PG_DATA_KEYS = 64, MMQ_PG_AHEAD_MAX = 32 };
+
+/* Blocks that were read before they were asked for, those of one metric in their order. */
+typedef struct mmq_pg_ahead {
+    uint64_t transaction;
+    int64_t metric;
+    size_t wanted;                      /* at once */
+    size_t count, at;                   /* rows there are, and were asked for */
+    int64_t timestamp, rowid;           /* place of the one that was asked for last */
+    mmq_pg_row *rows[MMQ_PG_AHEAD_MAX]; /* NULL: its data was asked for, and it was given away */
+} mmq_pg_ahead;
+
+/* store->connection. */
+typedef struct mmq_postgres {
+    mmq_pg_link *link;
+    mmq_pg_prepared *flowing; /* whose rows come at the moment; NULL: nobody's */
+    bool open;                /* a transaction is */
+    int64_t changes, total_changes;
+    mmq_pg_ahead ahead;
+
+    /* The writer's only. */
+    int64_t writer, serial; /* which it is, and its transactions */
+    unsigned locks;         /* that the transaction holds */
+    mmq_pg_touched *touched;
+    size_t touched_count, touched_room;
+    int64_t data_keys[MMQ_PG_DATA_KEYS]; /* of block data, given to us */
+    size_t data_keys_left;
+} mmq_postgres;
+
+static inline mmq_postgres *mmq_postgres_of(const mmq_store *store)
+{
+    return store->connection;
+}
+
+extern const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT]; /* queries.c */
+
+/* Runs one of the engine's own to its end; *number (may be NULL) is the first column of the last
+ * row, *found whether there was a row. */
+mmq_err mmq_postgres_ask(mmq_postgres *postgres, unsigned query, const mmq_pg_values *values,
+                         bool *found, int64_t *number, mmq_why *why) MMQ_MUST_USE;
+/* The next row of the statement that was queued last; those before it only write. */
+mmq_err mmq_postgres_next_row(mmq_postgres *postgres, bool *row, mmq_why *why) MMQ_MUST_USE;
+/* Takes the rows that still come for a statement out of the way. */
+mmq_err mmq_postgres_settle(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
+
+/* Notes that the transaction changes a metric, whose length was before_rowid (-1: stays). */
+mmq_err mmq_postgres_touch(mmq_postgres *postgres, int64_t key, int64_t before_rowid,
+                           mmq_why *why) MMQ_MUST_USE;
+
+/* What MMQ_Q_BLOCK_AFTER asks for, which was read ahead, or is read now with what comes behind it
+ * (ahead.c). *row: borrowed until the next; NULL: there is none. */
+mmq_err mmq_postgres_block_after(mmq_store *store, const mmq_pg_values *values,
+                                 const mmq_pg_row **row, mmq_why *why) MMQ_MUST_USE;
+/* The row of which MMQ_Q_BLOCK_DATA asks for the data, if it was read so: the caller's to free. */
+mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);
+void mmq_postgres_forget_ahead(mmq_postgres *postgres);
+
+/* Makes the tables if there are none; checks whether they are ours (schema.c). */
+mmq_err mmq_postgres_schema(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+
+#endif
