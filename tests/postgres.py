@@ -189,17 +189,17 @@ class Server:
         def ready():
             if self.process.poll() is not None:
                 if time.monotonic() > give_up:
-                    return True
+                    return "gone"
                 begin()
-            return self.is_ready()
+            return self.is_ready() and "ready"
 
         give_up = time.monotonic() + 10
         begin()
         try:
-            harness.wait_until(ready, READY_S, "PostgreSQL")
+            found = harness.wait_until(ready, READY_S, "PostgreSQL")
         except AssertionError:
             raise AssertionError(f"PostgreSQL did not start:\n{self.log()[-3000:]}") from None
-        if self.process.poll() is not None:
+        if found == "gone":
             raise AssertionError(f"PostgreSQL does not start:\n{self.log()[-3000:]}")
 
     def is_ready(self):
