@@ -7,7 +7,6 @@ import contextlib
 import http.client
 import os
 import pathlib
-import pwd
 import shutil
 import signal
 import socket
@@ -20,12 +19,12 @@ import urllib.parse
 import bench
 import datasets
 import harness
+import postgres
 import small
 import svg
 
-POSTGRES = pathlib.Path("/usr/lib/postgresql/15/bin")
-POSTGRES_SETTINGS = {"shared_buffers": "512MB", "fsync": "off", "synchronous_commit": "off", "autovacuum": "off",
-                     "jit": "off", "max_wal_size": "8GB", "unix_socket_directories": ""}
+POSTGRES_SETTINGS = {"listen_addresses": "127.0.0.1", "shared_buffers": "512MB", "fsync": "off",
+                     "synchronous_commit": "off", "autovacuum": "off", "max_wal_size": "8GB", "wal_keep_size": "0"}
 INFLUX_CONFIG = """
 reporting-enabled = false
 bind-address = "127.0.0.1:{rpc}"
@@ -64,12 +63,10 @@ def generated(form, store):
 
 
 @contextlib.contextmanager
-def folder_of(user):
-    """A temporary folder that belongs to the user."""
+def new_folder():
+    """A temporary folder."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="metricmq-peer-"))
     try:
-        if user:
-            shutil.chown(folder, user)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -132,19 +129,13 @@ def beside_tree(root, work):
 # ---- PostgreSQL ------------------------------------------------------------------------------------------------
 
 class Postgres:
-    def __init__(self, process, port):
-        self.pid = process.pid
-        self.port = port
-        self.connection = f"host=127.0.0.1 port={port} user=bench dbname=postgres sslmode=disable"
-
-    def sql(self, *statements, stdin=None):
-        args = [POSTGRES / "psql", "-qXAt", "-v", "ON_ERROR_STOP=1", self.connection]
-        for statement in statements:
-            args += ["-c", statement]
-        return bench.run(args, stdin=stdin)["out"].strip()
+    def __init__(self, server, port):
+        self.pid = server.pid
+        self.sql = server.sql
+        self.connection = f"host=127.0.0.1 port={port} user={postgres.USER} dbname=postgres sslmode=disable"
 
     def fill(self, table, store):
-        self.sql(f"CREATE TABLE {table} (uid text, timestamp bigint, value float8, anomaly_score float8,"
+        self.sql(f"CREATE TABLE {table} (uid text COLLATE \"C\", timestamp bigint, value float8, anomaly_score float8,"
                  " raw_score float8, rowid bigint)")
         with generated("csv", store) as rows:
             self.sql(f"COPY {table} FROM STDIN (FORMAT csv)", stdin=rows.stdout)
@@ -163,20 +154,10 @@ class Postgres:
 
 
 @contextlib.contextmanager
-def postgres():
-    user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    run_as = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
-    with folder_of(user) as folder:
-        data, port = folder / "data", free_port()
-        subprocess.run([POSTGRES / "initdb", "-D", data, "-U", "bench", "-A", "trust", "-E", "UTF8", "--locale=C",
-                        "--no-sync"], check=True, cwd=folder, stdout=subprocess.DEVNULL, **run_as)
-        settings = [f"-c{name}={value}" for name, value in POSTGRES_SETTINGS.items()]
-        command = [POSTGRES / "postgres", "-D", data, "-h", "127.0.0.1", "-p", port, *settings]
-        with daemon(command, signal.SIGINT, folder / "log", cwd=folder, **run_as) as process:
-            server = Postgres(process, port)
-            ready = [POSTGRES / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-            harness.wait_until(lambda: subprocess.run(ready, check=False).returncode == 0, 60, "PostgreSQL")
-            yield server
+def server_of_postgres():
+    port = free_port()
+    with postgres.Server({**POSTGRES_SETTINGS, "port": str(port)}) as server:
+        yield Postgres(server, port)
 
 
 # ---- InfluxDB --------------------------------------------------------------------------------------------------
@@ -225,7 +206,7 @@ class Influx:
 
 @contextlib.contextmanager
 def influx():
-    with folder_of(None) as folder:
+    with new_folder() as folder:
         port = free_port()
         config = folder / "influxdb.conf"
         config.write_text(INFLUX_CONFIG.format(folder=folder, port=port, rpc=free_port()))
@@ -294,7 +275,7 @@ def race(options):
             "large": datasets.store(*options.sizes.peers_large).warm()}
     days = max(100, options.sizes.requests // 4)
     with contextlib.ExitStack() as stack:
-        theirs = {"PostgreSQL": stack.enter_context(postgres()), "InfluxDB": stack.enter_context(influx())}
+        theirs = {"PostgreSQL": stack.enter_context(server_of_postgres()), "InfluxDB": stack.enter_context(influx())}
         fill(theirs, sets)
         ours = {name: stack.enter_context(bench.up(store)) for name, store in sets.items()}
         samples = bench.rounds(options.repeats, {

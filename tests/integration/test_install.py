@@ -171,7 +171,8 @@ class Packages(unittest.TestCase):
 
     def test_dependencies(self):
         needs = self.field("metricmq", "Depends")
-        for library in ("libzmq5", "libczmq4", "libsqlite3-0", "libarchive13", "libisal2", "libmicrohttpd12", "libcurl4"):
+        for library in ("libzmq5", "libczmq4", "libsqlite3-0", "libarchive13", "libisal2", "libmicrohttpd12", "libcurl4",
+                        "libpq5"):
             self.assertRegex(needs, rf"\b{library} \(>= ")
         self.assertNotIn("libmetricmq1", needs)
         self.assertEqual({name.split()[0] for name in self.field("libmetricmq1", "Depends").split(", ")},
