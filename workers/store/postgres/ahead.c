@@ -1,132 +1,219 @@
-/* Reading ahead. A scan asks for the head of the next block, then for its data, block by block: two
- * round trips each. So heads are asked for together with their data, and if the scan went on from
- * the last time, twice as many as then. What was read is dropped with the transaction, or when
- * another metric or place is asked for. */
+/* Reading ahead. A scan asks for the head of the next block, upwards or downwards, then for its
+ * data, block by block: two round trips each. So blocks are read with their data, and as many as
+ * the scan seems to want: twice as many each time that it went on where the last ones ended.
+ *
+ * What was read is a run of neighbours, so that it answers whatever can be answered within it. It
+ * is of one transaction; how many the scan wanted is remembered beyond it, for the next page. */
 #include "workers/store/postgres/engine.h"
 
 #include <endian.h>
 
-enum { COLUMN_KEY = 9 }; /* of MMQ_P_AHEAD: a block's head, then its data */
+enum { COLUMN_KEY = 9 }; /* of the row of a block: its head, then its data */
 
-static int64_t bound_int(const mmq_pg_values *values, int index)
+static mmq_pg_place place_of(const mmq_pg_values *values)
 {
-    return (int64_t)be64toh(values->numbers[index - 1]);
+    return (mmq_pg_place){(int64_t)be64toh(values->numbers[1]),
+                          (int64_t)be64toh(values->numbers[2])};
 }
 
-void mmq_postgres_forget_ahead(mmq_postgres *postgres)
-{
-    mmq_pg_ahead *ahead = &postgres->ahead;
-    for (size_t i = 0; i < ahead->count; i++) {
-        mmq_pg_row_free(&ahead->rows[i]);
-    }
-    ahead->count = ahead->at = 0;
-}
-
-typedef struct place {
-    int64_t timestamp, rowid;
-} place;
-
-static bool is_before(place a, place b)
+static bool is_before(mmq_pg_place a, mmq_pg_place b)
 {
     return a.timestamp < b.timestamp || (a.timestamp == b.timestamp && a.rowid < b.rowid);
 }
 
-static bool place_of(const mmq_pg_row *row, place *out)
+/* ---- what there is ---------------------------------------------------------------------- */
+
+/* The row whose data somebody has at hand is theirs to give back. */
+static void forget_rows(mmq_pg_ahead *ahead)
 {
-    return mmq_pg_column_int(row, 0, INT64_MIN, INT64_MAX, &out->timestamp) &&
-           mmq_pg_column_int(row, 1, INT64_MIN, INT64_MAX, &out->rowid);
+    for (size_t i = 0; i < ahead->count; i++) {
+        if (ahead->rows[i] == ahead->lent) {
+            ahead->lent_alone = true;
+        } else {
+            mmq_pg_row_free(&ahead->rows[i]);
+        }
+    }
+    ahead->count = 0;
 }
 
-/* Whether what is behind `from` is what comes behind the block that was asked for last. */
-static bool follows(const mmq_store *store, const mmq_pg_ahead *ahead, int64_t metric, place from)
+void mmq_postgres_forget_ahead(mmq_postgres *postgres)
 {
-    return ahead->transaction == store->transaction && ahead->metric == metric && ahead->at > 0 &&
-           !is_before(from, (place){ahead->timestamp, ahead->rowid});
+    forget_rows(&postgres->ahead);
+    postgres->ahead.transaction = 0;
 }
 
-static bool has_next(const mmq_pg_ahead *ahead, place from)
-{
-    place next;
-    return ahead->at < ahead->count && place_of(ahead->rows[ahead->at], &next) &&
-           is_before(from, next);
-}
-
-static mmq_err take_row(mmq_postgres *postgres, mmq_why *why)
+void mmq_postgres_give_back(mmq_postgres *postgres)
 {
     mmq_pg_ahead *ahead = &postgres->ahead;
-    if (ahead->count == ahead->wanted) {
-        return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends more rows than were asked for");
+    if (ahead->lent_alone) {
+        mmq_pg_row_free(&ahead->lent);
     }
-    ahead->rows[ahead->count] = mmq_pg_row_take(postgres->link);
-    return ahead->rows[ahead->count++] != NULL ? MMQ_OK
-                                               : mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
+    ahead->lent = NULL;
+    ahead->lent_alone = false;
 }
 
-static mmq_err read_more(mmq_postgres *postgres, place from, mmq_why *why)
+/* Of blocks [0, count), which ascend, how many are not behind the place. */
+static size_t count_up_to(const mmq_pg_ahead *ahead, mmq_pg_place place)
+{
+    size_t count = ahead->count;
+    while (count > 0 && is_before(place, ahead->places[count - 1])) {
+        count--;
+    }
+    return count;
+}
+
+/* False: that is not known. *at is ahead->count if there is no such block. */
+static bool find(const mmq_pg_ahead *ahead, bool up, mmq_pg_place place, size_t *at)
+{
+    const size_t before = count_up_to(ahead, place);
+    *at = ahead->count;
+    if (up) {
+        if (before == 0 && (!ahead->up || is_before(place, ahead->asked))) {
+            return false; /* there may be others before the first */
+        }
+        *at = before;
+        return before < ahead->count || (ahead->up && ahead->ends);
+    }
+    if (before == ahead->count && (ahead->up ? !ahead->ends : is_before(ahead->asked, place)) &&
+        (before == 0 || is_before(ahead->places[before - 1], place))) {
+        return false; /* or behind the last */
+    }
+    *at = before > 0 ? before - 1 : ahead->count;
+    return before > 0 || (!ahead->up && ahead->ends);
+}
+
+/* ---- reading ---------------------------------------------------------------------------- */
+
+/* The rows of a run downwards come from its end. */
+static mmq_err take_row(mmq_postgres *postgres, size_t i, mmq_why *why)
+{
+    mmq_pg_ahead *ahead = &postgres->ahead;
+    if (i == ahead->wanted) {
+        return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends more rows than were asked for");
+    }
+    mmq_pg_row *row = mmq_pg_row_take(postgres->link);
+    if (row == NULL) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
+    }
+    ahead->rows[i] = row;
+    ahead->count = i + 1;
+    mmq_pg_place *place = &ahead->places[i];
+    if (!mmq_pg_column_int(row, 0, INT64_MIN, INT64_MAX, &place->timestamp) ||
+        !mmq_pg_column_int(row, 1, INT64_MIN, INT64_MAX, &place->rowid) ||
+        (i > 0 && is_before(ahead->places[i - 1], *place) != ahead->up)) {
+        return mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: the order of blocks");
+    }
+    return MMQ_OK;
+}
+
+static void turn_round(mmq_pg_ahead *ahead)
+{
+    for (size_t low = 0, high = ahead->count; low + 1 < high; low++) {
+        high--;
+        mmq_pg_row *row = ahead->rows[low];
+        const mmq_pg_place place = ahead->places[low];
+        ahead->rows[low] = ahead->rows[high];
+        ahead->places[low] = ahead->places[high];
+        ahead->rows[high] = row;
+        ahead->places[high] = place;
+    }
+}
+
+static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
 {
     const mmq_pg_ahead *ahead = &postgres->ahead;
     mmq_pg_values values = {0};
     mmq_pg_bind_int(&values, 1, ahead->metric);
-    mmq_pg_bind_int(&values, 2, from.timestamp);
-    mmq_pg_bind_int(&values, 3, from.rowid);
+    mmq_pg_bind_int(&values, 2, ahead->asked.timestamp);
+    mmq_pg_bind_int(&values, 3, ahead->asked.rowid);
     mmq_pg_bind_int(&values, 4, (int64_t)ahead->wanted);
-    bool row = true;
     mmq_err err = mmq_postgres_settle(postgres, why);
     if (err == MMQ_OK) {
-        err = mmq_pg_queue(postgres->link, MMQ_P_AHEAD, &values, why);
+        err = mmq_pg_queue(postgres->link, ahead->up ? MMQ_P_AHEAD_UP : MMQ_P_AHEAD_DOWN, &values,
+                           why);
     }
-    while (err == MMQ_OK && row) {
+    bool row = true;
+    for (size_t i = 0; err == MMQ_OK && row; i++) {
         err = mmq_postgres_next_row(postgres, &row, why);
         if (err == MMQ_OK && row) {
-            err = take_row(postgres, why);
+            err = take_row(postgres, i, why);
         }
-    }
-    if (err != MMQ_OK) {
-        mmq_pg_drop(postgres->link);
     }
     return err;
 }
 
-mmq_err mmq_postgres_block_after(mmq_store *store, const mmq_pg_values *values,
-                                 const mmq_pg_row **row, mmq_why *why)
+/* How many blocks to read from the place on. */
+static size_t want(const mmq_pg_ahead *ahead, int64_t metric, bool up, mmq_pg_place place)
+{
+    const bool follows = ahead->metric == metric && ahead->up == up && ahead->wanted > 0 &&
+                         !is_before(up ? place : ahead->asked, up ? ahead->asked : place);
+    if (!follows) {
+        return 1;
+    }
+    return ahead->used < ahead->wanted            ? ahead->wanted
+           : 2 * ahead->wanted < MMQ_PG_AHEAD_MAX ? 2 * ahead->wanted
+                                                  : MMQ_PG_AHEAD_MAX;
+}
+
+static mmq_err read_run(mmq_store *store, int64_t metric, bool up, mmq_pg_place place, mmq_why *why)
 {
     mmq_postgres *postgres = mmq_postgres_of(store);
     mmq_pg_ahead *ahead = &postgres->ahead;
-    const int64_t metric = bound_int(values, 1);
-    const place from = {bound_int(values, 2), bound_int(values, 3)};
-    const bool on = follows(store, ahead, metric, from);
-    mmq_err err = MMQ_OK;
-    if (!on || !has_next(ahead, from)) {
-        const bool all_asked = on && ahead->at == ahead->count;
-        const size_t twice = 2 * ahead->wanted;
+    ahead->wanted = want(ahead, metric, up, place);
+    forget_rows(ahead);
+    ahead->transaction = store->transaction;
+    ahead->metric = metric;
+    ahead->up = up;
+    ahead->asked = place;
+    ahead->used = 0;
+    mmq_err err = read_rows(postgres, why);
+    if (err != MMQ_OK) {
+        mmq_pg_drop(postgres->link);
         mmq_postgres_forget_ahead(postgres);
-        ahead->wanted = !all_asked ? 1 : twice < MMQ_PG_AHEAD_MAX ? twice : MMQ_PG_AHEAD_MAX;
-        ahead->transaction = store->transaction;
-        ahead->metric = metric;
-        err = read_more(postgres, from, why);
+        return err;
+    }
+    ahead->ends = ahead->count < ahead->wanted;
+    if (!up) {
+        turn_round(ahead);
+    }
+    return MMQ_OK;
+}
+
+mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *values,
+                           const mmq_pg_row **row, mmq_why *why)
+{
+    mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
+    const int64_t metric = (int64_t)be64toh(values->numbers[0]);
+    const mmq_pg_place place = place_of(values);
+    size_t at = 0;
+    mmq_err err = MMQ_OK;
+    if (ahead->transaction != store->transaction || ahead->metric != metric ||
+        !find(ahead, up, place, &at)) {
+        err = read_run(store, metric, up, place, why);
+        at = up || ahead->count == 0 ? 0 : ahead->count - 1;
     }
     *row = NULL;
-    place here = {INT64_MAX, INT64_MAX}; /* of a damaged head, which ends the scan */
-    if (err == MMQ_OK && ahead->at < ahead->count) {
-        *row = ahead->rows[ahead->at++];
-        (void)place_of(*row, &here);
-        ahead->timestamp = here.timestamp;
-        ahead->rowid = here.rowid;
+    if (err == MMQ_OK && at < ahead->count) {
+        const size_t used = ahead->up ? at + 1 : ahead->count - at;
+        ahead->used = used > ahead->used ? used : ahead->used;
+        ahead->given = ahead->places[at];
+        *row = ahead->rows[at];
     }
     return err;
 }
 
-mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values)
+const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values)
 {
     mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
+    const size_t at = count_up_to(ahead, ahead->given);
     int64_t key;
-    if (ahead->transaction != store->transaction || ahead->metric != bound_int(values, 1) ||
-        ahead->at == 0 || ahead->rows[ahead->at - 1] == NULL ||
-        !mmq_pg_column_int(ahead->rows[ahead->at - 1], COLUMN_KEY, INT64_MIN, INT64_MAX, &key) ||
-        key != bound_int(values, 2)) {
+    if (ahead->transaction != store->transaction || at == 0 ||
+        ahead->metric != (int64_t)be64toh(values->numbers[0]) ||
+        !mmq_pg_column_int(ahead->rows[at - 1], COLUMN_KEY, INT64_MIN, INT64_MAX, &key) ||
+        key != (int64_t)be64toh(values->numbers[1])) {
         return NULL;
     }
-    mmq_pg_row *row = ahead->rows[ahead->at - 1];
-    ahead->rows[ahead->at - 1] = NULL;
-    return row;
+    mmq_postgres_give_back(mmq_postgres_of(store));
+    ahead->lent = ahead->rows[at - 1];
+    return ahead->lent;
 }

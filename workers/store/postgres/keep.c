@@ -4,8 +4,9 @@
 #include "lib/clock.h"
 #include "workers/store/postgres/engine.h"
 
-#define WRITER_KEPT_S (7 * INT64_C(86400)) /* a writer that was not heard of for so long is gone   \
-                                            */
+#define WRITER_KEPT_S                                                                              \
+    (7 * INT64_C(86400)) /* a writer that was not heard of for so long is gone                     \
+                          */
 
 static mmq_err read_bytes(mmq_store *store, int64_t *out, mmq_why *why)
 {

@@ -33,7 +33,8 @@ enum {
     MMQ_P_DROP_WRITERS,
     MMQ_P_TIDIES,
     MMQ_P_DATA_KEYS,
-    MMQ_P_AHEAD, /* the next blocks, heads and data */
+    MMQ_P_AHEAD_UP, /* the next blocks, heads and data */
+    MMQ_P_AHEAD_DOWN,
     MMQ_P_SIZE,
     MMQ_P_COUNT,
 };
@@ -48,6 +49,7 @@ typedef struct mmq_pg_prepared {
     int64_t number;        /* the one column of a row that no server sent */
     mmq_pg_row **kept;
     size_t kept_count, kept_at;
+    bool borrows; /* the row is of postgres->ahead, and to be given back */
     mmq_pg_values values;
 } mmq_pg_prepared;
 
@@ -59,14 +61,24 @@ typedef struct mmq_pg_touched {
 
 enum { MMQ_PG_DATA_KEYS = 64, MMQ_PG_AHEAD_MAX = 32 };
 
-/* Blocks that were read before they were asked for, those of one metric in their order. */
+typedef struct mmq_pg_place {
+    int64_t timestamp, rowid;
+} mmq_pg_place;
+
+/* A run of neighbouring blocks of a metric, read before they were asked for (ahead.c). */
 typedef struct mmq_pg_ahead {
     uint64_t transaction;
     int64_t metric;
-    size_t wanted;                      /* at once */
-    size_t count, at;                   /* rows there are, and were asked for */
-    int64_t timestamp, rowid;           /* place of the one that was asked for last */
-    mmq_pg_row *rows[MMQ_PG_AHEAD_MAX]; /* NULL: its data was asked for, and it was given away */
+    bool up;   /* those behind `asked`; else those that begin there or before */
+    bool ends; /* there are no more in that direction */
+    mmq_pg_place asked;
+    size_t wanted;      /* how many */
+    size_t count, used; /* how many there were, and were asked for, from the beginning */
+    mmq_pg_place given; /* the block that was asked for last */
+    mmq_pg_place places[MMQ_PG_AHEAD_MAX]; /* ascending */
+    mmq_pg_row *rows[MMQ_PG_AHEAD_MAX];
+    mmq_pg_row *lent; /* whose data somebody has at hand; NULL: none */
+    bool lent_alone;  /* and it is not among the rows any more */
 } mmq_pg_ahead;
 
 /* store->connection. */
@@ -106,12 +118,13 @@ mmq_err mmq_postgres_settle(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_touch(mmq_postgres *postgres, int64_t key, int64_t before_rowid,
                            mmq_why *why) MMQ_MUST_USE;
 
-/* What MMQ_Q_BLOCK_AFTER asks for, which was read ahead, or is read now with what comes behind it
- * (ahead.c). *row: borrowed until the next; NULL: there is none. */
-mmq_err mmq_postgres_block_after(mmq_store *store, const mmq_pg_values *values,
-                                 const mmq_pg_row **row, mmq_why *why) MMQ_MUST_USE;
-/* The row of which MMQ_Q_BLOCK_DATA asks for the data, if it was read so: the caller's to free. */
-mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);
+/* What MMQ_Q_BLOCK_AFTER (up) or MMQ_Q_BLOCK_AT asks for, which was read ahead, or is read now with
+ * what comes behind it (ahead.c). *row: borrowed until the next; NULL: there is none. */
+mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *values,
+                           const mmq_pg_row **row, mmq_why *why) MMQ_MUST_USE;
+/* The row of which MMQ_Q_BLOCK_DATA asks for the data, if it was read so: to be given back. */
+const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);
+void mmq_postgres_give_back(mmq_postgres *postgres);
 void mmq_postgres_forget_ahead(mmq_postgres *postgres);
 
 /* Makes the tables if there are none; checks whether they are ours (schema.c). */

@@ -9,8 +9,13 @@
 #define BLOCK_HEAD                                                                                 \
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, block.data, data_check, head_check"
-#define BLOCK      BLOCK_HEAD " FROM block WHERE metric = $1 AND "
-#define BEHIND     "(first_timestamp, first_rowid) > ($2, $3) ORDER BY first_timestamp, first_rowid"
+#define BLOCK  BLOCK_HEAD " FROM block WHERE metric = $1 AND "
+#define BEHIND "(first_timestamp, first_rowid) > ($2, $3) ORDER BY first_timestamp, first_rowid"
+#define BEFORE                                                                                     \
+    "(first_timestamp, first_rowid) <= ($2, $3) ORDER BY first_timestamp DESC, first_rowid DESC"
+#define AHEAD                                                                                      \
+    BLOCK_HEAD ", block_data.data FROM block JOIN block_data ON block_data.metric = block.metric"  \
+               " AND key = block.data WHERE block.metric = $1 AND "
 #define NUMBER(of) "CAST(" of " AS bigint)"
 #define COMMIT_NO  "(SELECT commit_no FROM store)"
 #define OF_NONE                                                                                    \
@@ -39,9 +44,7 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_Q_LENGTH_AT] = {"SELECT before_rowid FROM growth WHERE metric = $1 AND commit_no > $2"
                          " ORDER BY commit_no LIMIT 1",
                          "ii"},
-    [MMQ_Q_BLOCK_AT] = {BLOCK "(first_timestamp, first_rowid) <= ($2, $3)"
-                              " ORDER BY first_timestamp DESC, first_rowid DESC LIMIT 1",
-                        "iii"},
+    [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE " LIMIT 1", "iii"},
     [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND " LIMIT 1", "iii"},
     [MMQ_Q_BLOCK_BY_ROWID] = {BLOCK "least_rowid <= $2 ORDER BY least_rowid DESC LIMIT $3", "iii"},
     [MMQ_Q_BLOCK_DATA] = {"SELECT data FROM block_data WHERE metric = $1 AND key = $2", "ii"},
@@ -190,10 +193,8 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_TIDIES] = {"SELECT " NUMBER("CAST(pg_try_advisory_xact_lock(1835954481, 1) AS integer)"),
                       ""},
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
-    [MMQ_P_AHEAD] = {BLOCK_HEAD ", block_data.data FROM block JOIN block_data"
-                                " ON block_data.metric = block.metric AND key = block.data"
-                                " WHERE block.metric = $1 AND " BEHIND " LIMIT $4",
-                     "iiii"},
+    [MMQ_P_AHEAD_UP] = {AHEAD BEHIND " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_DOWN] = {AHEAD BEFORE " LIMIT $4", "iiii"},
     [MMQ_P_SIZE] =
         {"SELECT " NUMBER(
              "coalesce(sum(pg_total_relation_size(c.oid)), 0)") " FROM pg_catalog.pg_class AS c "

@@ -40,7 +40,11 @@ static void forget_rows(mmq_pg_prepared *statement)
     for (size_t i = first; i < statement->kept_count; i++) {
         mmq_pg_row_free(&statement->kept[i]);
     }
+    if (statement->borrows) {
+        mmq_postgres_give_back(statement->postgres);
+    }
     free(statement->kept);
+    statement->borrows = false;
     statement->kept = NULL;
     statement->kept_count = statement->kept_at = 0;
     statement->row = NULL;
@@ -266,26 +270,17 @@ static mmq_err find_locked(mmq_store *store, mmq_pg_prepared *statement, bool *r
     return err;
 }
 
-/* The row is the statement's from here on. */
-static mmq_err keep_one(mmq_pg_prepared *statement, mmq_pg_row *taken, bool *row, mmq_why *why)
+/* The row is not the statement's. */
+static mmq_err take_ahead(mmq_pg_prepared *statement, mmq_err err, bool *row)
 {
-    statement->kept = malloc(sizeof *statement->kept);
-    if (statement->kept == NULL) {
-        mmq_pg_row_free(&taken);
-        *row = false;
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
-    }
-    statement->kept[0] = taken;
-    statement->kept_count = 1;
+    *row = statement->row != NULL;
     statement->state = MMQ_PG_KEPT;
-    next_kept(statement, row);
-    return MMQ_OK;
+    return err;
 }
 
 static mmq_err begin(mmq_store *store, mmq_pg_prepared *statement, bool *row, mmq_why *why)
 {
     mmq_postgres *postgres = statement->postgres;
-    mmq_pg_row *ahead = NULL;
     mmq_err err;
     *row = false;
     switch (statement->query) {
@@ -296,17 +291,19 @@ static mmq_err begin(mmq_store *store, mmq_pg_prepared *statement, bool *row, mm
     case MMQ_Q_ADD_BLOCK_DATA:
         return add_data(statement, row, why);
     case MMQ_Q_BLOCK_AFTER:
+    case MMQ_Q_BLOCK_AT:
         if (store->phase == MMQ_PHASE_READ) {
-            err = mmq_postgres_block_after(store, &statement->values, &statement->row, why);
-            *row = statement->row != NULL;
-            statement->state = MMQ_PG_KEPT;
-            return err;
+            const bool up = statement->query == MMQ_Q_BLOCK_AFTER;
+            return take_ahead(
+                statement, mmq_postgres_block(store, up, &statement->values, &statement->row, why),
+                row);
         }
         break;
     case MMQ_Q_BLOCK_DATA:
-        ahead = mmq_postgres_block_data(store, &statement->values);
-        if (ahead != NULL) {
-            return keep_one(statement, ahead, row, why);
+        statement->row = mmq_postgres_block_data(store, &statement->values);
+        if (statement->row != NULL) {
+            statement->borrows = true;
+            return take_ahead(statement, MMQ_OK, row);
         }
         break;
     default:
