@@ -189,17 +189,17 @@ class Server:
         def ready():
             if self.process.poll() is not None:
                 if time.monotonic() > give_up:
-                    return True
+                    return "gone"
                 begin()
-            return self.is_ready()
+            return self.is_ready() and "ready"
 
         give_up = time.monotonic() + 10
         begin()
         try:
-            harness.wait_until(ready, READY_S, "PostgreSQL")
+            found = harness.wait_until(ready, READY_S, "PostgreSQL")
         except AssertionError:
             raise AssertionError(f"PostgreSQL did not start:\n{self.log()[-3000:]}") from None
-        if self.process.poll() is not None:
+        if found == "gone":
             raise AssertionError(f"PostgreSQL does not start:\n{self.log()[-3000:]}")
 
     def is_ready(self):
@@ -229,12 +229,15 @@ class Server:
         """None of its processes does anything until thaw(): it neither answers nor closes its connections."""
         os.kill(self.pid, signal.SIGSTOP)
         self.frozen = [self.pid, *children(self.pid)]
-        for pid in self.frozen:
-            os.kill(pid, signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self):
+        self.send(signal.SIGCONT)
+
+    def send(self, sign):
         for pid in self.frozen:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, sign)
 
     def remove(self):
         """Its files, and the piece of shared memory that a server leaves which was killed."""

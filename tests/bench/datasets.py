@@ -25,7 +25,7 @@ GENERATORS = ("generate.c", "fill.c", "clustered.c")
 def version():
     """Of the code that data sets depend on."""
     digest = hashlib.sha256()
-    sources = sorted((harness.SOURCE / "workers" / "store").iterdir())
+    sources = sorted((harness.SOURCE / "workers" / "store").rglob("*.[ch]"))
     for path in [*sources, *(harness.SOURCE / "tests" / "bench" / name for name in GENERATORS)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
