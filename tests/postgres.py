@@ -229,12 +229,15 @@ class Server:
         """None of its processes does anything until thaw(): it neither answers nor closes its connections."""
         os.kill(self.pid, signal.SIGSTOP)
         self.frozen = [self.pid, *children(self.pid)]
-        for pid in self.frozen:
-            os.kill(pid, signal.SIGSTOP)
+        self.send(signal.SIGSTOP)
 
     def thaw(self):
+        self.send(signal.SIGCONT)
+
+    def send(self, sign):
         for pid in self.frozen:
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it has just ended
+                os.kill(pid, sign)
 
     def remove(self):
         """Its files, and the piece of shared memory that a server leaves which was killed."""

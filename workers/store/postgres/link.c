@@ -19,7 +19,10 @@
 #include "workers/store/postgres/types.h"
 #include "workers/store/postgres/verdict.h"
 
-enum { NAME_MAX_BYTES = 16 };
+enum {
+    NAME_MAX_BYTES = 16,
+    TLS_READS = 3, /* libpq has room for 8 KiB at least; a record holds 16 KiB at most */
+};
 
 static const int binary[MMQ_PG_VALUES_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -206,6 +209,19 @@ mmq_err mmq_pg_send(mmq_pg_link *link, mmq_why *why)
 
 /* ---- results -------------------------------------------------------------------------------- */
 
+/* Takes what has come. Under TLS a record may be larger than the room that libpq had for it: then
+ * the rest is not in the socket any more, which would be waited for in vain, but in the library. */
+static bool take_input(PGconn *connection)
+{
+    int reads = PQsslInUse(connection) ? TLS_READS : 1;
+    while (reads-- > 0) {
+        if (PQconsumeInput(connection) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 mmq_err mmq_pg_result_next(mmq_pg_link *link, PGresult **out, mmq_why *why)
 {
     int64_t deadline_ns = 0; /* not looked at the clock yet: often the result is there */
@@ -220,7 +236,7 @@ mmq_err mmq_pg_result_next(mmq_pg_link *link, PGresult **out, mmq_why *why)
         if (err != MMQ_OK) {
             return mmq_pg_distrust(link, "does not answer", why);
         }
-        if (PQconsumeInput(link->connection) == 0) {
+        if (!take_input(link->connection)) {
             return mmq_pg_lose(link, why);
         }
     }
