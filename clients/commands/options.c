@@ -13,8 +13,10 @@
 
 const mmq_option mmq_options[] = {
     {"data", MMQ_OPTION_TEXT, "./metricmq-data", "DIR", "data directory", NULL, 0, 0, false},
-    {"store", MMQ_OPTION_TEXT, NULL, "URL", "the store (default sqlite:<data>/metricmq.db)", NULL,
-     0, 0, false},
+    {"store", MMQ_OPTION_TEXT, NULL, "URL",
+     "the store: sqlite:PATH or postgresql://HOST/DATABASE (default "
+     "sqlite:<data>/metricmq.db)",
+     NULL, 0, 0, false},
     {"upload", MMQ_OPTION_TEXT, NULL, "URL",
      "where feedback archives go: file:DIR or s3://BUCKET[/PREFIX] (default file:<data>/uploads)",
      NULL, 0, 0, false},
