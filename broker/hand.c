@@ -32,7 +32,7 @@ mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer)
 static void put_ready(mmq_hand *hand)
 {
     int64_t key = (int64_t)hand->held << 48 | (int64_t)(hand->used & UINT64_C(0xffffffffffff));
-    mmq_heap_put(&hand->service->ready, &hand->ready, key);
+    mmq_heap_put(&hand->service->ready, &hand->ready, hand->service->gathers ? -key : key);
     mmq_service_mark(hand->service);
 }
 

@@ -33,7 +33,8 @@ mmq_service *mmq_service_get(mmq_core *core, const char *name, size_t size)
     service->core = core;
     memcpy(service->name, name, size);
     service->name_size = size;
-    service->redispatch = strcmp(service->name, MMQ_SERVICE_WRITE) != 0;
+    service->gathers = strcmp(service->name, MMQ_SERVICE_WRITE) == 0;
+    service->redispatch = !service->gathers; /* what was written cannot be taken back */
     mmq_list_init(&service->dirty);
     mmq_list_init(&service->turn);
     mmq_list_init(&service->parked);

@@ -101,16 +101,18 @@ typedef struct mmq_service {
     mmq_link dirty;      /* in core->dirty */
     char name[MMQ_SERVICE_MAX + 1];
     size_t name_size;
-    bool redispatch;   /* a request may be given to another worker */
-    mmq_link turn;     /* lanes in the order in which they are served */
-    mmq_link parked;   /* lanes of clients that do not read */
+    bool redispatch; /* a request may be given to another worker */
+    bool gathers;    /* its workers do many requests in one transaction: fill one, then the next */
+    mmq_link turn;   /* lanes in the order in which they are served */
+    mmq_link parked; /* lanes of clients that do not read */
     size_t lane_count; /* in both */
     size_t queued;     /* jobs in lanes */
     size_t queued_bytes;
     mmq_link hands; /* all its workers */
     size_t hand_count;
-    mmq_heap ready;         /* hands with room: least loaded, then least recently used first */
-    size_t held;            /* jobs at its workers */
+    mmq_heap ready; /* hands with room: least loaded, then least recently used first; or the other
+                     * way, if it gathers */
+    size_t held;    /* jobs at its workers */
     uint64_t last_caller;   /* hash of who asked last */
     int64_t shared_ns;      /* when two callers asked one after the other */
     int64_t pace_ns;        /* between two jobs given out while others waited; 0: not known */

@@ -27,6 +27,7 @@ THEMES = {
     "fairness": "Fairness",
     "overload": "Overload",
     "crowd": "Crowd",
+    "engines": "Engines: the store in PostgreSQL beside SQLite",
     "peers": "Peers: PostgreSQL and InfluxDB",
 }
 

@@ -65,6 +65,32 @@ static void test_least_loaded_then_least_recently_used(void **state)
     bus_destroy(bus);
 }
 
+/* Write workers commit in groups, so that one of them is filled before the next. */
+static void test_writers_are_filled_one_by_one(void **state)
+{
+    (void)state;
+    fake_bus *bus = bus_new();
+    uint8_t token[MMQ_TOKEN_SIZE];
+    worker_ready(bus, "w1", "metric.write", 2);
+    worker_ready(bus, "w2", "metric.write", 2);
+    for (int id = 1; id <= 3; id++) {
+        client_asks(bus, "c", "metric.write", id, 0);
+    }
+    mmq_side side;
+    const char *first = mmq_frame_data(&bus_next(bus, &side)->frames[0]);
+    bus->taken--;
+    const char *one = first[1] == '1' ? "w1" : "w2";
+    const char *other = first[1] == '1' ? "w2" : "w1";
+    expect_request(bus, one, token);
+    expect_request(bus, one, token);
+    worker_answers(bus, one, MMQ_WORKER_FINAL, token);
+    expect_request(bus, other, token);
+    expect_answer(bus, "c", MMQ_CLIENT_FINAL);
+    client_asks(bus, "c", "metric.write", 4, 0);
+    expect_request(bus, other, token); /* both hold one; it was used last */
+    bus_destroy(bus);
+}
+
 static void test_clients_are_served_in_turn(void **state)
 {
     (void)state;
@@ -258,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_request_and_answer),
         cmocka_unit_test(test_a_plain_worker_gets_one_at_a_time),
         cmocka_unit_test(test_least_loaded_then_least_recently_used),
+        cmocka_unit_test(test_writers_are_filled_one_by_one),
         cmocka_unit_test(test_clients_are_served_in_turn),
         cmocka_unit_test(test_f26_a_full_queue_refuses_who_has_most),
         cmocka_unit_test(test_f26_a_queue_full_of_bytes),
