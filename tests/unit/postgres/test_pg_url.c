@@ -56,7 +56,7 @@ static void takes_a_socket(void **state)
 static void splits_hosts(void **state)
 {
     (void)state;
-    mmq_pg_url *url = parse("postgresql://u:s3cret@a.example:1,b.example:2,[::1]:3/db"
+    mmq_pg_url *url = parse("postgresql://u@a.example:1,b.example:2,[::1]:3/db"
                             "?sslmode=verify-full&target_session_attrs=prefer-standby");
     assert_int_equal(mmq_pg_url_hosts(url), 3);
     assert_string_equal(told(url, 0, "host"), "a.example");
@@ -64,9 +64,7 @@ static void splits_hosts(void **state)
     assert_string_equal(told(url, 2, "host"), "::1");
     assert_string_equal(told(url, 1, "port"), "2");
     assert_string_equal(told(url, 1, "target_session_attrs"), "any");
-    assert_string_equal(told(url, 1, "password"), "s3cret");
     assert_string_equal(mmq_pg_url_wanted(url), "prefer-standby");
-    assert_null(strstr(mmq_pg_url_shown(url), "s3cret"));
     mmq_pg_url_free(&url);
     url = parse("postgresql:///db?host=/a,/b&port=7");
     assert_string_equal(told(url, 0, "port"), "7");
@@ -113,6 +111,8 @@ static void refuses(void **state)
         {"postgresql://u:s3cret@localhost/db?hostaddr=10.1.2.3", "sslmode=verify-full"},
         {"postgresql://u:s3cret@a,b,c/db?port=1,2&sslmode=require", "3 hosts"},
         {"postgresql://u:s3cret@a,b/db?hostaddr=127.0.0.1,127.0.0.1,127.0.0.1", "addresses"},
+        {"postgresql://u:s3cret@localhost/db", "PGPASSFILE"},
+        {"postgresql:///db?password=s3cret", "PGPASSFILE"},
         {"postgresql://u:s3cret@1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17/db", "more than 16"},
     };
     (void)unsetenv("PGSSLMODE");

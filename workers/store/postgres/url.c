@@ -243,7 +243,11 @@ static mmq_err take_apart(mmq_pg_url *url, const char *text, mmq_why *why)
         (err = check_trust(url, why)) == MMQ_OK) {
         show(url);
     }
-    return err;
+    return err == MMQ_OK && value_of(url, "password") != NULL
+               ? mmq_fail(why, MMQ_EINVAL,
+                          "the store's URL has a password, which others can read there: put it"
+                          " into the file that PGPASSFILE names (~/.pgpass)")
+               : err;
 }
 
 mmq_err mmq_pg_url_parse(const char *text, mmq_pg_url **out, mmq_why *why)

@@ -5,6 +5,7 @@
  * as libpq has it, but a URL is refused
  *  - without a database, which libpq would guess from the user,
  *  - with a parameter that would change what metricmq relies on (options, client_encoding, ...),
+ *  - with a password, which others can read: a process's arguments, a unit's file,
  *  - with a host beyond this machine and no word on how it is to be trusted: libpq's own default
  *    (sslmode=prefer) is encrypted for those who could listen, and not for those who can answer.
  * What libpq takes from elsewhere holds: PGPASSFILE, ~/.pgpass, PGSSLMODE, a service file. */
