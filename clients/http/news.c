@@ -14,8 +14,10 @@
 #include "lib/backoff.h"
 #include "lib/buffer.h"
 #include "lib/clock.h"
+#include "lib/fields.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/number.h"
 #include "lib/uid.h"
 
 enum {
@@ -26,12 +28,12 @@ enum {
     RETRY_LEAST_MS = 250,
     RETRY_MOST_MS = 2000,
     EVENT_MAX = 512 * 1024, /* bytes of an event's text */
-    STORE_MAX = 64,         /* bytes of a store's name */
 };
 
 struct mmq_event {
     size_t users; /* who has it, the news among them */
     int64_t from, to;
+    char id[MMQ_NEWS_ID_MAX + 1]; /* of who has seen it */
     bool reload;
     mmq_buffer pairs; /* packed: an array of [uid, last_rowid | nil] */
     mmq_buffer text;
@@ -46,7 +48,7 @@ struct mmq_news {
     unsigned failures; /* in a row */
     bool known, fresh; /* known: commit and store are set */
     int64_t commit;
-    char store[STORE_MAX + 1];
+    char store[MMQ_NEWS_STORE_MAX + 1];
     uint64_t last; /* number of the last event */
     size_t kept;   /* of the last events, those that are there */
     size_t bytes;
@@ -147,16 +149,28 @@ bool mmq_event_concerns(const mmq_event *event, const char *uid)
     return event->reload || find_pair(event, uid, &gone, &last_rowid);
 }
 
-static size_t print_reload(int64_t commit, char out[MMQ_NEWS_SHORT])
+static void print_id(char out[MMQ_NEWS_ID_MAX + 1], mmq_slice store, int64_t commit)
+{
+    snprintf(out, MMQ_NEWS_ID_MAX + 1, "%.*s-%" PRId64, (int)store.size, store.data, commit);
+}
+
+void mmq_news_print_id(const mmq_news *news, char out[MMQ_NEWS_ID_MAX + 1])
+{
+    print_id(out, (mmq_slice){news->store, strlen(news->store)}, news->commit);
+}
+
+static size_t print_reload(const char *id, int64_t commit, char out[MMQ_NEWS_SHORT])
 {
     return (size_t)snprintf(out, MMQ_NEWS_SHORT,
-                            "event: reload\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 "}\n\n",
-                            commit, commit);
+                            "event: reload\nid: %s\ndata: {\"commit\": %" PRId64 "}\n\n", id,
+                            commit);
 }
 
 size_t mmq_news_print_reload(const mmq_news *news, char out[MMQ_NEWS_SHORT])
 {
-    return print_reload(news->commit, out);
+    char id[MMQ_NEWS_ID_MAX + 1];
+    mmq_news_print_id(news, id);
+    return print_reload(id, news->commit, out);
 }
 
 void mmq_event_print(const mmq_event *event, const char *uid, char out[MMQ_NEWS_SHORT],
@@ -167,15 +181,15 @@ void mmq_event_print(const mmq_event *event, const char *uid, char out[MMQ_NEWS_
     char number[24] = "null";
     *size = 0;
     if (event->reload) {
-        *size = print_reload(event->to, out);
+        *size = print_reload(event->id, event->to, out);
     } else if (find_pair(event, uid, &gone, &last_rowid)) {
         if (!gone) {
             snprintf(number, sizeof number, "%" PRId64, last_rowid);
         }
         *size = (size_t)snprintf(out, MMQ_NEWS_SHORT,
-                                 "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64
+                                 "event: change\nid: %s\ndata: {\"commit\": %" PRId64
                                  ", \"metrics\": [[\"%s\",%s]]}\n\n",
-                                 event->to, event->to, uid, number);
+                                 event->id, event->to, uid, number);
     }
 }
 
@@ -221,9 +235,8 @@ static bool read_told(const mmq_frame *payload, tidings *out)
     mmq_reader_init(&map, mmq_frame_data(payload), mmq_frame_size(payload));
     if (!mmq_map_find(map, "commit", &commit, &whole) || !is_commit(&commit) ||
         !mmq_map_find(map, "store", &out->store, &whole) || out->store.type != MMQ_STR ||
-        out->store.text.size > STORE_MAX ||
-        !mmq_utf8_valid(out->store.text.data, out->store.text.size) ||
-        memchr(out->store.text.data, '\0', out->store.text.size) != NULL ||
+        out->store.text.size > MMQ_NEWS_STORE_MAX ||
+        !mmq_text_plain(out->store.text.data, out->store.text.size) ||
         !mmq_map_find(map, "reload", &reload, &whole) || reload.type != MMQ_BOOL ||
         !mmq_map_find(map, "metrics", &pairs, &out->pairs) ||
         !check_pairs(out->pairs, &out->count)) {
@@ -241,8 +254,8 @@ static void print_event(mmq_event *event, const tidings *of)
     if (!event->reload) {
         mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
         mmq_buffer_format(
-            text, "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 ", \"metrics\": ",
-            event->to, event->to);
+            text, "event: change\nid: %s\ndata: {\"commit\": %" PRId64 ", \"metrics\": ", event->id,
+            event->to);
         if (mmq_json_from_msgpack(event->pairs.data, event->pairs.size, text, NULL) != MMQ_OK) {
             text->failed = true;
         }
@@ -252,7 +265,7 @@ static void print_event(mmq_event *event, const tidings *of)
         char reload[MMQ_NEWS_SHORT];
         event->reload = true;
         mmq_buffer_reset(text);
-        mmq_buffer_add(text, reload, print_reload(event->to, reload));
+        mmq_buffer_add(text, reload, print_reload(event->id, event->to, reload));
     }
 }
 
@@ -266,6 +279,7 @@ static bool note_event(mmq_news *news, const tidings *of, bool reload)
     *event = (mmq_event){.users = 1, .from = news->commit, .to = of->commit, .reload = reload};
     mmq_buffer_init(&event->pairs, EVENT_MAX);
     mmq_buffer_init(&event->text, EVENT_MAX);
+    print_id(event->id, (mmq_slice){of->store.text.data, of->store.text.size}, of->commit);
     print_event(event, of);
     if (event->text.failed) {
         mmq_event_give(&event);
@@ -373,18 +387,26 @@ bool mmq_news_fresh(const mmq_news *news)
     return news->fresh;
 }
 
-int64_t mmq_news_commit(const mmq_news *news)
-{
-    return news->commit;
-}
-
 uint64_t mmq_news_last(const mmq_news *news)
 {
     return news->last;
 }
 
-uint64_t mmq_news_at(const mmq_news *news, int64_t commit)
+/* The commit of an id of the present store; false: it is of none, or of another. */
+static bool read_id(const mmq_news *news, const char *id, int64_t *commit)
 {
+    const char *dash = strrchr(id, '-');
+    const size_t size = strlen(news->store);
+    return dash != NULL && (size_t)(dash - id) == size && memcmp(id, news->store, size) == 0 &&
+           mmq_integer_parse(dash + 1, strlen(dash + 1), commit);
+}
+
+uint64_t mmq_news_at(const mmq_news *news, const char *id)
+{
+    int64_t commit;
+    if (!read_id(news, id, &commit)) {
+        return 0;
+    }
     if (commit == news->commit) {
         return news->last;
     }

@@ -9,7 +9,6 @@
  * sockets, so that requests of others do not wait until all are served. */
 #include "clients/http/viewers.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +17,6 @@
 #include "clients/http/news.h"
 #include "clients/http/routes.h"
 #include "lib/clock.h"
-#include "lib/number.h"
 #include "lib/uid.h"
 
 enum {
@@ -35,12 +33,12 @@ struct mmq_viewer {
     bool welcome;     /* it was told from which commit on it hears all */
     bool over;        /* its answer ends */
     bool beat;        /* it is time to say something */
-    bool resumes;     /* it has seen what there was at `resumed` */
-    int64_t resumed;  /* commit */
     uint64_t seen;    /* number of the last event that it was sent, or needs not be */
     mmq_event *event; /* that is being sent; NULL: what is sent is in the exchange's `staged` */
     size_t sent;      /* bytes of it */
     int64_t sent_ns;  /* when something was sent last */
+    char resumed[MMQ_NEWS_ID_MAX +
+                 1];           /* the id of what it has seen, until it is welcome; "": none */
     char uid[MMQ_UID_MAX + 1]; /* the one metric that it wants to hear of; "": all */
 };
 
@@ -69,9 +67,11 @@ static void welcome(const mmq_viewers *viewers, mmq_viewer *viewer)
     const mmq_news *news = viewers->news;
     viewer->welcome = true;
     viewer->seen = mmq_news_last(news);
-    if (!viewer->resumes) {
-        stage(viewer, (size_t)snprintf(viewer->exchange->staged, MMQ_STAGED,
-                                       ": watching\nid: %" PRId64 "\n\n", mmq_news_commit(news)));
+    if (viewer->resumed[0] == '\0') {
+        char id[MMQ_NEWS_ID_MAX + 1];
+        mmq_news_print_id(news, id);
+        stage(viewer,
+              (size_t)snprintf(viewer->exchange->staged, MMQ_STAGED, ": watching\nid: %s\n\n", id));
         return;
     }
     const uint64_t at = mmq_news_at(news, viewer->resumed);
@@ -265,14 +265,15 @@ size_t mmq_viewers_count(const mmq_viewers *viewers)
 
 /* ---- GET /_watch ------------------------------------------------------------------------ */
 
-/* What a browser's EventSource sends when it comes back; anything else counts as too old. */
+/* What a browser's EventSource sends when it comes back. What cannot be an id counts as one that is
+ * too old. */
 static void read_last_event(mmq_exchange *exchange, mmq_viewer *viewer)
 {
     const char *text =
         MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, "Last-Event-ID");
-    viewer->resumes = text != NULL && *text != '\0';
-    if (viewer->resumes && !mmq_integer_parse(text, strlen(text), &viewer->resumed)) {
-        viewer->resumed = -1;
+    if (text != NULL) {
+        snprintf(viewer->resumed, sizeof viewer->resumed, "%s",
+                 strlen(text) <= MMQ_NEWS_ID_MAX ? text : "?");
     }
 }
 
