@@ -2,7 +2,8 @@
  * the same texts for all; who views one metric gets a short one, made when it is sent. A viewer
  * that does not keep up holds at most the event that it is in the middle of: when it comes for
  * more, it gets what is remembered, or is told to load everything again. Who takes nothing is cut
- * by the deadline that all readers have.
+ * by the deadline that all readers have; who is cut off from the network does not acknowledge what
+ * is sent, a beat at the latest, and TCP gives up after the same time.
  *
  * All viewers are looked at, in turn, when there is news, and once in LOOK_MS for those who have
  * heard nothing for BEAT_MS. No more than STEP of them are woken between two looks at the
@@ -304,6 +305,7 @@ static void join(mmq_exchange *exchange, mmq_viewer *viewer)
     viewer->exchange = exchange;
     viewer->sent_ns = mmq_now_ns();
     exchange->viewer = viewer;
+    mmq_seat_watch(&exchange->adapter->seats, exchange->seat);
     TAILQ_INSERT_TAIL(&viewers->list, viewer, link);
     viewers->count++;
     viewers->adapter->woken = true; /* the bus may have to be asked */

@@ -1,6 +1,7 @@
 """metric.watch and GET /_watch: who watches is told what changes, whatever happens to viewers, worker and broker."""
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -8,6 +9,9 @@ import re
 import select
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 
 import bus
@@ -319,6 +323,42 @@ class Http(Watch):
         program.signal(signal.SIGHUP)
         viewer.wait(lambda viewer: viewer.whole)
         self.assertIn("401", self.view(headers=(header,)).wait(lambda viewer: viewer.head).head)
+
+
+def set_loopback(up):
+    """Of the network that this process is in: while it is down, what is sent is lost and nobody is told."""
+    get_flags, set_flags, is_up = 0x8913, 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        name, flags = struct.unpack("16sH", fcntl.ioctl(any_socket, get_flags, struct.pack("16sH14x", b"lo", 0))[:18])
+        flags = flags | is_up if up else flags & ~is_up
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", name, flags))
+
+
+class Vanished(Watch):
+    """A viewer that is cut off from the network: nothing comes back, and nobody says that it is gone."""
+
+    def test_in_a_network_of_its_own(self):
+        apart = ("unshare", "--map-root-user", "--net")
+        if subprocess.run([*apart, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no network of its own can be had here")
+        done = subprocess.run([*apart, sys.executable, __file__, "Vanished.is_cut"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def is_cut(self):
+        set_loopback(True)
+        broker = self.stack.enter_context(harness.Program("broker", "--bind", f"ipc://{self.folder}/clients",
+                                                          "--bind-workers", f"ipc://{self.folder}/workers"))
+        self.stack.enter_context(harness.Program("worker", "write", "--connect", broker.ready["workers"],
+                                                 "--data", self.folder / "data"))
+        http = self.stack.enter_context(harness.Program("http", "--http", "127.0.0.1:0", "--stall-timeout", "1s",
+                                                        "--connect", broker.ready["clients"]))
+        client = self.stack.enter_context(bus.Bus(broker.ready["clients"]))
+        create(client, "one")
+        self.view(program=http).wait_welcome()
+        set_loopback(False)
+        append(client, "one")
+        harness.wait_until(lambda: "path=/_watch" in http.errors(), 20, "the end of the viewer")
+        set_loopback(True)
 
 
 class Hostile(harness.Case):
