@@ -326,8 +326,18 @@ void mmq_viewer_leave(mmq_exchange *exchange)
     exchange->viewer = NULL;
 }
 
+/* Viewers stay: they must not take the connections of those who ask. */
+static bool has_room(const mmq_adapter *adapter)
+{
+    return adapter->viewers->count < adapter->seats.most - adapter->seats.most / 4;
+}
+
 void mmq_handle_watch(mmq_exchange *exchange)
 {
+    if (!has_room(exchange->adapter)) {
+        mmq_exchange_refuse(exchange, 503, "there are too many viewers already");
+        return;
+    }
     mmq_viewer *viewer = calloc(1, sizeof *viewer);
     if (viewer == NULL) {
         mmq_exchange_refuse(exchange, 503, "no memory for another viewer");

@@ -274,6 +274,19 @@ class Http(Watch):
         append(self.client, "one", 1)
         viewers[-1].wait_told(one=6)
 
+    def test_room_for_others(self):
+        """Viewers, who never leave by themselves, take three quarters of the connections at most."""
+        self.up("--connections-max", "8")
+        viewers = [self.view().wait_welcome() for _ in range(6)]
+        self.assertIn("HTTP/1.1 503", self.view().wait(lambda viewer: viewer.head).head)
+        status, _, body = harness.http_get(self.program, "/_watch")
+        self.assertEqual((status, list(json.loads(body))), (503, ["result"]))
+        self.assertEqual(harness.http_get(self.program, "/_watch", method="HEAD")[0], 503)
+        self.assertEqual(harness.http_get(self.program, "/_models")[0], 200)
+        viewers.pop().close()
+        harness.wait_until(lambda: self.viewers() == 5, what="five viewers")
+        self.view().wait_welcome()
+
     def test_a_viewer_that_stalls(self):
         """It is cut, and costs the others nothing; one that takes its time is told to reload."""
         self.up("--stall-timeout", "1s")
