@@ -13,6 +13,7 @@
 
 #include "lib/backoff.h"
 #include "lib/buffer.h"
+#include "lib/check.h"
 #include "lib/clock.h"
 #include "lib/fields.h"
 #include "lib/json.h"
@@ -30,13 +31,22 @@ enum {
     EVENT_MAX = 512 * 1024, /* bytes of an event's text */
 };
 
+/* A metric of an event; the uid is in the event's `pairs`. */
+typedef struct named {
+    mmq_slice uid;
+    int64_t last_rowid; /* -1: the metric is gone */
+} named;
+
 struct mmq_event {
+    size_t *held; /* the news' */
     size_t users; /* who has it, the news among them */
     int64_t from, to;
     char id[MMQ_NEWS_ID_MAX + 1]; /* of who has seen it */
     bool reload;
     mmq_buffer pairs; /* packed: an array of [uid, last_rowid | nil] */
     mmq_buffer text;
+    named *by_uid; /* the pairs, sorted: many viewers look for one metric each */
+    size_t count;
 };
 
 struct mmq_news {
@@ -49,20 +59,35 @@ struct mmq_news {
     bool known, fresh; /* known: commit and store are set */
     int64_t commit;
     char store[MMQ_NEWS_STORE_MAX + 1];
-    uint64_t last; /* number of the last event */
-    size_t kept;   /* of the last events, those that are there */
-    size_t bytes;
+    uint64_t last;                    /* number of the last event */
+    size_t kept;                      /* of the last events, those that are there */
+    size_t bytes;                     /* of these */
+    size_t held;                      /* bytes of all events that somebody has */
     mmq_event *events[MMQ_NEWS_KEPT]; /* by number, modulo */
 };
 
 /* ---- events ----------------------------------------------------------------------------- */
 
+static size_t size_of(const mmq_event *event)
+{
+    return event->pairs.size + event->text.size + event->count * sizeof *event->by_uid;
+}
+
+static int compare_named(const void *a_p, const void *b_p)
+{
+    const mmq_slice *a = &((const named *)a_p)->uid, *b = &((const named *)b_p)->uid;
+    const int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
 void mmq_event_give(mmq_event **event_p)
 {
     mmq_event *event = *event_p;
     if (event != NULL && --event->users == 0) {
+        *event->held -= size_of(event);
         mmq_buffer_clear(&event->pairs);
         mmq_buffer_clear(&event->text);
+        free(event->by_uid);
         free(event);
     }
     *event_p = NULL;
@@ -92,7 +117,7 @@ mmq_event *mmq_news_take(const mmq_news *news, uint64_t number)
 static void forget_oldest(mmq_news *news)
 {
     mmq_event *oldest = event_at(news, news->last - news->kept + 1);
-    news->bytes -= oldest->pairs.size + oldest->text.size;
+    news->bytes -= size_of(oldest);
     news->kept--;
     mmq_event_give(&oldest);
 }
@@ -106,7 +131,7 @@ static void forget_all(mmq_news *news)
 
 static void add_event(mmq_news *news, mmq_event *event)
 {
-    const size_t size = event->pairs.size + event->text.size;
+    const size_t size = size_of(event);
     if (event->reload) {
         forget_all(news); /* who has not seen them needs no more than this one */
     }
@@ -119,34 +144,18 @@ static void add_event(mmq_news *news, mmq_event *event)
     news->events[news->last % MMQ_NEWS_KEPT] = event;
 }
 
-/* Finds the pair of a metric; *gone: it has no last rowid any more. */
-static bool find_pair(const mmq_event *event, const char *uid, bool *gone, int64_t *last_rowid)
+/* NULL: it says nothing of this metric. */
+static const named *find_named(const mmq_event *event, const char *uid)
 {
-    mmq_reader reader;
-    mmq_value array, pair, name, rowid;
-    mmq_reader_init(&reader, event->pairs.data, event->pairs.size);
-    if (event->pairs.size == 0 || mmq_unpack(&reader, &array) != MMQ_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < array.count; i++) { /* its form was checked */
-        if (mmq_unpack(&reader, &pair) != MMQ_OK || mmq_unpack(&reader, &name) != MMQ_OK ||
-            mmq_unpack(&reader, &rowid) != MMQ_OK) {
-            return false;
-        }
-        if (mmq_value_is(&name, uid)) {
-            *gone = rowid.type == MMQ_NIL;
-            *last_rowid = *gone ? 0 : rowid.integer;
-            return true;
-        }
-    }
-    return false;
+    const named like = {.uid = {uid, strlen(uid)}};
+    return event->count > 0
+               ? bsearch(&like, event->by_uid, event->count, sizeof like, compare_named)
+               : NULL;
 }
 
 bool mmq_event_concerns(const mmq_event *event, const char *uid)
 {
-    bool gone;
-    int64_t last_rowid;
-    return event->reload || find_pair(event, uid, &gone, &last_rowid);
+    return event->reload || find_named(event, uid) != NULL;
 }
 
 static void print_id(char out[MMQ_NEWS_ID_MAX + 1], mmq_slice store, int64_t commit)
@@ -176,15 +185,12 @@ size_t mmq_news_print_reload(const mmq_news *news, char out[MMQ_NEWS_SHORT])
 void mmq_event_print(const mmq_event *event, const char *uid, char out[MMQ_NEWS_SHORT],
                      size_t *size)
 {
-    bool gone;
-    int64_t last_rowid;
     char number[24] = "null";
-    *size = 0;
-    if (event->reload) {
-        *size = print_reload(event->id, event->to, out);
-    } else if (find_pair(event, uid, &gone, &last_rowid)) {
-        if (!gone) {
-            snprintf(number, sizeof number, "%" PRId64, last_rowid);
+    const named *metric = event->reload ? NULL : find_named(event, uid);
+    *size = event->reload ? print_reload(event->id, event->to, out) : 0;
+    if (metric != NULL) {
+        if (metric->last_rowid >= 0) {
+            snprintf(number, sizeof number, "%" PRId64, metric->last_rowid);
         }
         *size = (size_t)snprintf(out, MMQ_NEWS_SHORT,
                                  "event: change\nid: %s\ndata: {\"commit\": %" PRId64
@@ -247,12 +253,35 @@ static bool read_told(const mmq_frame *payload, tidings *out)
     return true;
 }
 
+/* Copies the pairs, whose form was checked. False: no memory, or they are too big. */
+static bool take_pairs(mmq_event *event, const tidings *of)
+{
+    mmq_reader reader;
+    mmq_value array, pair, uid, rowid;
+    mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
+    event->by_uid =
+        event->pairs.failed ? NULL : calloc((size_t)of->count + 1, sizeof *event->by_uid);
+    if (event->by_uid == NULL) {
+        return false;
+    }
+    mmq_reader_init(&reader, event->pairs.data, event->pairs.size);
+    CHECK(mmq_unpack(&reader, &array) == MMQ_OK);
+    while (event->count < of->count) {
+        CHECK(mmq_unpack(&reader, &pair) == MMQ_OK && mmq_unpack(&reader, &uid) == MMQ_OK &&
+              mmq_unpack(&reader, &rowid) == MMQ_OK);
+        event->by_uid[event->count++] =
+            (named){{uid.text.data, uid.text.size}, rowid.type == MMQ_INT ? rowid.integer : -1};
+    }
+    qsort(event->by_uid, event->count, sizeof *event->by_uid, compare_named);
+    return true;
+}
+
 /* What its viewers are sent, all or those of one metric. */
 static void print_event(mmq_event *event, const tidings *of)
 {
     mmq_buffer *text = &event->text;
     if (!event->reload) {
-        mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
+        text->failed = !take_pairs(event, of);
         mmq_buffer_format(
             text, "event: change\nid: %s\ndata: {\"commit\": %" PRId64 ", \"metrics\": ", event->id,
             event->to);
@@ -261,9 +290,11 @@ static void print_event(mmq_event *event, const tidings *of)
         }
         mmq_buffer_text(text, "}\n\n");
     }
-    if (event->reload || text->failed || event->pairs.failed) {
+    if (event->reload || text->failed) {
         char reload[MMQ_NEWS_SHORT];
         event->reload = true;
+        event->count = 0;
+        mmq_buffer_clear(&event->pairs);
         mmq_buffer_reset(text);
         mmq_buffer_add(text, reload, print_reload(event->id, event->to, reload));
     }
@@ -276,11 +307,13 @@ static bool note_event(mmq_news *news, const tidings *of, bool reload)
     if (event == NULL) {
         return false;
     }
-    *event = (mmq_event){.users = 1, .from = news->commit, .to = of->commit, .reload = reload};
+    *event = (mmq_event){
+        .held = &news->held, .users = 1, .from = news->commit, .to = of->commit, .reload = reload};
     mmq_buffer_init(&event->pairs, EVENT_MAX);
     mmq_buffer_init(&event->text, EVENT_MAX);
     print_id(event->id, (mmq_slice){of->store.text.data, of->store.text.size}, of->commit);
     print_event(event, of);
+    news->held += size_of(event);
     if (event->text.failed) {
         mmq_event_give(&event);
         return false;
@@ -381,6 +414,11 @@ int64_t mmq_news_step(mmq_news *news, bool wanted)
 }
 
 /* ---- the rest --------------------------------------------------------------------------- */
+
+bool mmq_news_crowded(const mmq_news *news)
+{
+    return news->held > MMQ_NEWS_HELD;
+}
 
 bool mmq_news_fresh(const mmq_news *news)
 {

@@ -12,6 +12,7 @@
 enum {
     MMQ_NEWS_KEPT = 32,               /* events that are remembered */
     MMQ_NEWS_BYTES = 2 * 1024 * 1024, /* of all of them */
+    MMQ_NEWS_HELD = 16 * 1024 * 1024, /* of these and of those that viewers are still sending */
     MMQ_NEWS_SHORT = 512,             /* bytes of a text that is not an event's own, at most */
     MMQ_NEWS_STORE_MAX = 64,          /* bytes of a store's name */
     MMQ_NEWS_ID_MAX = MMQ_NEWS_STORE_MAX + 1 + 20, /* bytes of an event's id */
@@ -42,6 +43,8 @@ uint64_t mmq_news_at(const mmq_news *news, const char *id);
 /* An event, to be given back; NULL: it is forgotten. */
 mmq_event *mmq_news_take(const mmq_news *news, uint64_t number);
 void mmq_event_give(mmq_event **event);
+/* So much is held by those who are slow that nobody may hold more. */
+bool mmq_news_crowded(const mmq_news *news);
 const char *mmq_event_text(const mmq_event *event, size_t *size);
 /* It tells of this metric, or of all. out: its text for who wants to hear of that one only; *size
  * 0: nothing of it. */

@@ -1,9 +1,10 @@
 /* A viewer is a suspended connection and the number of the last event that it was sent. Events are
  * the same texts for all; who views one metric gets a short one, made when it is sent. A viewer
  * that does not keep up holds at most the event that it is in the middle of: when it comes for
- * more, it gets what is remembered, or is told to load everything again. Who takes nothing is cut
- * by the deadline that all readers have; who is cut off from the network does not acknowledge what
- * is sent, a beat at the latest, and TCP gives up after the same time.
+ * more, it gets what is remembered, or is told to load everything again, also where all who are
+ * slow hold too much (MMQ_NEWS_HELD). Who takes nothing is cut by the deadline that all readers
+ * have; who is cut off from the network does not acknowledge what is sent, a beat at the latest,
+ * and TCP gives up after the same time.
  *
  * All viewers are looked at, in turn, when there is news, and once in LOOK_MS for those who have
  * heard nothing for BEAT_MS. No more than STEP of them are woken between two looks at the
@@ -87,14 +88,17 @@ static void welcome(const mmq_viewers *viewers, mmq_viewer *viewer)
 /* The next event that it has not seen. */
 static void take_event(const mmq_viewers *viewers, mmq_viewer *viewer)
 {
-    mmq_event *event = mmq_news_take(viewers->news, viewer->seen + 1);
-    if (event == NULL) { /* it is too late for it */
+    const bool holds = viewer->uid[0] == '\0'; /* until it is sent */
+    mmq_event *event = holds && mmq_news_crowded(viewers->news)
+                           ? NULL
+                           : mmq_news_take(viewers->news, viewer->seen + 1);
+    if (event == NULL) { /* it is too late for it, or too much */
         viewer->seen = mmq_news_last(viewers->news);
         stage(viewer, mmq_news_print_reload(viewers->news, viewer->exchange->staged));
         return;
     }
     viewer->seen++;
-    if (viewer->uid[0] != '\0') {
+    if (!holds) {
         size_t size;
         mmq_event_print(event, viewer->uid, viewer->exchange->staged, &size);
         mmq_event_give(&event);
