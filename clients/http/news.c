@@ -442,20 +442,20 @@ static bool read_id(const mmq_news *news, const char *id, int64_t *commit)
 uint64_t mmq_news_at(const mmq_news *news, const char *id)
 {
     int64_t commit;
-    if (!read_id(news, id, &commit)) {
+    if (!read_id(news, id, &commit) || commit > news->commit) {
         return 0;
-    }
-    if (commit == news->commit) {
-        return news->last;
     }
     for (size_t i = 0; i < news->kept; i++) {
         const uint64_t number = news->last - i;
         const mmq_event *event = event_at(news, number);
-        if (event->from <= commit && commit < event->to && !event->reload) {
+        if (event->to <= commit) {
+            return number; /* commits after it, up to the next one, changed nothing */
+        }
+        if (event->from <= commit && !event->reload) {
             return number - 1;
         }
     }
-    return 0;
+    return commit == news->commit ? news->last : 0;
 }
 
 mmq_news *mmq_news_new(mmq_client *client, void (*told)(void *context), void *context)

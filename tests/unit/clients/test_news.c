@@ -88,6 +88,24 @@ static void test_ids(void **state)
     check_news(news);
 }
 
+/* Commits in which nothing changed are in no event. */
+static void test_commits_without_news(void **state)
+{
+    (void)state;
+    tell("a", 5, false, 0, 0);
+    tell("a", 6, false, 1, 1);
+    tell("a", 8, false, 0, 0);
+    const uint64_t last = mmq_news_last(news);
+    assert_int_equal(mmq_news_at(news, "a-6"), last);
+    assert_int_equal(mmq_news_at(news, "a-7"), last);
+    assert_int_equal(mmq_news_at(news, "a-8"), last);
+    tell("a", 9, false, 1, 2);
+    assert_int_equal(mmq_news_at(news, "a-6"), last);
+    assert_int_equal(mmq_news_at(news, "a-8"), last);
+    assert_int_equal(mmq_news_at(news, "a-9"), last + 1);
+    check_news(news);
+}
+
 /* Another store, and one whose commits went back, are a reload, and what was before counts no more.
  */
 static void test_reloads(void **state)
@@ -171,11 +189,9 @@ static void test_replay(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_ids),
-        TEST(test_reloads),
-        TEST(test_what_slow_ones_hold),
-        TEST(test_one_of_many),
-        cmocka_unit_test(test_replay),
+        TEST(test_ids),         TEST(test_commits_without_news),
+        TEST(test_reloads),     TEST(test_what_slow_ones_hold),
+        TEST(test_one_of_many), cmocka_unit_test(test_replay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
