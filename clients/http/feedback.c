@@ -70,7 +70,8 @@ static void tell_progress(mmq_exchange *exchange, const mmq_frame *payload)
 
 static bool is_tellable(mmq_slice text)
 {
-    return text.size > 0 && text.size <= TEXT_MAX && mmq_utf8_valid(text.data, text.size);
+    return text.size > 0 && text.size <= TEXT_MAX && memchr(text.data, '\0', text.size) == NULL &&
+           mmq_utf8_valid(text.data, text.size);
 }
 
 /* {"status": 200, "key": text}, or {"status": 503, "result": text}. */
