@@ -465,6 +465,28 @@ class Command(Watch):
         self.assertEqual(len(rowids), len(set(rowids)))
         self.assertEqual(harness.run("watch", "a", "b", check=False).returncode, 2)
 
+    def test_nobody_reads(self):
+        """A terminal that is gone, a disk that is full: it says so once, and ends."""
+        self.up()
+        create(self.client, "one")
+        master, terminal = os.openpty()
+        for place in (terminal, os.open("/dev/full", os.O_WRONLY)):
+            process = subprocess.Popen([harness.PROGRAM, "watch", "--connect", self.program.ready["clients"]],
+                                       stdin=subprocess.DEVNULL, stdout=place, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(process.kill)
+            os.close(place)
+            more = lambda numbers=itertools.count(1000 * place): append(self.client, "one", 1, next(numbers))
+            if place == terminal:
+                harness.wait_until(lambda: more() or select.select([master], [], [], 0)[0], what="a row")
+                os.close(master)
+
+            def ends():
+                more()  # a row by itself: what is written to a terminal in pieces fails in another way
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.5) is not None
+            harness.wait_until(ends, what="the end")
+            self.assertEqual((process.wait(), process.communicate()[1]), (1, "metricmq: cannot write to standard output\n"))
+
     def test_restarts(self):
         """Worker and broker die; what comes meanwhile is shown later, once."""
         broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
