@@ -64,7 +64,7 @@ class Parts(harness.Case):
             _, _, body = self.answer([part], status=200, payload=msgpack.packb({"key": key}, use_bin_type=False))
             self.assertEqual(json.loads(body.splitlines()[-1])["status"], 500)
         for error in (None, "", "x" * 5000):
-            _, _, body = self.answer([part], status=503, error=error)
+            _, _, body = self.answer([part], status=500, error=error)
             self.assertIn("no reason", json.loads(body.splitlines()[-1])["result"])
         status, headers, body = self.answer([], status=202, payload=pack({"key": "k"}))
         self.assertEqual((status, headers["Content-Type"], body), (202, "text/plain", b"k"))
