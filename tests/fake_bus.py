@@ -21,6 +21,7 @@ class FakeBus:
     def __init__(self):
         self.socket = zmq.Context.instance().socket(zmq.ROUTER)
         self.socket.linger = 0
+        self.socket.sndhwm = 0  # a ROUTER drops what is beyond it
         port = self.socket.bind_to_random_port("tcp://127.0.0.1")
         self.endpoint = f"tcp://127.0.0.1:{port}"
         self.seen = []

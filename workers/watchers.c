@@ -2,6 +2,10 @@
  * its time is nearly over: then it is answered too, so that the answer is there before the asker,
  * or the broker, gives up.
  *
+ * Who asked may have left without a word, and nobody would say so before the time is over. So one
+ * that comes when MMQ_WATCHERS_KEPT wait takes the place of the one that has waited longest, which
+ * is answered: who is still there asks again.
+ *
  * The store tells of changes within a transaction. If that comes to nothing, all is forgotten, so
  * that who watches reloads: it is rare, and what was noted cannot be taken back. */
 #include "workers/watchers.h"
@@ -12,12 +16,10 @@
 #include <string.h>
 
 #include "lib/clock.h"
-#include "lib/endpoints.h"
 #include "metricmq/pack.h"
 #include "workers/changes.h"
 
 enum {
-    WAITING_MAX = MMQ_WATCHERS_CAPACITY * MMQ_ENDPOINTS_MAX,
     ANSWER_MAX = 256 * 1024, /* bytes; MMQ_CHANGES_TOLD pairs are less */
     STORE_TEXT = 17,         /* 16 hex digits */
 };
@@ -28,14 +30,14 @@ enum {
 typedef struct waiting {
     mmq_request *request;
     int64_t since;
-    int64_t due_ns;
+    int64_t begun_ns, due_ns;
 } waiting;
 
 struct mmq_watchers {
     mmq_store *store;
     mmq_changes *changes;
     size_t count;
-    waiting waiting[WAITING_MAX];
+    waiting waiting[MMQ_WATCHERS_KEPT];
 };
 
 /* ---- what is asked ---------------------------------------------------------------------- */
@@ -123,18 +125,40 @@ static void answer(const mmq_watchers *watchers, mmq_request **request, int64_t 
 
 /* ---- who waits -------------------------------------------------------------------------- */
 
+static void remove_at(mmq_watchers *watchers, size_t at)
+{
+    watchers->waiting[at] = watchers->waiting[--watchers->count];
+}
+
+/* Answers the one that has waited longest. */
+static void make_room(mmq_watchers *watchers)
+{
+    size_t oldest = 0;
+    for (size_t i = 1; i < watchers->count; i++) {
+        if (watchers->waiting[i].begun_ns < watchers->waiting[oldest].begun_ns) {
+            oldest = i;
+        }
+    }
+    waiting *at = &watchers->waiting[oldest];
+    if (mmq_request_awaited(at->request)) {
+        answer(watchers, &at->request, at->since, false);
+    } else {
+        mmq_request_drop(&at->request);
+    }
+    remove_at(watchers, oldest);
+}
+
 static void keep(mmq_watchers *watchers, mmq_request **request, int64_t since)
 {
-    mmq_why why = {""};
-    if (watchers->count == WAITING_MAX) {
-        mmq_err err = mmq_fail(&why, MMQ_EUNAVAILABLE, "too many watch already");
-        mmq_request_refuse(request, err, &why);
-        return;
+    if (watchers->count == MMQ_WATCHERS_KEPT) {
+        make_room(watchers);
     }
-    const int64_t left_ns = mmq_request_left_ns(*request);
+    const int64_t now_ns = mmq_now_ns(), left_ns = mmq_request_left_ns(*request);
     const int64_t margin_ns = left_ns / 2 < MARGIN_NS ? left_ns / 2 : MARGIN_NS;
-    watchers->waiting[watchers->count++] = (waiting){
-        .request = *request, .since = since, .due_ns = mmq_now_ns() + left_ns - margin_ns};
+    watchers->waiting[watchers->count++] = (waiting){.request = *request,
+                                                     .since = since,
+                                                     .begun_ns = now_ns,
+                                                     .due_ns = now_ns + left_ns - margin_ns};
     mmq_request_keep(*request);
     *request = NULL;
 }
@@ -161,11 +185,6 @@ void mmq_watchers_take(mmq_watchers *watchers, mmq_request **request)
     } else {
         keep(watchers, request, now.commit);
     }
-}
-
-static void remove_at(mmq_watchers *watchers, size_t at)
-{
-    watchers->waiting[at] = watchers->waiting[--watchers->count];
 }
 
 bool mmq_watchers_tend(mmq_watchers *watchers)

@@ -12,7 +12,10 @@
 #include "metricmq/worker.h"
 #include "workers/store/store.h"
 
-enum { MMQ_WATCHERS_CAPACITY = 64 }; /* requests of one broker that wait */
+enum {
+    MMQ_WATCHERS_KEPT = 56,     /* requests that wait */
+    MMQ_WATCHERS_CAPACITY = 64, /* of one broker; it is never used up, so who comes is heard */
+};
 
 /* What a watch asks for. */
 typedef struct mmq_watch_args {
@@ -31,7 +34,8 @@ typedef struct mmq_watchers mmq_watchers;
 mmq_watchers *mmq_watchers_new(mmq_store *store, mmq_why *why);
 /* Drops who waits, without an answer. */
 void mmq_watchers_destroy(mmq_watchers **watchers);
-/* Answers the request, or keeps it; nulls *request. */
+/* Answers the request, or keeps it, and answers the one that has waited longest if there are too
+ * many; nulls *request. */
 void mmq_watchers_take(mmq_watchers *watchers, mmq_request **request);
 /* Answers whom there is something to tell, or whose time is nearly over; outside of transactions.
  * True: somebody's is over within a second, call again soon. */

@@ -109,7 +109,10 @@ static mmq_err write_text(struct follow *follow, mmq_why *why)
     if (failed) {
         return mmq_fail(why, MMQ_EPROTO, "the answer cannot be read");
     }
-    return fflush(stdout) == 0 ? MMQ_OK : mmq_fail(why, MMQ_EIO, "cannot write to standard output");
+    /* on a terminal that is gone, fwrite and fflush have nothing to complain of */
+    return fflush(stdout) == 0 && !ferror(stdout)
+               ? MMQ_OK
+               : mmq_fail(why, MMQ_EIO, "cannot write to standard output");
 }
 
 /* Takes the rows of a payload that are new into `fresh`, as they are. */

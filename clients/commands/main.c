@@ -93,7 +93,8 @@ static int run_command(const mmq_command *command, const mmq_config *config)
     }
     set_up_process(config);
     int status = command->run(config);
-    if (fflush(stdout) != 0 || ferror(stdout)) {
+    const bool written = fflush(stdout) == 0 && !ferror(stdout);
+    if (!written && status == MMQ_EXIT_DONE) { /* else the command has said why */
         status = mmq_failed("cannot write to standard output");
     }
     return status;

@@ -63,7 +63,9 @@ void mmq_feed_line(mmq_exchange *exchange, const char *type, const mmq_buffer *l
     if (!feed->begun) {
         begin(exchange, type);
     }
-    if (last || feed->text.size + line->size < LINES_MAX) {
+    if (last && line->failed) {
+        feed->text.failed = true; /* without its last line the answer must not look whole */
+    } else if (last || (!line->failed && feed->text.size + line->size < LINES_MAX)) {
         mmq_buffer_add(&feed->text, line->data, line->size);
         mmq_buffer_text(&feed->text, "\n");
     }

@@ -18,7 +18,8 @@ typedef struct mmq_feed {
 } mmq_feed;
 
 /* Adds a line, without its end, to the answer, which begins with the first one (status 200). A
- * reader who does not take them misses lines; never the last one, which ends the answer. */
+ * reader who does not take them misses lines; never the last one, which ends the answer. A line
+ * that has failed is left out; as the last one it breaks the answer off. */
 void mmq_feed_line(mmq_exchange *exchange, const char *type, const mmq_buffer *line, bool last);
 /* Frees what it holds. */
 void mmq_feed_clear(mmq_feed *feed);

@@ -3,17 +3,20 @@
  *
  * Who takes application/x-ndjson is told how far it is, a line each time, and the end in the last
  * line; what ends before there was anything to tell is answered as for everybody. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "clients/http/feedback_body.h"
 #include "clients/http/routes.h"
 #include "lib/clock.h"
 #include "lib/json.h"
+#include "lib/uid.h"
 #include "metricmq/unpack.h"
 
 enum {
     LINE_MAX_BYTES = 32 * 1024,
     TEXT_MAX = 4096, /* of a key or a reason, in a line */
+    STAGE_MAX = 32,
 };
 
 /* The key of a {key: ...} payload. */
@@ -34,18 +37,41 @@ static bool wants_progress(const mmq_exchange *exchange)
     return exchange->headers.accept.named[MMQ_MEDIA_NDJSON] > 0 && !exchange->old;
 }
 
-/* {"stage", "done", "total"}, as it came. */
+static bool find_count(mmq_reader map, const char *key, int64_t *count)
+{
+    mmq_reader whole;
+    mmq_value value;
+    const bool found =
+        mmq_map_find(map, key, &value, &whole) && value.type == MMQ_INT && value.integer >= 0;
+    *count = found ? value.integer : 0;
+    return found;
+}
+
+/* {"stage", "done", "total"}. What else a worker may send is left out: a reader might take it for
+ * the end. */
 static void tell_progress(mmq_exchange *exchange, const mmq_frame *payload)
 {
-    mmq_buffer line;
-    mmq_why why;
-    mmq_buffer_init(&line, LINE_MAX_BYTES);
-    if (mmq_json_from_msgpack(mmq_frame_data(payload), mmq_frame_size(payload), &line, &why) ==
-            MMQ_OK &&
-        !line.failed) {
-        mmq_feed_line(exchange, mmq_render_content_type(MMQ_FORM_NDJSON), &line, false);
+    mmq_reader map, whole;
+    mmq_value stage;
+    int64_t done, total;
+    mmq_reader_init(&map, mmq_frame_data(payload), mmq_frame_size(payload));
+    if (!mmq_map_find(map, "stage", &stage, &whole) || stage.type != MMQ_STR ||
+        stage.text.size > STAGE_MAX || !mmq_text_plain(stage.text.data, stage.text.size) ||
+        !find_count(map, "done", &done) || !find_count(map, "total", &total)) {
+        return;
     }
+    mmq_buffer line;
+    mmq_buffer_init(&line, LINE_MAX_BYTES);
+    mmq_buffer_format(&line, "{\"stage\":\"%.*s\",\"done\":%" PRId64 ",\"total\":%" PRId64 "}",
+                      (int)stage.text.size, stage.text.data, done, total);
+    mmq_feed_line(exchange, mmq_render_content_type(MMQ_FORM_NDJSON), &line, false);
     mmq_buffer_clear(&line);
+}
+
+static bool is_tellable(mmq_slice text)
+{
+    return text.size > 0 && text.size <= TEXT_MAX && memchr(text.data, '\0', text.size) == NULL &&
+           mmq_utf8_valid(text.data, text.size);
 }
 
 /* {"status": 200, "key": text}, or {"status": 503, "result": text}. */
@@ -54,8 +80,7 @@ static void tell_end(mmq_exchange *exchange, int status, const char *name, mmq_s
     mmq_buffer line;
     mmq_buffer_init(&line, LINE_MAX_BYTES);
     mmq_buffer_format(&line, "{\"status\": %d, \"%s\": ", status, name);
-    const bool plain = mmq_utf8_valid(text.data, text.size) && text.size <= TEXT_MAX;
-    mmq_json_string(&line, plain ? text.data : "", plain ? text.size : 0);
+    mmq_json_string(&line, text.data, text.size);
     mmq_buffer_text(&line, "}");
     mmq_feed_line(exchange, mmq_render_content_type(MMQ_FORM_NDJSON), &line, true);
     mmq_buffer_clear(&line);
@@ -66,12 +91,15 @@ static void end_feed(mmq_exchange *exchange, const mmq_answer *answer)
 {
     const mmq_header *header = answer->header;
     const int status = (int)header->status;
+    const mmq_slice why = {header->error.data, header->error.size};
     mmq_slice key;
-    if ((status == 200 || status == 202) && answer->payload && find_key(answer->payload, &key)) {
+    if ((status == 200 || status == 202) && answer->payload && find_key(answer->payload, &key) &&
+        is_tellable(key)) {
         tell_end(exchange, status, "key", key);
     } else if (status >= 400 && status <= 599) {
-        const mmq_slice why = {header->error.size ? header->error.data : "", header->error.size};
-        tell_end(exchange, status, "result", why);
+        static const char none[] = "the feedback worker gave no reason that can be read";
+        tell_end(exchange, status, "result",
+                 is_tellable(why) ? why : (mmq_slice){none, sizeof none - 1});
     } else {
         static const char unread[] = "the feedback worker's answer cannot be read";
         tell_end(exchange, 500, "result", (mmq_slice){unread, sizeof unread - 1});

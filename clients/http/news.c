@@ -13,9 +13,12 @@
 
 #include "lib/backoff.h"
 #include "lib/buffer.h"
+#include "lib/check.h"
 #include "lib/clock.h"
+#include "lib/fields.h"
 #include "lib/json.h"
 #include "lib/log.h"
+#include "lib/number.h"
 #include "lib/uid.h"
 
 enum {
@@ -26,15 +29,24 @@ enum {
     RETRY_LEAST_MS = 250,
     RETRY_MOST_MS = 2000,
     EVENT_MAX = 512 * 1024, /* bytes of an event's text */
-    STORE_MAX = 64,         /* bytes of a store's name */
 };
 
+/* A metric of an event; the uid is in the event's `pairs`. */
+typedef struct named {
+    mmq_slice uid;
+    int64_t last_rowid; /* -1: the metric is gone */
+} named;
+
 struct mmq_event {
+    size_t *held; /* the news' */
     size_t users; /* who has it, the news among them */
     int64_t from, to;
+    char id[MMQ_NEWS_ID_MAX + 1]; /* of who has seen it */
     bool reload;
     mmq_buffer pairs; /* packed: an array of [uid, last_rowid | nil] */
     mmq_buffer text;
+    named *by_uid; /* the pairs, sorted: many viewers look for one metric each */
+    size_t count;
 };
 
 struct mmq_news {
@@ -46,21 +58,36 @@ struct mmq_news {
     unsigned failures; /* in a row */
     bool known, fresh; /* known: commit and store are set */
     int64_t commit;
-    char store[STORE_MAX + 1];
-    uint64_t last; /* number of the last event */
-    size_t kept;   /* of the last events, those that are there */
-    size_t bytes;
+    char store[MMQ_NEWS_STORE_MAX + 1];
+    uint64_t last;                    /* number of the last event */
+    size_t kept;                      /* of the last events, those that are there */
+    size_t bytes;                     /* of these */
+    size_t held;                      /* bytes of all events that somebody has */
     mmq_event *events[MMQ_NEWS_KEPT]; /* by number, modulo */
 };
 
 /* ---- events ----------------------------------------------------------------------------- */
 
+static size_t size_of(const mmq_event *event)
+{
+    return event->pairs.size + event->text.size + event->count * sizeof *event->by_uid;
+}
+
+static int compare_named(const void *a_p, const void *b_p)
+{
+    const mmq_slice *a = &((const named *)a_p)->uid, *b = &((const named *)b_p)->uid;
+    const int order = memcmp(a->data, b->data, a->size < b->size ? a->size : b->size);
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
 void mmq_event_give(mmq_event **event_p)
 {
     mmq_event *event = *event_p;
     if (event != NULL && --event->users == 0) {
+        *event->held -= size_of(event);
         mmq_buffer_clear(&event->pairs);
         mmq_buffer_clear(&event->text);
+        free(event->by_uid);
         free(event);
     }
     *event_p = NULL;
@@ -90,7 +117,7 @@ mmq_event *mmq_news_take(const mmq_news *news, uint64_t number)
 static void forget_oldest(mmq_news *news)
 {
     mmq_event *oldest = event_at(news, news->last - news->kept + 1);
-    news->bytes -= oldest->pairs.size + oldest->text.size;
+    news->bytes -= size_of(oldest);
     news->kept--;
     mmq_event_give(&oldest);
 }
@@ -104,7 +131,7 @@ static void forget_all(mmq_news *news)
 
 static void add_event(mmq_news *news, mmq_event *event)
 {
-    const size_t size = event->pairs.size + event->text.size;
+    const size_t size = size_of(event);
     if (event->reload) {
         forget_all(news); /* who has not seen them needs no more than this one */
     }
@@ -117,65 +144,58 @@ static void add_event(mmq_news *news, mmq_event *event)
     news->events[news->last % MMQ_NEWS_KEPT] = event;
 }
 
-/* Finds the pair of a metric; *gone: it has no last rowid any more. */
-static bool find_pair(const mmq_event *event, const char *uid, bool *gone, int64_t *last_rowid)
+/* NULL: it says nothing of this metric. */
+static const named *find_named(const mmq_event *event, const char *uid)
 {
-    mmq_reader reader;
-    mmq_value array, pair, name, rowid;
-    mmq_reader_init(&reader, event->pairs.data, event->pairs.size);
-    if (event->pairs.size == 0 || mmq_unpack(&reader, &array) != MMQ_OK) {
-        return false;
-    }
-    for (uint32_t i = 0; i < array.count; i++) { /* its form was checked */
-        if (mmq_unpack(&reader, &pair) != MMQ_OK || mmq_unpack(&reader, &name) != MMQ_OK ||
-            mmq_unpack(&reader, &rowid) != MMQ_OK) {
-            return false;
-        }
-        if (mmq_value_is(&name, uid)) {
-            *gone = rowid.type == MMQ_NIL;
-            *last_rowid = *gone ? 0 : rowid.integer;
-            return true;
-        }
-    }
-    return false;
+    const named like = {.uid = {uid, strlen(uid)}};
+    return event->count > 0
+               ? bsearch(&like, event->by_uid, event->count, sizeof like, compare_named)
+               : NULL;
 }
 
 bool mmq_event_concerns(const mmq_event *event, const char *uid)
 {
-    bool gone;
-    int64_t last_rowid;
-    return event->reload || find_pair(event, uid, &gone, &last_rowid);
+    return event->reload || find_named(event, uid) != NULL;
 }
 
-static size_t print_reload(int64_t commit, char out[MMQ_NEWS_SHORT])
+static void print_id(char out[MMQ_NEWS_ID_MAX + 1], mmq_slice store, int64_t commit)
+{
+    snprintf(out, MMQ_NEWS_ID_MAX + 1, "%.*s-%" PRId64, (int)store.size, store.data, commit);
+}
+
+void mmq_news_print_id(const mmq_news *news, char out[MMQ_NEWS_ID_MAX + 1])
+{
+    print_id(out, (mmq_slice){news->store, strlen(news->store)}, news->commit);
+}
+
+static size_t print_reload(const char *id, int64_t commit, char out[MMQ_NEWS_SHORT])
 {
     return (size_t)snprintf(out, MMQ_NEWS_SHORT,
-                            "event: reload\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 "}\n\n",
-                            commit, commit);
+                            "event: reload\nid: %s\ndata: {\"commit\": %" PRId64 "}\n\n", id,
+                            commit);
 }
 
 size_t mmq_news_print_reload(const mmq_news *news, char out[MMQ_NEWS_SHORT])
 {
-    return print_reload(news->commit, out);
+    char id[MMQ_NEWS_ID_MAX + 1];
+    mmq_news_print_id(news, id);
+    return print_reload(id, news->commit, out);
 }
 
 void mmq_event_print(const mmq_event *event, const char *uid, char out[MMQ_NEWS_SHORT],
                      size_t *size)
 {
-    bool gone;
-    int64_t last_rowid;
     char number[24] = "null";
-    *size = 0;
-    if (event->reload) {
-        *size = print_reload(event->to, out);
-    } else if (find_pair(event, uid, &gone, &last_rowid)) {
-        if (!gone) {
-            snprintf(number, sizeof number, "%" PRId64, last_rowid);
+    const named *metric = event->reload ? NULL : find_named(event, uid);
+    *size = event->reload ? print_reload(event->id, event->to, out) : 0;
+    if (metric != NULL) {
+        if (metric->last_rowid >= 0) {
+            snprintf(number, sizeof number, "%" PRId64, metric->last_rowid);
         }
         *size = (size_t)snprintf(out, MMQ_NEWS_SHORT,
-                                 "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64
+                                 "event: change\nid: %s\ndata: {\"commit\": %" PRId64
                                  ", \"metrics\": [[\"%s\",%s]]}\n\n",
-                                 event->to, event->to, uid, number);
+                                 event->id, event->to, uid, number);
     }
 }
 
@@ -221,9 +241,8 @@ static bool read_told(const mmq_frame *payload, tidings *out)
     mmq_reader_init(&map, mmq_frame_data(payload), mmq_frame_size(payload));
     if (!mmq_map_find(map, "commit", &commit, &whole) || !is_commit(&commit) ||
         !mmq_map_find(map, "store", &out->store, &whole) || out->store.type != MMQ_STR ||
-        out->store.text.size > STORE_MAX ||
-        !mmq_utf8_valid(out->store.text.data, out->store.text.size) ||
-        memchr(out->store.text.data, '\0', out->store.text.size) != NULL ||
+        out->store.text.size > MMQ_NEWS_STORE_MAX ||
+        !mmq_text_plain(out->store.text.data, out->store.text.size) ||
         !mmq_map_find(map, "reload", &reload, &whole) || reload.type != MMQ_BOOL ||
         !mmq_map_find(map, "metrics", &pairs, &out->pairs) ||
         !check_pairs(out->pairs, &out->count)) {
@@ -234,25 +253,50 @@ static bool read_told(const mmq_frame *payload, tidings *out)
     return true;
 }
 
+/* Copies the pairs, whose form was checked. False: no memory, or they are too big. */
+static bool take_pairs(mmq_event *event, const tidings *of)
+{
+    mmq_reader reader;
+    mmq_value array, pair, uid, rowid;
+    mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
+    event->by_uid =
+        event->pairs.failed ? NULL : calloc((size_t)of->count + 1, sizeof *event->by_uid);
+    if (event->by_uid == NULL) {
+        return false;
+    }
+    mmq_reader_init(&reader, event->pairs.data, event->pairs.size);
+    CHECK(mmq_unpack(&reader, &array) == MMQ_OK);
+    while (event->count < of->count) {
+        CHECK(mmq_unpack(&reader, &pair) == MMQ_OK && mmq_unpack(&reader, &uid) == MMQ_OK &&
+              mmq_unpack(&reader, &rowid) == MMQ_OK);
+        event->by_uid[event->count++] =
+            (named){{uid.text.data, uid.text.size}, rowid.type == MMQ_INT ? rowid.integer : -1};
+    }
+    qsort(event->by_uid, event->count, sizeof *event->by_uid, compare_named);
+    return true;
+}
+
 /* What its viewers are sent, all or those of one metric. */
 static void print_event(mmq_event *event, const tidings *of)
 {
     mmq_buffer *text = &event->text;
     if (!event->reload) {
-        mmq_buffer_add(&event->pairs, of->pairs.at, mmq_reader_left(&of->pairs));
+        text->failed = !take_pairs(event, of);
         mmq_buffer_format(
-            text, "event: change\nid: %" PRId64 "\ndata: {\"commit\": %" PRId64 ", \"metrics\": ",
-            event->to, event->to);
+            text, "event: change\nid: %s\ndata: {\"commit\": %" PRId64 ", \"metrics\": ", event->id,
+            event->to);
         if (mmq_json_from_msgpack(event->pairs.data, event->pairs.size, text, NULL) != MMQ_OK) {
             text->failed = true;
         }
         mmq_buffer_text(text, "}\n\n");
     }
-    if (event->reload || text->failed || event->pairs.failed) {
+    if (event->reload || text->failed) {
         char reload[MMQ_NEWS_SHORT];
         event->reload = true;
+        event->count = 0;
+        mmq_buffer_clear(&event->pairs);
         mmq_buffer_reset(text);
-        mmq_buffer_add(text, reload, print_reload(event->to, reload));
+        mmq_buffer_add(text, reload, print_reload(event->id, event->to, reload));
     }
 }
 
@@ -263,10 +307,13 @@ static bool note_event(mmq_news *news, const tidings *of, bool reload)
     if (event == NULL) {
         return false;
     }
-    *event = (mmq_event){.users = 1, .from = news->commit, .to = of->commit, .reload = reload};
+    *event = (mmq_event){
+        .held = &news->held, .users = 1, .from = news->commit, .to = of->commit, .reload = reload};
     mmq_buffer_init(&event->pairs, EVENT_MAX);
     mmq_buffer_init(&event->text, EVENT_MAX);
+    print_id(event->id, (mmq_slice){of->store.text.data, of->store.text.size}, of->commit);
     print_event(event, of);
+    news->held += size_of(event);
     if (event->text.failed) {
         mmq_event_give(&event);
         return false;
@@ -368,14 +415,14 @@ int64_t mmq_news_step(mmq_news *news, bool wanted)
 
 /* ---- the rest --------------------------------------------------------------------------- */
 
+bool mmq_news_crowded(const mmq_news *news)
+{
+    return news->held > MMQ_NEWS_HELD;
+}
+
 bool mmq_news_fresh(const mmq_news *news)
 {
     return news->fresh;
-}
-
-int64_t mmq_news_commit(const mmq_news *news)
-{
-    return news->commit;
 }
 
 uint64_t mmq_news_last(const mmq_news *news)
@@ -383,19 +430,32 @@ uint64_t mmq_news_last(const mmq_news *news)
     return news->last;
 }
 
-uint64_t mmq_news_at(const mmq_news *news, int64_t commit)
+/* The commit of an id of the present store; false: it is of none, or of another. */
+static bool read_id(const mmq_news *news, const char *id, int64_t *commit)
 {
-    if (commit == news->commit) {
-        return news->last;
+    const char *dash = strrchr(id, '-');
+    const size_t size = strlen(news->store);
+    return dash != NULL && (size_t)(dash - id) == size && memcmp(id, news->store, size) == 0 &&
+           mmq_integer_parse(dash + 1, strlen(dash + 1), commit);
+}
+
+uint64_t mmq_news_at(const mmq_news *news, const char *id)
+{
+    int64_t commit;
+    if (!read_id(news, id, &commit) || commit > news->commit) {
+        return 0;
     }
     for (size_t i = 0; i < news->kept; i++) {
         const uint64_t number = news->last - i;
         const mmq_event *event = event_at(news, number);
-        if (event->from <= commit && commit < event->to && !event->reload) {
+        if (event->to <= commit) {
+            return number; /* commits after it, up to the next one, changed nothing */
+        }
+        if (event->from <= commit && !event->reload) {
             return number - 1;
         }
     }
-    return 0;
+    return commit == news->commit ? news->last : 0;
 }
 
 mmq_news *mmq_news_new(mmq_client *client, void (*told)(void *context), void *context)

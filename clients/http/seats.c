@@ -250,6 +250,15 @@ int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat))
     return LOOK_MS * MMQ_NS_PER_MS;
 }
 
+void mmq_seat_watch(const mmq_seats *seats, const mmq_seat *seat)
+{
+    const unsigned most_ms = (unsigned)(seats->limits_ns[MMQ_WAIT_READER] / MMQ_NS_PER_MS);
+    if (!seat->local) { /* if it fails, TCP gives up later */
+        (void)setsockopt(mmq_seat_descriptor(seat), IPPROTO_TCP, TCP_USER_TIMEOUT, &most_ms,
+                         sizeof most_ms);
+    }
+}
+
 /* ---- sockets ---------------------------------------------------------------------------- */
 
 int mmq_seat_descriptor(const mmq_seat *seat)

@@ -78,6 +78,10 @@ bool mmq_seat_gets_ahead(const mmq_seats *seats, const mmq_seat *seat, uint64_t 
  * differs from before if there were any. */
 uint64_t mmq_seat_taken(const mmq_seat *seat, uint64_t given);
 
+/* From now on the connection ends when something that was sent is not acknowledged for as long as a
+ * reader may take: one that is waited for without a deadline would else be kept for a quarter of an
+ * hour after its peer was cut off from the network. */
+void mmq_seat_watch(const mmq_seats *seats, const mmq_seat *seat);
 /* Calls left() for suspended connections whose client has gone; it may end them. Nanoseconds until
  * it wants to be called again, -1: whenever. */
 int64_t mmq_seats_look(mmq_seats *seats, void (*left)(mmq_seat *seat));

@@ -1,15 +1,16 @@
 /* A viewer is a suspended connection and the number of the last event that it was sent. Events are
  * the same texts for all; who views one metric gets a short one, made when it is sent. A viewer
  * that does not keep up holds at most the event that it is in the middle of: when it comes for
- * more, it gets what is remembered, or is told to load everything again. Who takes nothing is cut
- * by the deadline that all readers have.
+ * more, it gets what is remembered, or is told to load everything again, also where all who are
+ * slow hold too much (MMQ_NEWS_HELD). Who takes nothing is cut by the deadline that all readers
+ * have; who is cut off from the network does not acknowledge what is sent, a beat at the latest,
+ * and TCP gives up after the same time.
  *
  * All viewers are looked at, in turn, when there is news, and once in LOOK_MS for those who have
  * heard nothing for BEAT_MS. No more than STEP of them are woken between two looks at the
  * sockets, so that requests of others do not wait until all are served. */
 #include "clients/http/viewers.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,6 @@
 #include "clients/http/news.h"
 #include "clients/http/routes.h"
 #include "lib/clock.h"
-#include "lib/number.h"
 #include "lib/uid.h"
 
 enum {
@@ -35,12 +35,12 @@ struct mmq_viewer {
     bool welcome;     /* it was told from which commit on it hears all */
     bool over;        /* its answer ends */
     bool beat;        /* it is time to say something */
-    bool resumes;     /* it has seen what there was at `resumed` */
-    int64_t resumed;  /* commit */
     uint64_t seen;    /* number of the last event that it was sent, or needs not be */
     mmq_event *event; /* that is being sent; NULL: what is sent is in the exchange's `staged` */
     size_t sent;      /* bytes of it */
     int64_t sent_ns;  /* when something was sent last */
+    char resumed[MMQ_NEWS_ID_MAX +
+                 1];           /* the id of what it has seen, until it is welcome; "": none */
     char uid[MMQ_UID_MAX + 1]; /* the one metric that it wants to hear of; "": all */
 };
 
@@ -69,9 +69,11 @@ static void welcome(const mmq_viewers *viewers, mmq_viewer *viewer)
     const mmq_news *news = viewers->news;
     viewer->welcome = true;
     viewer->seen = mmq_news_last(news);
-    if (!viewer->resumes) {
-        stage(viewer, (size_t)snprintf(viewer->exchange->staged, MMQ_STAGED,
-                                       ": watching\nid: %" PRId64 "\n\n", mmq_news_commit(news)));
+    if (viewer->resumed[0] == '\0') {
+        char id[MMQ_NEWS_ID_MAX + 1];
+        mmq_news_print_id(news, id);
+        stage(viewer,
+              (size_t)snprintf(viewer->exchange->staged, MMQ_STAGED, ": watching\nid: %s\n\n", id));
         return;
     }
     const uint64_t at = mmq_news_at(news, viewer->resumed);
@@ -86,14 +88,17 @@ static void welcome(const mmq_viewers *viewers, mmq_viewer *viewer)
 /* The next event that it has not seen. */
 static void take_event(const mmq_viewers *viewers, mmq_viewer *viewer)
 {
-    mmq_event *event = mmq_news_take(viewers->news, viewer->seen + 1);
-    if (event == NULL) { /* it is too late for it */
+    const bool holds = viewer->uid[0] == '\0'; /* until it is sent */
+    mmq_event *event = holds && mmq_news_crowded(viewers->news)
+                           ? NULL
+                           : mmq_news_take(viewers->news, viewer->seen + 1);
+    if (event == NULL) { /* it is too late for it, or too much */
         viewer->seen = mmq_news_last(viewers->news);
         stage(viewer, mmq_news_print_reload(viewers->news, viewer->exchange->staged));
         return;
     }
     viewer->seen++;
-    if (viewer->uid[0] != '\0') {
+    if (!holds) {
         size_t size;
         mmq_event_print(event, viewer->uid, viewer->exchange->staged, &size);
         mmq_event_give(&event);
@@ -265,14 +270,15 @@ size_t mmq_viewers_count(const mmq_viewers *viewers)
 
 /* ---- GET /_watch ------------------------------------------------------------------------ */
 
-/* What a browser's EventSource sends when it comes back; anything else counts as too old. */
+/* What a browser's EventSource sends when it comes back. What cannot be an id counts as one that is
+ * too old. */
 static void read_last_event(mmq_exchange *exchange, mmq_viewer *viewer)
 {
     const char *text =
         MHD_lookup_connection_value(exchange->connection, MHD_HEADER_KIND, "Last-Event-ID");
-    viewer->resumes = text != NULL && *text != '\0';
-    if (viewer->resumes && !mmq_integer_parse(text, strlen(text), &viewer->resumed)) {
-        viewer->resumed = -1;
+    if (text != NULL) {
+        snprintf(viewer->resumed, sizeof viewer->resumed, "%s",
+                 strlen(text) <= MMQ_NEWS_ID_MAX ? text : "?");
     }
 }
 
@@ -303,6 +309,7 @@ static void join(mmq_exchange *exchange, mmq_viewer *viewer)
     viewer->exchange = exchange;
     viewer->sent_ns = mmq_now_ns();
     exchange->viewer = viewer;
+    mmq_seat_watch(&exchange->adapter->seats, exchange->seat);
     TAILQ_INSERT_TAIL(&viewers->list, viewer, link);
     viewers->count++;
     viewers->adapter->woken = true; /* the bus may have to be asked */
@@ -323,8 +330,18 @@ void mmq_viewer_leave(mmq_exchange *exchange)
     exchange->viewer = NULL;
 }
 
+/* Viewers stay: they must not take the connections of those who ask. */
+static bool has_room(const mmq_adapter *adapter)
+{
+    return adapter->viewers->count < adapter->seats.most - adapter->seats.most / 4;
+}
+
 void mmq_handle_watch(mmq_exchange *exchange)
 {
+    if (!has_room(exchange->adapter)) {
+        mmq_exchange_refuse(exchange, 503, "there are too many viewers already");
+        return;
+    }
     mmq_viewer *viewer = calloc(1, sizeof *viewer);
     if (viewer == NULL) {
         mmq_exchange_refuse(exchange, 503, "no memory for another viewer");

@@ -76,14 +76,15 @@ export async function read(response) {
   }
 }
 
-// Calls each(value) for the lines of a body of JSON lines, to its end.
-export async function readLines(response, each) {
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+// Calls each(text) for the parts of a body that end so, to its end, and heard() for all that comes.
+export async function readParts(body, end, each, heard = () => {}) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
   let text = "";
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-    const lines = (text + piece.value).split("\n");
-    text = lines.pop();
-    lines.forEach((line) => each(JSON.parse(line)));
+    heard();
+    const parts = (text + piece.value).split(end);
+    text = parts.pop();
+    parts.forEach(each);
   }
 }
 

@@ -32,13 +32,19 @@ function valueLabels(plot, splits) {
   });
 }
 
-function hatch(context, x, y, width, height) {
+// The library's own, but without a value there is an axis too, or the plots would not lie one below the other.
+function valueRange(plot, least, greatest) {
+  return least === null ? [0, 1] : uPlot.rangeNum(least, greatest, 0.1, true);
+}
+
+// From x to end, both within what is seen.
+function hatch(context, x, end, y, height) {
   context.save();
   context.beginPath();
-  context.rect(x, y, width, height);
+  context.rect(x, y, end - x, height);
   context.clip();
   context.beginPath();
-  for (let at = x - height; at < x + width; at += 8) {
+  for (let at = x - height; at < end; at += 8) {
     context.moveTo(at, y + height);
     context.lineTo(at + height, y);
   }
@@ -144,8 +150,8 @@ export class Chart {
     const line = color("accent"), band = color("band"), edge = { stroke: "transparent", width: 0, points: { show: false } };
     return {
       ...this.#common(size),
-      padding: [10, 36, 4, 0],
-      scales: { x: { time: true, range: () => [this.range.from, this.range.to] } },
+      padding: [10, 36, 10, 0],
+      scales: { x: { time: true, range: () => [this.range.from, this.range.to] }, y: { range: valueRange } },
       axes: [this.#axis({ size: 0, space: LABEL_SPACE, values: (plot, splits) => splits.map(() => "") }),
         this.#axis({ size: AXIS_WIDTH, values: valueLabels })],
       series: [{}, { stroke: line, width: 1.5, points: { show: (plot, index, first, last) => last - first < 200, size: 4 } },
@@ -173,7 +179,7 @@ export class Chart {
     const { ctx: context } = plot, radius = 4.5 * devicePixelRatio;
     context.save();
     context.beginPath();
-    context.rect(plot.bbox.left, plot.bbox.top, plot.bbox.width, plot.bbox.height);
+    context.rect(plot.bbox.left - radius, plot.bbox.top - radius, plot.bbox.width + 2 * radius, plot.bbox.height + 2 * radius);
     context.clip();
     context.fillStyle = color("high");
     for (const index of peaks(this.#series, HIGH)) {
@@ -223,7 +229,7 @@ export class Chart {
   }
 
   #hatchUnscored(context, plot, second) {
-    const { left, top, height } = plot.bbox, { time, unscored, step } = this.#series;
+    const { left, top, width, height } = plot.bbox, { time, unscored, step } = this.#series;
     for (let i = 0; i < time.length; i++) {
       if (!unscored[i]) {
         continue;
@@ -232,8 +238,10 @@ export class Chart {
       while (i + 1 < time.length && unscored[i + 1]) {
         i++;
       }
-      const x = left + (time[begin] - step / 2 - this.range.from) * second;
-      hatch(context, x, top, Math.max(2, (time[i] - time[begin] + step) * second), height);
+      const x = (time[begin] - step / 2 - this.range.from) * second, long = Math.max(2, (time[i] - time[begin] + step) * second);
+      if (x < width && x + long > 0) {
+        hatch(context, left + Math.max(0, x), left + Math.min(width, x + long), top, height);
+      }
     }
   }
 }

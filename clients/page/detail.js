@@ -6,14 +6,14 @@
 
 import { askJson, modelPath } from "./api.js";
 import { Chart } from "./chart.js";
-import { el, say } from "./dom.js";
+import { el, readOut, say } from "./dom.js";
 import { openFeedback } from "./feedback.js";
 import { Gestures } from "./gestures.js";
 import { Live } from "./live.js";
 import { Loader } from "./loader.js";
-import { metricLink, overviewLink, replaceRoute } from "./route.js";
+import { backLink, metricLink, replaceRoute } from "./route.js";
 import { RowsTable } from "./rows.js";
-import { BUCKET, bucketSeconds, formatScore, formatValue, HIGH, MEDIUM } from "./score.js";
+import { BUCKET, bucketSeconds, formatCount, formatScore, formatValue, HIGH, MEDIUM } from "./score.js";
 import { seriesOfBuckets, seriesOfRows } from "./series.js";
 import { formatSpan, formatTime, parseTime } from "./time.js";
 
@@ -22,6 +22,13 @@ const BUCKETS_MOST = 1000;
 const SETTLE_MS = 150;     // a gesture is over
 const LEAST_SECONDS = 10;
 
+// For whoever measures how long the first chart takes: "answer", "drawn".
+function markFirst(name) {
+  if (performance.getEntriesByName(name).length === 0) {
+    performance.mark(name);
+  }
+}
+
 class Detail {
   #loader = new Loader((signal) => this.#load(signal));
   #record = null;
@@ -29,10 +36,11 @@ class Detail {
   #range = null;  // as the route has it; null: all
   #series = null;
   #stale = false; // what was loaded of the record is old
+  #picking = false; // what is in the fields is not yet what is looked at
 
   constructor(root, { uid, range }) {
     Object.assign(this, { uid });
-    this.#range = range;
+    this.#range = range && this.#bounded(range);
     this.#build(root);
     this.chart = new Chart(this.box, (index) => this.#readOut(index));
     this.gestures = new Gestures(this.figure, this.chart, (to) => this.#go(to, SETTLE_MS), () => this.#ends);
@@ -55,14 +63,15 @@ class Detail {
     this.what = el("p", { class: "what", id: "what", role: "status" }, "Loading…");
     this.below = el("section", { class: "below", "aria-label": "Rows of the selection" });
     root.append(
-      el("div", { class: "heading" }, el("a", { href: overviewLink({ window: "all", search: "", level: "any" }), class: "back" }, "← Metrics"),
+      el("div", { class: "heading" }, el("a", { href: backLink(), class: "back" }, "← Metrics"),
         this.title, this.feedback),
       this.facts, this.#buildControls(), this.figure, this.readout, this.#buildLegend(), this.what, this.below);
   }
 
   #buildControls() {
     const button = (text, label, act) => el("button", { type: "button", "aria-label": label, title: label, click: act }, text);
-    return el("form", { class: "controls", "aria-label": "What is in view", submit: (event) => this.#pick(event) },
+    return el("form", { class: "controls", "aria-label": "What is in view", novalidate: true, submit: (event) => this.#pick(event),
+      input: () => { this.#picking = true; } },
       el("label", {}, "From (UTC) ", this.from), el("label", {}, "to ", this.to), el("button", { type: "submit", id: "apply" }, "Show"),
       el("span", { class: "buttons" },
         button("◀", "Earlier", () => this.gestures.pan(-0.5)), button("▶", "Later", () => this.gestures.pan(0.5)),
@@ -83,12 +92,14 @@ class Detail {
   // Loads anew what is in view, which stays until the answer is there. Who looks at the end goes on to the new end.
   refresh() {
     this.#stale = true;
+    readOut(this.what, false);
     return this.#loader.start();
   }
 
   close() {
     this.live.close();
-    this.#loader.stop();
+    this.#loader.close();
+    this.dialog?.close();
     this.chart.destroy();
   }
 
@@ -96,7 +107,7 @@ class Detail {
     event.preventDefault();
     const from = parseTime(this.from.value), to = parseTime(this.to.value);
     this.to.setCustomValidity(from < to ? "" : "This must be after the beginning");
-    if (this.to.reportValidity()) {
+    if (this.from.reportValidity() && this.to.reportValidity()) {
       this.#go({ from, to }, 0);
     }
   }
@@ -104,11 +115,12 @@ class Detail {
   // Looks at a range, at what is loaded first, and loads when nothing more is asked for.
   #go(range, delay) {
     this.#range = range && this.#bounded(range);
+    this.#picking = false;
+    readOut(this.what, true);
     if (this.#series && this.#shown()) {
       this.chart.look(this.#shown());
     }
     this.#fillPickers();
-    replaceRoute(metricLink(this.uid, this.#range));
     this.table.reset();
     this.#loader.start(delay);
   }
@@ -137,30 +149,39 @@ class Detail {
     if (this.#ends === null || this.#stale) {
       await this.#loadRecord(signal);
     }
-    const shown = this.#shown();
-    if (shown === null) {
-      say(this.what, "The metric has no rows yet.");
+    replaceRoute(metricLink(this.uid, this.#range));
+    if (this.#ends === null) {
+      this.#showNothing();
       return;
     }
+    const shown = this.#shown();
     const buckets = Math.max(100, Math.min(BUCKETS_MOST, this.box.clientWidth - 74));
     const summary = await askJson(modelPath(this.uid, "summary", { ...shown, buckets }), { signal });
-    performance.mark("answer");
+    markFirst("answer");
     const count = summary.data.reduce((sum, bucket) => sum + bucket[BUCKET.rows], 0);
     if (count <= SINGLE_ROWS) {
       await this.#showRows(shown, signal);
     } else {
       const width = bucketSeconds(shown, buckets);
       this.#draw(seriesOfBuckets(summary.data, width), shown);
-      say(this.what, `${count} rows in view; each point sums up ${formatSpan(width)}`);
+      say(this.what, `${formatCount(count, "row")} in view; each point sums up ${formatSpan(width)}`);
       await this.table.load(shown, count, signal);
     }
   }
 
+  // There is no row; if there were some, they are gone.
+  #showNothing() {
+    if (this.#series) {
+      this.#draw(seriesOfRows([]), this.chart.range);
+      this.table.set(this.chart.range, []);
+    }
+    say(this.what, "The metric has no rows yet.");
+  }
+
   async #showRows(shown, signal) {
     const { data } = await askJson(modelPath(this.uid, "data", { ...shown, anomaly: -1 }), { signal });
-    performance.mark("answer");
     this.#draw(seriesOfRows(data), shown);
-    say(this.what, `${data.length} rows in view, each a point`);
+    say(this.what, data.length > 0 ? `${formatCount(data.length, "row")} in view, each a point` : "No rows in view");
     this.table.set(shown, data);
   }
 
@@ -168,7 +189,7 @@ class Detail {
     this.#series = series;
     this.chart.draw(series, shown);
     this.#fillPickers();
-    requestAnimationFrame(() => setTimeout(() => performance.mark("drawn")));
+    requestAnimationFrame(() => setTimeout(() => markFirst("drawn")));
   }
 
   async #loadRecord(signal) {
@@ -183,11 +204,10 @@ class Detail {
     if (before && this.#ends && this.#range && this.#range.to >= before.to && this.#range.to < this.#ends.to) {
       const more = this.#ends.to - this.#range.to;
       this.#range = { from: this.#range.from + more, to: this.#range.to + more };
-      replaceRoute(metricLink(this.uid, this.#range));
     }
     document.title = `${record.name} · metricmq`;
     say(this.title, record.name);
-    say(this.facts, [record.server, record.location, all ? `${all[BUCKET.rows]} rows` : null,
+    say(this.facts, [record.server, record.location, all ? formatCount(all[BUCKET.rows], "row") : null,
       all ? `last ${formatValue(all[BUCKET.last])} at ${record.last_timestamp}` : null,
       all ? `greatest score ${formatScore(all[BUCKET.score])}` : null].filter(Boolean).join(" · "));
     this.feedback.disabled = false;
@@ -195,7 +215,7 @@ class Detail {
 
   #fillPickers() {
     const shown = this.#shown();
-    if (shown) {
+    if (shown && !this.#picking) {
       this.from.value = formatTime(shown.from, "T");
       this.to.value = formatTime(shown.to, "T");
     }
@@ -214,8 +234,7 @@ class Detail {
   }
 
   #openFeedback() {
-    const shown = this.#shown() ?? { from: 0, to: 0 };
-    openFeedback(this.uid, this.#record.name, shown);
+    this.dialog = openFeedback(this.uid, this.#record.name, this.#shown());
   }
 }
 

@@ -27,6 +27,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+// A status is read out when somebody asked for what it says, and not each time that a row comes.
+export function readOut(element, aloud) {
+  element.setAttribute("aria-live", aloud ? "polite" : "off");
+}
+
 // Puts text into an element only if it is another one: a live region is then not read out again.
 export function say(element, text) {
   if (element.textContent !== text) {

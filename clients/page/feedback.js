@@ -1,16 +1,17 @@
 // Feedback on a metric: a note and what was in view go into a dump of the metric with all its rows (POST
 // /_logging/feedback): how far that is, and in the end its key, or why not.
 
-import { ApiError, readLines, request } from "./api.js";
+import { ApiError, readParts, request } from "./api.js";
 import { el, say } from "./dom.js";
 import { formatTime } from "./time.js";
 
 const STAGES = { build: "Building the dump", upload: "Uploading" };
 
 class Feedback {
-  // view: {from, to} in seconds.
+  // view: {from, to} in seconds; null: there is nothing to see.
   constructor(uid, name, view) {
-    Object.assign(this, { uid, view });
+    this.uid = uid;
+    this.view = view && { from: formatTime(view.from), to: formatTime(view.to) };
     this.note = el("textarea", { id: "note", rows: 4, maxlength: 10000 });
     this.state = el("p", { role: "status", id: "feedback-state" });
     this.bar = el("progress", { hidden: true, "aria-label": "Dump and upload" });
@@ -18,13 +19,19 @@ class Feedback {
     this.dialog = el("dialog", { id: "feedback", "aria-labelledby": "feedback-title", close: () => this.dialog.remove() },
       el("form", { method: "dialog", submit: (event) => this.#submit(event) },
         el("h2", { id: "feedback-title" }, `Feedback on ${name}`),
-        el("p", {}, `All rows of the metric are dumped and uploaded, with your note and what is in view: ${
-          formatTime(view.from)} to ${formatTime(view.to)}.`),
+        el("p", {}, `All rows of the metric are dumped and uploaded, with your note${
+          view ? ` and what is in view: ${this.view.from} to ${this.view.to}` : ""}.`),
         el("label", {}, "Note ", this.note), this.bar, this.state,
         el("div", { class: "actions" },
-          el("button", { type: "button", id: "feedback-close", click: () => this.dialog.close() }, "Close"), this.send)));
+          el("button", { type: "button", id: "feedback-close", click: () => this.close() }, "Close"), this.send)));
     document.body.append(this.dialog);
     this.dialog.showModal();
+  }
+
+  // What is sent already goes on.
+  close() {
+    this.dialog.close();
+    this.dialog.remove();
   }
 
   async #submit(event) {
@@ -34,10 +41,15 @@ class Feedback {
     this.bar.removeAttribute("value");
     say(this.state, "Asking for the dump…");
     try {
-      const view = { from: formatTime(this.view.from), to: formatTime(this.view.to) };
-      const body = JSON.stringify({ uid: this.uid, note: this.note.value, view });
+      const body = JSON.stringify({ uid: this.uid, note: this.note.value, view: this.view ?? undefined });
       const response = await request("/_logging/feedback", { method: "POST", body, accept: "application/x-ndjson, text/plain" });
-      this.#done(await this.#follow(response));
+      const end = await this.#follow(response);
+      if (end) {
+        this.#done(end);
+      } else {
+        say(this.state, "The answer broke off: whether the dump comes to its end is not known. Send it again, if in doubt.");
+        this.send.disabled = false;
+      }
     } catch (error) {
       say(this.state, `Not sent: ${error.message}`);
       this.send.disabled = false;
@@ -45,21 +57,23 @@ class Feedback {
     this.bar.hidden = true;
   }
 
-  // To the end of the answer: {status, key}.
+  // To the end of the answer: {status, key}; null: it broke off.
   async #follow(response) {
     if (!response.headers.get("Content-Type").startsWith("application/x-ndjson")) {
       return { status: response.status, key: await response.text() };
     }
     let end = null;
-    await readLines(response, (line) => {
+    const take = (text) => {
+      const line = JSON.parse(text);
       if (line.stage) {
         this.#show(line);
       } else {
         end = line;
       }
-    });
-    if (!end?.key) {
-      throw new ApiError(end?.status ?? 0, end?.result ?? "the answer broke off");
+    };
+    await readParts(response.body, "\n", take).catch(() => {});
+    if (end?.result) {
+      throw new ApiError(end.status, end.result);
     }
     return end;
   }

@@ -33,12 +33,16 @@ export class Gestures {
 
   zoom(factor) {
     const { range } = this.chart;
-    this.go(zoomed(range, (range.from + range.to) / 2, factor));
+    if (range) { // else there is nothing to see yet
+      this.go(zoomed(range, (range.from + range.to) / 2, factor));
+    }
   }
 
   pan(share) {
     const { range } = this.chart;
-    this.go(moved(range, share * (range.to - range.from)));
+    if (range) {
+      this.go(moved(range, share * (range.to - range.from)));
+    }
   }
 
   #down(event) {
@@ -129,8 +133,8 @@ export class Gestures {
       "=": () => this.zoom(1 / ZOOM),
       "-": () => this.zoom(ZOOM),
       0: () => this.go(null),
-      Home: () => this.go({ from: ends.from, to: ends.from + width }),
-      End: () => this.go({ from: ends.to - width, to: ends.to }),
+      Home: () => ends && this.go({ from: ends.from, to: ends.from + width }),
+      End: () => ends && this.go({ from: ends.to - width, to: ends.to }),
     }[event.key];
     if (does) {
       event.preventDefault();

@@ -1,18 +1,34 @@
 // A list of any length of which only what is seen is in the document. Rows are equally high. The focus moves by the
-// arrow keys, and with it the part that is seen.
+// arrow keys, and with it the part that is seen. What changes is put into the rows that are there: one that is pressed,
+// or read aloud, stays the same element.
 
 import { el } from "./dom.js";
 
 const SPARE = 6; // rows beyond either edge
 
+// The old row with the parts of the new one that differ.
+function renewed(old, fresh) {
+  if (old?.children.length !== fresh.children.length) {
+    old?.remove();
+    return fresh;
+  }
+  [...fresh.children].forEach((part, index) => {
+    if (!part.isEqualNode(old.children[index])) {
+      old.children[index].replaceWith(part);
+    }
+  });
+  return old;
+}
+
 export class VirtualList {
   #items = [];
   #rows = new Map(); // index -> element
+  #old = new Map();  // uid -> element, of rows that wait for their new index
   #height = 64;
   #current = 0; // the row that Tab reaches
   #frame = 0;
 
-  // draw(item, index): an element, whose first link is the row's; seen(items): those in sight, after each change.
+  // draw(item): an element, whose first link is the row's; seen(items): those in sight, after each change.
   constructor(root, label, draw, seen) {
     this.draw = draw;
     this.seen = seen;
@@ -30,16 +46,20 @@ export class VirtualList {
     cancelAnimationFrame(this.#frame);
   }
 
-  // Other items, each with a uid. Unless top is true, the place in the list is kept, and the focus on its item.
-  set(items, top) {
-    const focused = this.rows.contains(document.activeElement), item = this.#items[this.#current];
-    const place = top || !item ? 0 : items.findIndex(({ uid }) => uid === item.uid);
+  // Where one is in it.
+  place() {
+    return { uid: this.#items[this.#current]?.uid, top: this.box.scrollTop };
+  }
+
+  // Other items, each with a uid, from that place on; the focus stays on its item. null: from the top.
+  set(items, place = this.place()) {
+    const focused = this.rows.contains(document.activeElement);
+    this.#old = new Map([...this.#rows].map(([index, row]) => [this.#items[index].uid, row]));
+    this.#rows.clear();
     this.#items = items;
-    this.#current = Math.max(0, place);
-    this.#drop(() => true);
-    if (top) {
-      this.box.scrollTop = 0;
-    }
+    this.#current = Math.max(0, items.findIndex(({ uid }) => uid === place?.uid));
+    this.#measure();
+    this.box.scrollTop = place?.top ?? 0;
     this.#layout();
     if (focused) {
       this.#link(this.#current)?.focus({ preventScroll: true });
@@ -48,14 +68,8 @@ export class VirtualList {
 
   // Draws a row anew, if it is in sight.
   refresh(index) {
-    const row = this.#rows.get(index);
-    if (row) {
-      const focused = row.contains(document.activeElement);
+    if (this.#rows.has(index)) {
       this.#put(index);
-      row.remove();
-      if (focused) {
-        this.#link(index).focus({ preventScroll: true });
-      }
     }
   }
 
@@ -78,37 +92,46 @@ export class VirtualList {
   }
 
   #put(index) {
-    const row = this.draw(this.#items[index], index);
+    const item = this.#items[index], fresh = this.draw(item);
+    fresh.querySelector("a").tabIndex = index === this.#current ? 0 : -1;
+    const row = renewed(this.#rows.get(index) ?? this.#old.get(item.uid), fresh);
     row.setAttribute("role", "listitem");
     row.setAttribute("aria-setsize", this.#items.length);
     row.setAttribute("aria-posinset", index + 1);
     row.dataset.index = index;
     row.style.transform = `translateY(${index * this.#height}px)`;
-    row.querySelector("a").tabIndex = index === this.#current ? 0 : -1;
-    const next = Math.min(...[...this.#rows.keys()].filter((other) => other > index));
+    this.#old.delete(item.uid);
     this.#rows.set(index, row);
-    this.rows.insertBefore(row, this.#rows.get(next) ?? null); // they are read in the order of the document
+    const next = this.#rows.get(Math.min(...[...this.#rows.keys()].filter((other) => other > index))) ?? null;
+    if (row.parentNode === null || row.nextSibling !== next) {
+      this.rows.insertBefore(row, next); // they are read in the order of the document
+    }
   }
 
-  #layout() {
+  #measure() {
     const height = parseFloat(getComputedStyle(this.box).getPropertyValue("--row-height")) || this.#height;
     if (height !== this.#height) {
       this.#height = height;
       this.#drop(() => true);
     }
     this.rows.style.height = `${this.#items.length * height}px`;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / height) - SPARE);
-    const end = Math.min(this.#items.length, Math.ceil((this.box.scrollTop + this.box.clientHeight) / height) + SPARE);
-    const kept = (index) => (index >= first && index < end) || index === this.#current;
-    this.#drop((index) => !kept(index) || index >= this.#items.length);
+  }
+
+  // From the last row up: so each finds the one before which it stands, mostly where it is already.
+  #layout() {
+    this.#measure();
+    const count = this.#items.length, { scrollTop: top, clientHeight } = this.box;
+    const first = Math.max(0, Math.floor(top / this.#height) - SPARE);
+    const end = Math.min(count, Math.ceil((top + clientHeight) / this.#height) + SPARE);
+    const wanted = new Set(count > 0 ? [this.#current] : []);
     for (let index = first; index < end; index++) {
-      if (!this.#rows.has(index)) {
-        this.#put(index);
-      }
+      wanted.add(index);
     }
-    if (this.#items.length > 0 && !this.#rows.has(this.#current)) {
-      this.#put(this.#current);
-    }
+    this.#drop((index) => !wanted.has(index));
+    const uids = new Set([...wanted].map((index) => this.#items[index].uid));
+    this.#old.forEach((row, uid) => uids.has(uid) || row.remove());
+    [...wanted].sort((a, b) => b - a).filter((index) => !this.#rows.has(index)).forEach((index) => this.#put(index));
+    this.#old.clear();
     this.seen(this.#items.slice(first, end));
   }
 

@@ -1,27 +1,17 @@
 // What changes, as the server tells it: the events of GET /_watch, read with fetch, since EventSource cannot send the
 // key. While nobody looks at the tab there is no connection: a browser has but six for a server.
 
-import { ApiError, request } from "./api.js";
+import { ApiError, readParts, request } from "./api.js";
 
 const AGAIN_MS = [1000, 2000, 4000, 8000], SILENT_MS = 35000; // the server says something every 15 s
 const GATHER_MS = 200, REST_MS = 600, REST_SHARE = 3; // a change is shown at once; the next when there was some rest
 
-// Calls each(event, data, id) for the events of a body, and heard() for all that comes, to its end.
-export async function readEvents(body, each, heard) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let text = "";
-  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
-    heard();
-    const events = (text + piece.value).split("\n\n");
-    text = events.pop();
-    for (const event of events) {
-      const fields = Object.fromEntries(event.split("\n").map((line) => {
-        const at = line.indexOf(":");
-        return [line.slice(0, at), line.slice(at + 1).trimStart()];
-      }));
-      each(fields.event ?? "", fields.data ?? "", fields.id ?? null);
-    }
-  }
+// {event, data, id} of an event, as far as it has them.
+function readEvent(text) {
+  return Object.fromEntries(text.split("\n").map((line) => {
+    const at = line.indexOf(":");
+    return [line.slice(0, at), line.slice(at + 1).trimStart()];
+  }));
 }
 
 export class Live {
@@ -67,7 +57,7 @@ export class Live {
     let again = true;
     try {
       const response = await request(this.path, { signal: controller.signal, accept: "text/event-stream", headers });
-      await readEvents(response.body, (...event) => this.#take(...event), () => this.#heard(controller));
+      await readParts(response.body, "\n\n", (text) => this.#take(readEvent(text)), () => this.#heard(controller));
     } catch (error) { // what breaks off is taken up again
       again = !(error instanceof ApiError) || error.passing;
     }
@@ -85,12 +75,12 @@ export class Live {
   }
 
   // The first that is heard (": watching") has no event: what was loaded before it may lack something.
-  #take(event, data, id) {
+  #take({ event, data, id }) {
     const first = this.#last === null;
     this.#last = id ?? this.#last;
     if (event === "change") {
       JSON.parse(data).metrics.forEach(([uid]) => this.#changed.add(uid));
-    } else if (event === "reload" || (first && id !== null)) {
+    } else if (event === "reload" || (first && id !== undefined)) {
       this.#all = true;
     } else {
       return;
@@ -104,14 +94,17 @@ export class Live {
     }
     this.#busy = true;
     let rest = GATHER_MS;
-    while (this.show !== null && (this.#all || this.#changed.size > 0)) {
-      await new Promise((done) => setTimeout(done, rest));
-      const uids = this.#all ? null : [...this.#changed], began = performance.now();
-      this.#changed.clear();
-      this.#all = false;
-      await this.show?.(uids);
-      rest = Math.max(REST_MS, REST_SHARE * (performance.now() - began));
+    try {
+      while (this.show !== null && (this.#all || this.#changed.size > 0)) {
+        await new Promise((done) => setTimeout(done, rest));
+        const uids = this.#all ? null : [...this.#changed], began = performance.now();
+        this.#changed.clear();
+        this.#all = false;
+        await this.show?.(uids);
+        rest = Math.max(REST_MS, REST_SHARE * (performance.now() - began));
+      }
+    } finally {
+      this.#busy = false;
     }
-    this.#busy = false;
   }
 }

@@ -17,6 +17,7 @@ export class Loader {
   #controller = null;
   #timer = 0;
   #wait = FIRST_MS;
+  #closed = false;
 
   // load(signal): a promise.
   constructor(load) {
@@ -25,7 +26,10 @@ export class Loader {
 
   // Loads at once, or after a moment without another call.
   start(delay = 0) {
-    this.stop();
+    this.#stop();
+    if (this.#closed) {
+      return Promise.resolve();
+    }
     const controller = this.#controller = new AbortController();
     if (delay > 0) {
       this.#timer = setTimeout(() => this.#run(controller), delay);
@@ -34,7 +38,13 @@ export class Loader {
     return this.#run(controller);
   }
 
-  stop() {
+  // For good.
+  close() {
+    this.#closed = true;
+    this.#stop();
+  }
+
+  #stop() {
     clearTimeout(this.#timer);
     this.#controller?.abort();
   }

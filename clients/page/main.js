@@ -1,9 +1,10 @@
 // The page's frame: which view the fragment names, and the way between them. A view is a function
 // (root, route) => {update(route), close()}; update is for another fragment of the same view.
 
+import { ApiError } from "./api.js";
 import { byId, el } from "./dom.js";
 import { forgetKey, showForget } from "./key.js";
-import { notice } from "./loader.js";
+import { Loader, notice } from "./loader.js";
 import { parseRoute } from "./route.js";
 
 const VIEWS = { // what is seen later is loaded later
@@ -13,7 +14,7 @@ const VIEWS = { // what is seen later is loaded later
 };
 
 let shown = null; // {id, view}
-let turn = 0;
+const opener = new Loader(openRoute);
 
 function mark(view) {
   for (const link of document.querySelectorAll("nav a")) {
@@ -22,17 +23,22 @@ function mark(view) {
   }
 }
 
-async function follow() {
-  if (location.hash === "#content") { // the skip link
-    return;
+async function load(name) {
+  try {
+    return await VIEWS[name]();
+  } catch {
+    throw new ApiError(0, "The server cannot be reached");
   }
-  const route = parseRoute(location.hash), id = `${route.view} ${route.uid ?? ""}`, mine = ++turn;
+}
+
+async function openRoute(signal) {
+  const route = parseRoute(location.hash), id = `${route.view} ${route.uid ?? ""}`;
   if (shown?.id === id) {
     shown.view.update(route);
     return;
   }
-  const open = await VIEWS[route.view]();
-  if (mine !== turn) {
+  const openView = await load(route.view);
+  if (signal.aborted) {
     return;
   }
   const first = shown === null;
@@ -41,7 +47,7 @@ async function follow() {
   const root = el("div", { class: `view ${route.view}` });
   byId("content").replaceChildren(root);
   mark(route.view);
-  shown = { id, view: open(root, route) };
+  shown = { id, view: openView(root, route) };
   if (!first) {
     byId("content").focus({ preventScroll: true });
   }
@@ -55,6 +61,6 @@ document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
   byId("content").focus();
 });
-addEventListener("hashchange", follow);
+addEventListener("hashchange", () => opener.start());
 showForget();
-follow();
+opener.start();

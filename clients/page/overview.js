@@ -1,36 +1,48 @@
 // All metrics, the most anomalous of the window first: by the greatest score in it, then by name.
 //
 // A window ends with the slice that has the newest row of all metrics, not now: so a store of old rows shows them too.
+// Rows from the future do not count for that, else one wrong clock would leave every window empty.
 // One summary with one bucket a metric sorts the list; strips come for the rows in sight (strips.js). What changes is
 // asked for metric by metric where it is few, and else all of it.
 
 import { ApiError, askJson, modelPath } from "./api.js";
-import { el, say } from "./dom.js";
+import { el, readOut, say } from "./dom.js";
 import { Live } from "./live.js";
 import { VirtualList } from "./list.js";
 import { Loader, notice } from "./loader.js";
-import { LEVELS, metricLink, overviewLink, replaceRoute, WINDOWS } from "./route.js";
-import { BUCKET, formatScore, formatValue, HIGH, levelOf, MEDIUM } from "./score.js";
+import { LEVELS, metricLink, overviewLink, rememberOverview, replaceRoute, WINDOWS } from "./route.js";
+import { BUCKET, formatCount, formatScore, formatValue, HIGH, levelOf, MEDIUM } from "./score.js";
 import { drawStrip, SLICES, Strips } from "./strips.js";
 import { formatTime, parseTime } from "./time.js";
 
 const WINDOW_NAMES = { hour: "Hour", day: "Day", week: "Week", all: "All" };
 const LEVEL_NAMES = { any: "Any score", medium: `From ${MEDIUM}`, high: `From ${HIGH}` };
+const COLUMNS = ["Metric, server", "Greatest score of each 60th of the time", "Greatest", "Last value, time (UTC)"];
 const STRIP_AGAIN_MS = 1000;
 const FEW = 20; // changed metrics
+const AHEAD = 86400; // seconds that a clock may be wrong
 const LEVEL_LEAST = { any: -Infinity, medium: MEDIUM, high: HIGH };
 
 // All of time: said, so that nobody has to look for the first and the last row of all metrics.
 const EVER = { from: "0001-01-01", to: "9999-12-31" };
 
-function newest(models) {
-  return models.reduce((most, model) => Math.max(most, parseTime(model.last_timestamp ?? "") || 0), 0);
+let left = null; // {link, place}: what the overview was like when it was left, for who comes back
+
+// Of the times of metrics' last rows; -Infinity: there is no row.
+function newest(times) {
+  const bound = Date.now() / 1000 + AHEAD, known = times.filter((time) => !Number.isNaN(time));
+  const past = known.filter((time) => time <= bound);
+  return (past.length > 0 ? past : known).reduce((most, time) => Math.max(most, time), -Infinity);
+}
+
+function lastOf(model) {
+  return parseTime(model.last_timestamp ?? "");
 }
 
 // The window of that name, up to a whole slice; null: all.
 function windowOf(name, end) {
   const size = WINDOWS[name], slice = size / SLICES;
-  if (!Number.isFinite(size)) {
+  if (!Number.isFinite(size) || !Number.isFinite(end)) {
     return null;
   }
   const to = (Math.floor(end / slice) + 1) * slice - 1;
@@ -38,13 +50,12 @@ function windowOf(name, end) {
 }
 
 function toMetric(model, bucket) {
-  const last = parseTime(model.last_timestamp ?? "");
   return {
     uid: model.uid,
     name: model.name,
     server: model.server,
     words: `${model.name}\n${model.server}\n${model.uid}\n${model.location ?? ""}`.toLowerCase(),
-    last,
+    last: lastOf(model),
     score: bucket?.[BUCKET.score],
     value: bucket?.[BUCKET.last],
   };
@@ -63,9 +74,11 @@ class Overview {
   #shown = [];
   #places = new Map(); // uid -> index in shown
   #loader = new Loader((signal) => this.#load(signal));
+  #closing = new AbortController();
 
   constructor(root, route) {
-    this.route = route;
+    this.#go(route);
+    this.place = left?.link === overviewLink(route) ? left.place : null; // until the list is there
     this.strips = new Strips((uid) => this.#stripReady(uid), (error) => this.#stripFailed(error));
     this.#build(root);
     this.list = new VirtualList(root, "Metrics", (metric) => this.#draw(metric), (seen) => this.strips.want(seen));
@@ -93,7 +106,8 @@ class Overview {
       el("form", { class: "controls", role: "search", submit: (event) => event.preventDefault() },
         el("fieldset", { class: "choices" }, el("legend", { class: "hidden" }, "Window, up to the newest row"), ...choices),
         this.search, this.level),
-      this.count);
+      this.count,
+      el("div", { class: "columns", "aria-hidden": "true" }, ...COLUMNS.map((name) => el("span", {}, name))));
   }
 
   // What the route says, into the controls.
@@ -106,28 +120,38 @@ class Overview {
   }
 
   #change(changes) {
-    this.route = { ...this.route, ...changes };
-    replaceRoute(overviewLink(this.route));
+    this.#go({ ...this.route, ...changes });
+    this.place = null;
     if (changes.window) {
       this.#loader.start();
     } else {
-      this.#show(true);
+      this.#show(null);
     }
+    replaceRoute(overviewLink(this.route));
+  }
+
+  #go(route) {
+    this.route = route;
+    if (this.count) {
+      readOut(this.count, true);
+    }
+    rememberOverview(route);
   }
 
   update(route) {
     const reload = route.window !== this.route.window;
-    this.route = route;
+    this.#go(route);
     this.#fill();
     if (reload) {
       this.#loader.start();
     } else {
-      this.#show(true);
+      this.#show(null);
     }
   }
 
   // Loads anew what may have changed; what is shown stays until the answer is there. uids null: everything.
   async refresh(uids = null) {
+    readOut(this.count, false);
     const known = uids?.length <= FEW && this.end !== undefined && uids.every((uid) => this.#metrics.some((metric) => metric.uid === uid));
     if (!known || !(await this.#renew(uids))) {
       await this.#loader.start();
@@ -136,35 +160,39 @@ class Overview {
 
   // Loads these metrics anew; false: it is not done with that.
   async #renew(uids) {
+    const range = this.range;
     try {
       const renewed = await Promise.all(uids.map((uid) => this.#ask(uid)));
-      const end = Math.max(this.end, ...renewed.map((metric) => metric.last || 0));
-      if (windowOf(this.route.window, end)?.to !== this.range?.to) {
+      const others = this.#metrics.filter((metric) => !uids.includes(metric.uid));
+      const metrics = [...others, ...renewed].sort(inOrder), end = newest(metrics.map(({ last }) => last));
+      if (range !== this.range || windowOf(this.route.window, end)?.to !== range?.to) {
         return false;
       }
       this.end = end;
-      const others = this.#metrics.filter((metric) => !uids.includes(metric.uid));
-      this.#metrics = [...others, ...renewed].sort(inOrder);
+      this.#metrics = metrics;
     } catch (error) {
-      if (error instanceof ApiError) {
-        return false; // one is gone, or the server is away
+      if (error instanceof ApiError || this.#closing.signal.aborted) {
+        return false; // one is gone, or the server is away, or nobody looks any more
       }
       throw error;
     }
     uids.forEach((uid) => this.strips.renew(uid));
-    this.#show(false);
+    this.#show();
     return true;
   }
 
   async #ask(uid) {
-    const [[model], summary] = await Promise.all([askJson(modelPath(uid, null)),
-      askJson(modelPath(uid, "summary", { ...(this.range ?? EVER), buckets: 1 }))]);
+    const { signal } = this.#closing;
+    const [[model], summary] = await Promise.all([askJson(modelPath(uid, null), { signal }),
+      askJson(modelPath(uid, "summary", { ...(this.range ?? EVER), buckets: 1 }), { signal })]);
     return toMetric(model, summary.data[0]);
   }
 
   close() {
+    left = { link: overviewLink(this.route), place: this.place ?? this.list.place() };
     this.live.close();
-    this.#loader.stop();
+    this.#closing.abort();
+    this.#loader.close();
     this.strips.close();
     this.list.close();
     document.removeEventListener("keydown", this.keys);
@@ -172,34 +200,49 @@ class Overview {
 
   async #load(signal) {
     const models = await askJson("/_models", { signal });
-    const end = newest(models), range = windowOf(this.route.window, end);
+    const end = newest(models.map(lastOf)), range = windowOf(this.route.window, end);
     const summary = await askJson(modelPath(null, "summary", { ...(range ?? EVER), buckets: 1 }), { signal });
     const buckets = new Map(summary.metrics.map(({ uid, data }) => [uid, data[0]]));
     this.#metrics = models.map((model) => toMetric(model, buckets.get(model.uid)));
     this.#metrics.sort(inOrder);
     Object.assign(this, { end, range });
     this.strips.reset(range);
-    this.#show(false);
+    if (this.place === null) {
+      this.#show();
+    } else {
+      this.#comeBack();
+    }
   }
 
-  #show(top) {
+  // To the row that was left, with the focus, if that is not elsewhere by now.
+  #comeBack() {
+    this.#show(this.place);
+    this.place = null;
+    if (document.activeElement?.id === "content") {
+      this.list.focus();
+    }
+  }
+
+  // place: in the list, null: its top; left out: as it is.
+  #show(place) {
     const words = this.route.search.toLowerCase().split(/\s+/).filter(Boolean);
     const least = LEVEL_LEAST[this.route.level];
     this.#shown = this.#metrics.filter((metric) => rank(metric.score) >= least
       && words.every((word) => metric.words.includes(word)));
     this.#places = new Map(this.#shown.map((metric, index) => [metric.uid, index]));
-    this.list.set(this.#shown, top);
+    this.list.set(this.#shown, place);
     say(this.count, this.#describe());
   }
 
   #describe() {
     const all = this.#metrics.length, shown = this.#shown.length;
     if (all === 0) {
-      return "There are no metrics yet: `metricmq import` and `metricmq demo` make some.";
+      return "There are no metrics yet: the commands “metricmq import” and “metricmq demo” make some.";
     }
     const high = this.#shown.filter((metric) => levelOf(metric.score) === "high").length;
-    const count = shown === all ? `${all} metrics` : `${shown} of ${all} metrics`;
-    return `${count}, ${high} with a score of ${HIGH} or more; newest row ${formatTime(this.end)}`;
+    const count = `${shown === all ? "" : `${shown} of `}${formatCount(all, "metric")}`;
+    const last = Number.isFinite(this.end) ? `newest row ${formatTime(this.end)}` : "no rows yet";
+    return `${count}, ${high} with a score of ${HIGH} or more; ${last}`;
   }
 
   #draw(metric) {
@@ -207,7 +250,7 @@ class Overview {
     const level = levelOf(metric.score);
     return el("div", { class: "row" },
       el("span", { class: "name" },
-        el("a", { href: metricLink(metric.uid, this.range), title: metric.name }, metric.name),
+        el("a", { href: metricLink(metric.uid, metric.score === undefined ? null : this.range), title: metric.name }, metric.name),
         el("span", { class: "server" }, metric.server)),
       el("span", { class: "bars" }, strip ? drawStrip(strip) : null),
       el("span", { class: `score ${level}`, title: "greatest score of the window" },

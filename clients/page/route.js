@@ -8,6 +8,9 @@ import { formatTime, parseTime } from "./time.js";
 
 export const WINDOWS = { hour: 3600, day: 86400, week: 7 * 86400, all: Infinity };
 export const LEVELS = ["any", "medium", "high"];
+const UID = /^[A-Za-z0-9._-]+$/, NO_UIDS = [".", "..", "data", "export", "summary"]; // as paths they mean something else
+
+let overviewSeen = "#/";
 
 function decode(text) {
   try {
@@ -22,7 +25,7 @@ export function parseRoute(fragment) {
   const [path, query] = fragment.replace(/^#/, "").split("?", 2);
   const values = new URLSearchParams(query ?? "");
   const metric = /^\/metric\/([^/]+)$/.exec(path), uid = metric && decode(metric[1]);
-  if (uid) {
+  if (UID.test(uid ?? "") && !NO_UIDS.includes(uid)) {
     const from = parseTime(values.get("from")), to = parseTime(values.get("to"));
     return { view: "detail", uid, range: from < to ? { from, to } : null };
   }
@@ -43,6 +46,15 @@ export function metricLink(uid, range) {
   return `#/metric/${encodeURIComponent(uid)}${times}`;
 }
 
+// As the overview was when it was last looked at: the way back to it.
+export function backLink() {
+  return overviewSeen;
+}
+
+export function rememberOverview(route) {
+  overviewSeen = overviewLink(route);
+}
+
 export function overviewLink({ window, search, level }) {
   const values = new URLSearchParams();
   if (window !== "all") {
@@ -57,7 +69,11 @@ export function overviewLink({ window, search, level }) {
   return values.size > 0 ? `#/?${values}` : "#/";
 }
 
-// The address says it from now on; nothing is loaded anew, and "back" leaves the view.
+// The address says it from now on; nothing is loaded anew, and "back" leaves the view. Browsers allow it some three
+// times a second. Who has followed a link meanwhile stays where it leads.
 export function replaceRoute(fragment) {
-  history.replaceState(null, "", fragment);
+  const here = parseRoute(location.hash), there = parseRoute(fragment);
+  if (here.view === there.view && here.uid === there.uid) {
+    history.replaceState(null, "", fragment);
+  }
 }

@@ -18,6 +18,10 @@ export function formatValue(value) {
   return value === null || value === undefined ? "–" : String(Number(value.toPrecision(6)));
 }
 
+export function formatCount(count, noun) {
+  return `${count} ${noun}${count === 1 ? "" : "s"}`;
+}
+
 // Seconds of each of so many buckets of {from, to}: the adapter's rule.
 export function bucketSeconds({ from, to }, count) {
   return Math.ceil((to - from + 1) / count);

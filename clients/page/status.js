@@ -1,4 +1,5 @@
-// What `metricmq status` shows: broker, services, workers, spool, store. Asked for anew every few seconds.
+// What `metricmq status` shows: broker, services, workers, spool, store. Asked for anew every few seconds, while the tab
+// is in sight.
 
 import { ApiError, askJson } from "./api.js";
 import { el, say } from "./dom.js";
@@ -31,6 +32,8 @@ class Status {
   #timer = 0;
 
   constructor(root) {
+    this.seen = () => document.visibilityState === "visible" && this.#loader.start();
+    document.addEventListener("visibilitychange", this.seen);
     this.ready = el("p", { role: "status", id: "ready" });
     this.parts = el("div", { id: "status" });
     root.append(el("h1", {}, "Status"), this.ready, this.parts);
@@ -41,11 +44,13 @@ class Status {
   update() { /* there is but one */ }
 
   close() {
+    document.removeEventListener("visibilitychange", this.seen);
     clearTimeout(this.#timer);
-    this.#loader.stop();
+    this.#loader.close();
   }
 
   async #load(signal) {
+    clearTimeout(this.#timer);
     say(this.ready, await this.#readiness(signal));
     try {
       this.#show(await askJson("/_status", { signal }));
@@ -55,7 +60,7 @@ class Status {
       }
       this.parts.replaceChildren(el("p", {}, `The rest is not for this key: ${error.message}.`));
     }
-    this.#timer = setTimeout(() => this.#loader.start(), EVERY_MS);
+    this.#timer = setTimeout(this.seen, EVERY_MS);
   }
 
   async #readiness(signal) {
@@ -70,7 +75,19 @@ class Status {
     }
   }
 
-  #show({ broker, spool, store }) {
+  // Where the reader is in a table, and the focus, stay.
+  #show(answer) {
+    const find = () => [...this.parts.querySelectorAll(".scroll")];
+    const before = find().map((box) => ({ left: box.scrollLeft, top: box.scrollTop, focused: box === document.activeElement }));
+    this.#draw(answer);
+    find().forEach((box, index) => {
+      const { left = 0, top = 0, focused = false } = before[index] ?? {};
+      box.scrollTo(left, top);
+      focused && box.focus({ preventScroll: true });
+    });
+  }
+
+  #draw({ broker, spool, store }) {
     this.parts.replaceChildren(
       el("h2", {}, "Broker"),
       ...(broker ? this.#broker(broker) : [el("p", {}, "It does not answer.")]),

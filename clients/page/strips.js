@@ -36,7 +36,7 @@ export function drawStrip({ slices, range }) {
   const paths = { none: "", low: "", medium: "", high: "" };
   slices.forEach((score, index) => {
     if (score !== undefined) {
-      const height = score === null ? 2 : Math.max(2, Math.round(score * 24));
+      const height = score === null ? 2 : Math.max(2, Math.min(24, Math.round(score * 24)));
       paths[levelOf(score)] += `M${index * 4} 24v${-height}h3v${height}z`;
     }
   });

@@ -9,7 +9,7 @@ export function parseTime(text) {
     const seconds = Number(text);
     return seconds >= FIRST && seconds <= LAST ? seconds : NaN;
   }
-  if (text?.length === 19 && text[10] === " ") { // as rows have it, of which there are many
+  if (text?.length === 19 && text[10] === " " && text >= "0100") { // as rows have it, of which there are many
     const part = (at, size) => Number(text.slice(at, at + size));
     return Date.UTC(part(0, 4), part(5, 2) - 1, part(8, 2), part(11, 2), part(14, 2), part(17, 2)) / 1000;
   }

@@ -4,6 +4,7 @@ import json
 import socket
 
 import harness
+import msgpack
 from fake_bus import FakeBus, pack
 
 LINES = {"Accept": "application/x-ndjson"}
@@ -59,10 +60,26 @@ class Parts(harness.Case):
         self.assertEqual((status, body), (200, 2 * line + b'{"status": 500, "result": "no \\"room\\""}\n'))
         status, _, body = self.answer([part], status=200, payload=b"\xc1")
         self.assertEqual(json.loads(body.splitlines()[-1])["status"], 500)
+        for key in ("k" * 4097, b"\xff", ""):
+            _, _, body = self.answer([part], status=200, payload=msgpack.packb({"key": key}, use_bin_type=False))
+            self.assertEqual(json.loads(body.splitlines()[-1])["status"], 500)
+        for error in (None, "", "x" * 5000):
+            _, _, body = self.answer([part], status=500, error=error)
+            self.assertIn("no reason", json.loads(body.splitlines()[-1])["result"])
         status, headers, body = self.answer([], status=202, payload=pack({"key": "k"}))
         self.assertEqual((status, headers["Content-Type"], body), (202, "text/plain", b"k"))
         status, _, body = self.answer([b"\xc1", part], status=200, payload=pack({"key": "k"}))
         self.assertEqual(body.count(b"\n"), 2)  # what makes no sense is no line
+
+    def test_progress_that_is_none(self):
+        """What a worker calls its progress is a line only if it is one: never what a reader would take for the end."""
+        good = {"stage": "build", "done": 1, "total": 2}
+        bad = [{"status": 200, "key": "k"}, {**good, "stage": 1}, {**good, "stage": "x" * 33}, {**good, "stage": "a\n"},
+               {**good, "stage": ""}, {**good, "done": -1}, {**good, "total": None}, {**good, "done": 0.5}, [good], None, 5,
+               "stage", {}, {"stage": "build"}]
+        parts = [pack(part) for part in bad] + [pack(good)[:-1], b"", pack({**good, "status": 200, "key": "k"})]
+        _, _, body = self.answer(parts, status=200, payload=pack({"key": "k"}))
+        self.assertEqual([json.loads(line) for line in body.splitlines()], [good, {"status": 200, "key": "k"}])
 
     def test_lines_that_nobody_can_hold(self):
         many = [pack({"stage": "build", "done": n, "total": 9999}) for n in range(2000)]

@@ -12,7 +12,8 @@ TYPES = {".html": "text/html; charset=UTF-8", ".css": "text/css; charset=UTF-8",
          ".svg": "image/svg+xml"}
 FILES = sorted(path for path in FOLDER.rglob("*") if path.suffix in TYPES)
 POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+          "require-trusted-types-for 'script'; trusted-types 'none'")
 
 
 class Markup(html.parser.HTMLParser):

@@ -1,6 +1,7 @@
 """metric.watch and GET /_watch: who watches is told what changes, whatever happens to viewers, worker and broker."""
 import base64
 import contextlib
+import fcntl
 import itertools
 import json
 import os
@@ -8,6 +9,9 @@ import re
 import select
 import signal
 import socket
+import struct
+import subprocess
+import sys
 import time
 
 import bus
@@ -79,9 +83,10 @@ class Viewer:
     def take_block(self, block):
         fields = dict(line.split(": ", 1) for line in block.split("\n") if line and line[0] != ":")
         if "id" in fields:
-            self.ids.append(int(fields["id"]))
+            self.store, _, commit = fields["id"].rpartition("-")
+            self.ids.append(int(commit))
         if "event" in fields:
-            self.events.append((fields["event"], int(fields["id"]), json.loads(fields["data"])))
+            self.events.append((fields["event"], int(commit), json.loads(fields["data"])))
         else:
             self.comments.append(block)
 
@@ -157,16 +162,26 @@ class Service(Watch):
         self.assertEqual(self.ask(since=told["commit"])["metrics"], [["u7", None]])
 
     def test_waiting_ones_are_in_nobodys_way(self):
-        """More than may wait: the rest waits in the broker's queue or is refused, and writes go on."""
+        """More than may wait: those who have waited longest are answered, and writes go on."""
         self.up()
         with bus.Bus(self.program.ready["clients"]) as other:
             for _ in range(100):
-                self.client.send("metric.watch", {"op": "watch", "timeout": 5000})
-            for number in range(20):
-                create(other, f"m{number}")
-            statuses = [self.client.receive()[1]["status"] for _ in range(100)]
-            self.assertLessEqual(set(statuses), {200, 503, 504})
-            self.assertGreaterEqual(statuses.count(200), 64)
+                self.client.send("metric.watch", {"op": "watch", "timeout": 20000})
+            early = [msgpack.unpackb(self.client.receive()[2])["metrics"] for _ in range(44)]
+            self.assertEqual(early, [[]] * 44)
+            create(other, "one")
+            late = [msgpack.unpackb(self.client.receive()[2])["metrics"] for _ in range(56)]
+            self.assertEqual(late, [[["one", 0]]] * 56)
+
+    def test_who_left_without_a_word(self):
+        """Their requests wait to their ends, and keep nobody else from waiting."""
+        self.up()
+        for _ in range(4):
+            with bus.Bus(self.program.ready["clients"]) as other:
+                for _ in range(40):
+                    other.send("metric.watch", {"op": "watch", "timeout": 600000})
+                other.mmi("mmi.stats")  # by then the broker has them
+        self.assertEqual(self.ask(timeout=3000)["metrics"], [])
 
 
 class Http(Watch):
@@ -176,7 +191,8 @@ class Http(Watch):
         for line in ("HTTP/1.1 200 OK", "Content-Type: text/event-stream", "Cache-Control: no-store",
                      "X-Accel-Buffering: no"):
             self.assertIn(line, viewer.head.split("\r\n"))
-        self.assertEqual((viewer.comments, viewer.ids), ([": watching\nid: 0"], [0]))
+        self.assertEqual((viewer.comments, viewer.ids), ([f": watching\nid: {viewer.store}-0"], [0]))
+        self.assertRegex(viewer.store, "^[0-9a-f]{16}$")
         create(self.client, "one")
         viewer.wait_told(one=0)
         append(self.client, "one", 3)
@@ -215,17 +231,21 @@ class Http(Watch):
         first = self.view().wait_welcome()
         create(self.client, "one")
         first.wait_told(one=0)
-        second = self.view(headers=("Last-Event-ID: 0",)).wait_welcome().wait_told(one=0)
+        store = first.store
+        second = self.view(headers=(f"Last-Event-ID: {store}-0",)).wait_welcome().wait_told(one=0)
         self.assertEqual(second.comments, [": watching"])
         for viewer in (first, second):
             viewer.close()
         harness.wait_until(lambda: self.viewers() == 0, what="no viewers")
         append(self.client, "one", 7)
-        self.view(headers=("Last-Event-ID: 1",)).wait_told(one=7)
+        self.view(headers=(f"Last-Event-ID: {store}-1",)).wait_told(one=7)
         self.assertEqual(self.view().wait_welcome().ids, [2])
-        for id in ("77", "-1", "x", "99999999999999999999"):
+        number = "99999999999999999999"
+        for id in ("77", "-1", "x", "2", "-", f"{store}-77", f"{store}--2", f"{store}-", f"{store}-{number}", store,
+                   f"{store[1:]}-2", f"x{store}-2", f"{store}-2x", "x" * 85 + "-2", "x" * 6000):
             viewer = self.view(headers=(f"Last-Event-ID: {id}",)).wait(lambda viewer: viewer.events)
-            self.assertEqual(viewer.events, [("reload", 2, {"commit": 2})])
+            self.assertEqual((id, viewer.events), (id, [("reload", 2, {"commit": 2})]))
+            viewer.close()
 
     def test_many(self):
         """Each of 300 hears of it within 2 s, for little memory; those who leave are noticed."""
@@ -253,6 +273,19 @@ class Http(Watch):
         harness.wait_until(lambda: self.viewers() == 1, what="all but one to be gone")
         append(self.client, "one", 1)
         viewers[-1].wait_told(one=6)
+
+    def test_room_for_others(self):
+        """Viewers, who never leave by themselves, take three quarters of the connections at most."""
+        self.up("--connections-max", "8")
+        viewers = [self.view().wait_welcome() for _ in range(6)]
+        self.assertIn("HTTP/1.1 503", self.view().wait(lambda viewer: viewer.head).head)
+        status, _, body = harness.http_get(self.program, "/_watch")
+        self.assertEqual((status, list(json.loads(body))), (503, ["result"]))
+        self.assertEqual(harness.http_get(self.program, "/_watch", method="HEAD")[0], 503)
+        self.assertEqual(harness.http_get(self.program, "/_models")[0], 200)
+        viewers.pop().close()
+        harness.wait_until(lambda: self.viewers() == 5, what="five viewers")
+        self.view().wait_welcome()
 
     def test_a_viewer_that_stalls(self):
         """It is cut, and costs the others nothing; one that takes its time is told to reload."""
@@ -305,13 +338,49 @@ class Http(Watch):
         self.assertIn("401", self.view(headers=(header,)).wait(lambda viewer: viewer.head).head)
 
 
+def set_loopback(up):
+    """Of the network that this process is in: while it is down, what is sent is lost and nobody is told."""
+    get_flags, set_flags, is_up = 0x8913, 0x8914, 1
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        name, flags = struct.unpack("16sH", fcntl.ioctl(any_socket, get_flags, struct.pack("16sH14x", b"lo", 0))[:18])
+        flags = flags | is_up if up else flags & ~is_up
+        fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", name, flags))
+
+
+class Vanished(Watch):
+    """A viewer that is cut off from the network: nothing comes back, and nobody says that it is gone."""
+
+    def test_in_a_network_of_its_own(self):
+        apart = ("unshare", "--map-root-user", "--net")
+        if subprocess.run([*apart, "true"], capture_output=True).returncode != 0:
+            self.skipTest("no network of its own can be had here")
+        done = subprocess.run([*apart, sys.executable, __file__, "Vanished.is_cut"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def is_cut(self):
+        set_loopback(True)
+        broker = self.stack.enter_context(harness.Program("broker", "--bind", f"ipc://{self.folder}/clients",
+                                                          "--bind-workers", f"ipc://{self.folder}/workers"))
+        self.stack.enter_context(harness.Program("worker", "write", "--connect", broker.ready["workers"],
+                                                 "--data", self.folder / "data"))
+        http = self.stack.enter_context(harness.Program("http", "--http", "127.0.0.1:0", "--stall-timeout", "1s",
+                                                        "--connect", broker.ready["clients"]))
+        client = self.stack.enter_context(bus.Bus(broker.ready["clients"]))
+        create(client, "one")
+        self.view(program=http).wait_welcome()
+        set_loopback(False)
+        append(client, "one")
+        harness.wait_until(lambda: "path=/_watch" in http.errors(), 20, "the end of the viewer")
+        set_loopback(True)
+
+
 class Hostile(harness.Case):
     """What answers metric.watch is any worker's."""
 
     def test_answers_that_make_no_sense(self):
         good = {"commit": 5, "store": "s", "reload": False, "metrics": []}
         strange = [b"", b"\xc1", pack(None), pack([]), pack({}), pack({**good, "commit": -1}), pack({**good, "commit": "5"}),
-                   pack({**good, "store": 5}), pack({**good, "store": "x" * 65}), pack({**good, "store": "a\0b"}),
+                   pack({**good, "store": 5}), pack({**good, "store": "x" * 65}), pack({**good, "store": "a\nb"}),
                    pack({**good, "reload": None}), pack({**good, "metrics": None}), pack({**good, "metrics": [5]}),
                    pack({**good, "metrics": [["u"]]}), pack({**good, "metrics": [["a\nb", 5]]}),
                    pack({**good, "metrics": [["u", -1]]}), pack({**good, "metrics": [["u", 1.5]]}),
@@ -396,6 +465,28 @@ class Command(Watch):
         self.assertEqual(len(rowids), len(set(rowids)))
         self.assertEqual(harness.run("watch", "a", "b", check=False).returncode, 2)
 
+    def test_nobody_reads(self):
+        """A terminal that is gone, a disk that is full: it says so once, and ends."""
+        self.up()
+        create(self.client, "one")
+        master, terminal = os.openpty()
+        for place in (terminal, os.open("/dev/full", os.O_WRONLY)):
+            process = subprocess.Popen([harness.PROGRAM, "watch", "--connect", self.program.ready["clients"]],
+                                       stdin=subprocess.DEVNULL, stdout=place, stderr=subprocess.PIPE, text=True)
+            self.addCleanup(process.kill)
+            os.close(place)
+            more = lambda numbers=itertools.count(1000 * place): append(self.client, "one", 1, next(numbers))
+            if place == terminal:
+                harness.wait_until(lambda: more() or select.select([master], [], [], 0)[0], what="a row")
+                os.close(master)
+
+            def ends():
+                more()  # a row by itself: what is written to a terminal in pieces fails in another way
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(0.5) is not None
+            harness.wait_until(ends, what="the end")
+            self.assertEqual((process.wait(), process.communicate()[1]), (1, "metricmq: cannot write to standard output\n"))
+
     def test_restarts(self):
         """Worker and broker die; what comes meanwhile is shown later, once."""
         broker = harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
@@ -461,6 +552,35 @@ class Losses(Watch):
         self.assertFalse(viewer.ended)
         for program in (write, self.broker):
             program.stop()
+
+    def test_a_store_that_was_restored(self):
+        """Its commits have the numbers of others that a viewer has seen: it is told to load all, by either way."""
+        self.broker = self.start("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)
+        http = self.start("http", "--http", "127.0.0.1:0", "--connect", self.broker.ready["clients"])
+        client = self.stack.enter_context(bus.Bus(self.broker.ready["clients"]))
+        write = self.write()
+        create(client, "one")
+        harness.run("backup", self.folder / "kept", "--data", self.folder / "data")
+        append(client, "one", 1)
+        append(client, "one", 1)
+        stays, leaves = self.view(program=http).wait_welcome(), self.view(program=http).wait_welcome()
+        leaves.close()
+        self.assertEqual(leaves.ids, [3])
+        write.stop()
+        harness.run("restore", self.folder / "kept", "--data", self.folder / "data", "--keep-old")
+        self.stack.enter_context(self.write())
+        create(client, "two")
+        append(client, "two", 1)
+        stays.wait(lambda viewer: viewer.events)
+        self.assertEqual(stays.events[0][0], "reload")
+        stays.wait(lambda viewer: viewer.ids[-1] == 3)
+        self.assertNotEqual(stays.store, leaves.store)
+        back = self.view(program=http, headers=(f"Last-Event-ID: {leaves.store}-3",)).wait(lambda viewer: viewer.events)
+        self.assertEqual(back.events, [("reload", 3, {"commit": 3})])
+        same = self.view(program=http, headers=(f"Last-Event-ID: {stays.store}-3",)).wait_welcome()
+        append(client, "two", 1)
+        same.wait_told(two=2)
+        self.assertEqual(len(same.events), 1)
 
     def test_viewers_wait_for_the_bus(self):
         """Nobody serves it at first: viewers are taken, and welcomed when it is there."""

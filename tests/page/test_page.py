@@ -39,6 +39,16 @@ def spiky(count=2000):
     return rows
 
 
+def contrast(one, other):
+    """Of two colours #rrggbb: 1 to 21."""
+    def light(color):
+        parts = [int(color[at:at + 2], 16) / 255 for at in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05
+    dark, bright = sorted((light(one), light(other)))
+    return bright / dark
+
+
 class Case(harness.Case):
     """One browser for all tests of a class; what its console says must be nothing of scripts or policies."""
 
@@ -74,7 +84,7 @@ class Case(harness.Case):
                                 ".map((row) => row.querySelector('a')?.textContent)")
 
     def wait_names(self, names):
-        self.browser.wait("return document.querySelector('.count')?.textContent.match(/metrics|no metrics/)")
+        self.browser.wait("return document.querySelector('.count')?.textContent.match(/metric/)")
         harness.wait_until(lambda: self.names() == names, what=f"{names} (is {self.names()})")
 
     def wait_chart(self):
@@ -88,6 +98,10 @@ class Case(harness.Case):
         """[from, to] of the fragment, in seconds; None: all."""
         return self.browser.run("const values = new URLSearchParams(location.hash.split('?')[1] ?? '');"
                                 "return values.get('from') && ['from', 'to'].map((key) => Date.parse(values.get(key) + 'Z') / 1000)")
+
+    def wait_range(self, right):
+        """A gesture is in the address when it is over."""
+        harness.wait_until(lambda: right(*(self.range() or (0, 0))), what=f"another view (is {self.range()})")
 
     def assert_fits(self):
         wide = self.browser.run("return [document.documentElement.scrollWidth, innerWidth]")
@@ -123,6 +137,12 @@ class Views(Case):
         self.browser.emulate(360, 740)
         self.assert_fits()
         self.browser.screenshot(SHOTS / "overview-360.png")
+        for width, height, opened in ((360, 740, False), (360, 740, True), (640, 320, False), (1280, 800, True)):
+            self.browser.emulate(width, height)
+            self.browser.run("document.querySelector('footer details').open = arguments[0]", opened)
+            bottom, top = self.browser.run("return [document.querySelector('.list').getBoundingClientRect().bottom,"
+                                           " document.querySelector('footer').getBoundingClientRect().top]")
+            self.assertLessEqual(bottom, top, (width, height, opened))  # nothing lies over the list
 
     def test_windows_end_at_the_newest_row(self):
         self.open("#/?window=day")
@@ -152,6 +172,18 @@ class Views(Case):
         self.browser.wait("return document.querySelector('.detail h1')?.textContent === 'long'")
         self.browser.run("history.back()")
         self.wait_names(["cpu.load", "long", "disk.free", HOSTILE])
+
+    def test_the_way_back_leads_to_what_was_left(self):
+        self.open("#/?window=day&q=exam")
+        self.wait_names(["cpu.load", "disk.free", HOSTILE, "long"])
+        self.browser.press("/", "Down", "Down")
+        for back in ("document.querySelector('.back').click()", "history.back()"):
+            self.browser.press("Enter")
+            self.browser.wait("return document.querySelector('.detail h1')?.textContent === 'disk.free'")
+            self.browser.run(back)
+            self.wait_names(["cpu.load", "disk.free", HOSTILE, "long"])
+            self.assertEqual(self.browser.run("return location.hash"), "#/?window=day&q=exam")
+            self.assertEqual(self.browser.run("return document.activeElement.textContent"), "disk.free")
 
     def test_detail(self):
         self.open("#/metric/spiky")
@@ -207,19 +239,18 @@ class Views(Case):
         self.assertEqual(count, sum(begin <= row[0] <= end for row in spiky()))
         self.browser.run("document.querySelector('#chart').focus()")
         self.browser.press("Right")
-        self.assertAlmostEqual(self.range()[0], begin + (end - begin) / 4, delta=2)
+        self.wait_range(lambda first, last: abs(first - begin - (end - begin) / 4) <= 2)
         self.browser.press("Shift+Left", "+")
-        now = self.range()
-        self.assertAlmostEqual(now[1] - now[0], (end - begin) / 2, delta=3)
+        self.wait_range(lambda first, last: abs(last - first - (end - begin) / 2) <= 3)
         self.browser.press("End")
-        self.assertEqual(self.range()[1], ends[1])
+        self.wait_range(lambda first, last: last == ends[1])
         self.browser.press("Home")
-        self.assertEqual(self.range()[0], ends[0])
+        self.wait_range(lambda first, last: first == ends[0])
         self.browser.press("0")
-        self.assertIsNone(self.range())
+        harness.wait_until(lambda: self.range() is None, what="all")
         self.wait_rows("^2000 rows in view")
         self.browser.click("button[aria-label='Zoom in']")
-        self.assertAlmostEqual(self.range()[1] - self.range()[0], (ends[1] - ends[0]) / 2, delta=3)
+        self.wait_range(lambda first, last: abs(last - first - (ends[1] - ends[0]) / 2) <= 3)
         self.browser.wheel((left + width // 2, top + 50), -200)  # the chart has not the focus: the page's
         self.assertAlmostEqual(self.range()[1] - self.range()[0], (ends[1] - ends[0]) / 2, delta=3)
         self.browser.run("scrollTo(0, 0); document.querySelector('#chart').focus({preventScroll: true})")
@@ -236,6 +267,8 @@ class Views(Case):
         self.wait_chart()
         left, top, width, height = self.browser.box(".u-over")
         begin, end = self.range()
+        self.browser.run("window.written = 0; const write = history.replaceState;"
+                         "history.replaceState = function (...all) { window.written++; return write.apply(this, all); }")
         def touch(kind, *points):
             self.browser.cdp("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": top + 40, "id": i}
                                                                                   for i, x in enumerate(points)])
@@ -250,6 +283,7 @@ class Views(Case):
             touch("touchMove", left + 100 - far, left + 150 + far)
         touch("touchEnd")
         harness.wait_until(lambda: self.range()[1] - self.range()[0] < (end - begin) / 2, what="zoom by touch")
+        self.assertLess(self.browser.run("return window.written"), 5)  # 8 moves: browsers allow but some three a second
 
     def test_zoom_reaches_single_rows(self):
         self.open("#/metric/long")
@@ -260,29 +294,48 @@ class Views(Case):
         self.wait_rows("rows in view, each a point$")
         self.browser.wait("return document.querySelectorAll('#rows tbody tr').length > 50")
 
+    def pick(self, first, last):
+        self.browser.run("for (const [id, value] of [['from', arguments[0]], ['to', arguments[1]]]) {"
+                         " const field = document.getElementById(id); field.value = value; field.dispatchEvent(new Event('input', {bubbles: true})); }",
+                         first, last)
+        self.browser.click("#apply")
+
     def test_pickers(self):
         self.open("#/metric/long")
         self.wait_chart()
-        self.browser.run("document.querySelector('#from').value = '2020-01-03T00:00:00';"
-                         "document.querySelector('#to').value = '2020-01-03T01:00:00'")
-        self.browser.click("#apply")
+        self.pick("2020-01-03T00:00:00", "2020-01-03T01:00:00")
         self.wait_rows("^721 rows in view, each a point$")
         self.assertIn("from=2020-01-03T00:00:00&to=2020-01-03T01:00:00", self.browser.run("return location.hash"))
-        self.browser.run("document.querySelector('#to').value = '2020-01-02T01:00:00'")
-        self.browser.click("#apply")
+        self.pick("2020-01-03T00:00:00", "2020-01-02T01:00:00")
         self.assertFalse(self.browser.run("return document.querySelector('#to').checkValidity()"))
+        self.pick("2020-01-03T00:00:00", "2020-01-03T02:00:00")  # who has put it right is let through
+        self.wait_rows("^1441 rows in view, each a point$")
 
     def test_deep_links(self):
         self.open("#/metric/spiky?from=2020-01-05T04:00:00&to=2020-01-05T06:00:00")
         self.wait_rows("^25 rows in view, each a point$")
         self.assertIn("0.97", self.browser.text("#rows tr.high"))
+        self.open("#/metric/spiky?from=2020-01-05T04:00:00&to=2020-01-05T04:00:01")  # ticks are whole seconds
+        self.wait_range(lambda first, last: last - first == 10)
+        self.open("#/metric/spiky?from=2019-01-05T04:00:00&to=2019-01-06T04:00:00")
+        self.wait_rows("^No rows in view$")
+        self.assertEqual(*self.browser.run("return [...document.querySelectorAll('.u-over')].map((plot) => plot.getBoundingClientRect().left)"))
         self.open("#/metric/nobody")
         self.browser.wait("return document.querySelector('#notice')?.textContent.includes('not found: Metric ID: nobody')")
         self.open("#/metric/spiky?from=-1e9&to=99999999999999")  # no times
         self.wait_rows("^2000 rows in view")
-        for nothing in ("#/metric/%E0%A4%A?from=x&to=2020", "#/what/is/this?window=year&level=7"):
+        for nothing in ("#/metric/%E0%A4%A?from=x&to=2020", "#/what/is/this?window=year&level=7", "#content"):
             self.open(nothing)
             self.wait_names(["cpu.load", "long", "disk.free", HOSTILE])
+
+    def test_fragments_that_are_no_metrics(self):
+        """What is no uid is asked for nowhere: the path might be another one, and its answer all rows of all metrics."""
+        self.open()
+        views = self.browser.run(
+            "return import('/page/route.js').then(({parseRoute}) => Object.fromEntries(arguments[0].map((uid) =>"
+            " [uid, parseRoute(`#/metric/${uid}`).view])))",
+            [".", "..", "%2E%2e", "data", "export", "summary", "%64ata", "a%2Fb", "a%00", "a b", "a?b#c", "x/y", "...", "cpu%2E1", "A-z_0.9"])
+        self.assertEqual({uid for uid, view in views.items() if view == "detail"}, {"...", "cpu%2E1", "A-z_0.9", "a?b#c"})
 
     def test_text_of_metrics_stays_text(self):
         self.open("#/metric/fresh")
@@ -306,6 +359,73 @@ class Views(Case):
         self.assertEqual((buckets["time"], buckets["value"], buckets["unscored"]), ([30, 60], [4, 7], [True, False]))
         self.assertEqual((buckets["least"], buckets["greatest"]), ([1, 7], [9, 7]))
 
+    def test_times(self):
+        """Of all years that rows may have, in all forms; what is none is none."""
+        self.open()
+        texts = ["0001-01-01 00:00:00", "0099-12-31 23:59:59", "0100-01-01 00:00:00", "2014-11-02T01:00Z", "2014-11-02", "9999-12-31 23:59:59",
+                 "1414890000", "2014-13-01T00:00:00", "253402300800", "10000-01-01", "x", ""]
+        seconds = self.browser.run("return import('/page/time.js').then(({parseTime}) => arguments[0].map((text) => String(parseTime(text))))", texts)
+        self.assertEqual(seconds, ["-62135596800", "-59011459201", "-59011459200", "1414890000", "1414886400", "253402300799",
+                                   "1414890000", "NaN", "NaN", "NaN", "NaN", "NaN"])
+
+    def test_long_stretches_without_a_score_cost_little(self):
+        """Who looks at ten seconds of them sees no more hatches than the screen has room for."""
+        self.open("#/metric/spiky")
+        self.wait_chart()
+        took = self.browser.run(
+            "return Promise.all([import('/page/chart.js'), import('/page/series.js')]).then(async ([{Chart}, {seriesOfRows}]) => {"
+            " const root = document.createElement('div'); root.className = 'plots'; document.body.append(root);"
+            " const rows = [['2020-01-01 00:00:00', 1, null, 1], ['2020-03-01 00:00:00', 2, null, 2]], at = Date.UTC(2020, 1, 1) / 1000;"
+            " const began = performance.now(), chart = new Chart(root, () => {});"
+            " chart.draw(seriesOfRows(rows), {from: at, to: at + 10});"
+            " await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));"
+            " chart.destroy(); root.remove();"
+            " return performance.now() - began; })")
+        self.assertLess(took, 1500)
+
+    def test_loaders_that_are_closed_load_no_more(self):
+        self.open()
+        self.assertEqual(self.browser.run(
+            "return import('/page/loader.js').then(async ({Loader}) => { let loads = 0;"
+            " const loader = new Loader(async () => { loads++; });"
+            " await loader.start(); loader.close(); await loader.start(); return loads; })"), 1)
+
+    def test_live_goes_on_after_a_failure(self):
+        self.open("#/status")
+        self.browser.wait("return document.querySelector('#services')")
+        calls = self.browser.run(
+            "addEventListener('unhandledrejection', (event) => event.preventDefault());"
+            "return import('/page/live.js').then(async ({Live}) => { let calls = 0, stream;"
+            " const real = fetch, tell = (id) => stream.enqueue(new TextEncoder().encode(`event: reload\\nid: ${id}\\ndata: {}\\n\\n`));"
+            " window.fetch = async () => new Response(new ReadableStream({start: (made) => { stream = made; }}));"
+            " const live = new Live(null, () => { calls++; return Promise.reject(new Error('on purpose')); });"
+            " const until = async (count) => { while (calls < count) await new Promise((done) => setTimeout(done, 10)); };"
+            " await new Promise((done) => setTimeout(done)); window.fetch = real;"
+            " tell(1); await until(1); tell(2); await Promise.race([until(2), new Promise((done) => setTimeout(done, 5000))]);"
+            " live.close(); return calls; })")
+        self.assertEqual(calls, 2)
+        self.assertEqual(["on purpose" in line for line in self.browser.log()], [True, True])
+
+    def test_rows_that_come_too_late(self):
+        """More rows were asked for, and then another selection: that one is shown."""
+        self.open("#/metric/long?from=2020-01-02T00:00:00&to=2020-01-02T12:00:00")
+        self.wait_rows("^8641 rows in view")
+        self.browser.wait("return document.querySelectorAll('#rows tbody tr').length === 100")
+        self.browser.run(
+            "const real = fetch, waiting = []; window.late = 0; window.go = () => waiting.forEach((done) => done());"
+            "window.fetch = async (path, options) => {"
+            " if (!path.includes('limit=400')) return real(path, options);"
+            " await new Promise((done) => waiting.push(done));"
+            " const answer = await real(path, options), json = answer.json.bind(answer);"
+            " answer.json = async () => { const value = await json(); setTimeout(() => { late = 1; }); return value; };"
+            " return answer; }")
+        self.browser.click(".below > button")
+        self.browser.click("button[aria-label='Later']")
+        self.browser.wait("return document.querySelector('#rows tbody td')?.textContent === '2020-01-02 06:00:00'")
+        self.browser.run("go()")
+        self.browser.wait("return window.late")
+        self.assertEqual(self.browser.text("#rows tbody td"), "2020-01-02 06:00:00")
+
     def test_status(self):
         self.open("#/status")
         self.browser.wait("return document.querySelectorAll('#services tbody tr').length >= 3")
@@ -318,6 +438,12 @@ class Views(Case):
         self.browser.screenshot(SHOTS / "status-1280.png")
         self.browser.emulate(360, 740)
         self.assert_fits()
+        self.browser.screenshot(SHOTS / "status-360.png")
+        self.browser.run("const box = document.querySelector('.scroll'); box.scrollLeft = 40; box.focus(); box.old = true;"
+                         "document.dispatchEvent(new Event('visibilitychange'))")  # as who comes back to the tab
+        self.browser.wait("return !document.querySelector('.scroll').old")
+        self.assertEqual(self.browser.run("const box = document.querySelector('.scroll'); return [box.scrollLeft, box === document.activeElement]"),
+                         [40, True])
 
     def test_feedback(self):
         self.open("#/metric/spiky?from=2020-01-05T04:00:00&to=2020-01-05T06:00:00")
@@ -339,6 +465,23 @@ class Views(Case):
         self.assertEqual((sent["note"], sent["view"]), ("Why? \U0001f914", {"from": "2020-01-05 04:00:00", "to": "2020-01-05 06:00:00"}))
         self.browser.click("#feedback-close")
         self.assertEqual(self.browser.count("dialog#feedback"), 0)
+        self.browser.click("#feedback-open")
+        self.browser.run("location.hash = '#/'")
+        self.wait_names(["cpu.load", "long", "disk.free", HOSTILE])
+        self.assertEqual(self.browser.count("dialog#feedback"), 0)  # it leaves with its metric
+
+    def test_feedback_whose_answer_breaks_off(self):
+        """Then nobody knows, and the page says so."""
+        self.open("#/metric/spiky")
+        self.wait_chart()
+        self.browser.run(
+            "window.fetch = async () => new Response(new ReadableStream({pull(stream) {"
+            " this.told ? stream.error(new TypeError('network error')) : stream.enqueue(new TextEncoder().encode('{\"stage\":\"build\",\"done\":1,\"total\":2}\\n'));"
+            " this.told = true; }}), {headers: {'Content-Type': 'application/x-ndjson'}})")
+        self.browser.click("#feedback-open")
+        self.browser.click("#feedback-send")
+        self.browser.wait("return document.querySelector('#feedback-state')?.textContent.startsWith('The answer broke off')")
+        self.assertFalse(self.browser.run("return document.querySelector('#feedback-send').disabled"))
 
     def test_feedback_that_waits_in_the_spool(self):
         """Its store is away: accepted, and still to be delivered; without the metric: refused, and why."""
@@ -380,6 +523,13 @@ class Views(Case):
         for dark in (False, True):
             self.browser.emulate(1280, 800, dark)
             papers.append(self.browser.run("return getComputedStyle(document.documentElement).backgroundColor.match(/\\d+/g).map(Number)"))
+            colors = self.browser.run("const style = getComputedStyle(document.documentElement); return Object.fromEntries(arguments[0]"
+                                      ".map((name) => [name, style.getPropertyValue(`--${name}`).trim()]))",
+                                      ["paper", "card", "ink", "soft", "accent", "medium-ink", "high", "faint", "low", "medium"])
+            for name in ("ink", "soft", "accent", "medium-ink", "high"):  # of text, then of edges and bars (WCAG 2.1, AA)
+                self.assertGreaterEqual(min(contrast(colors[name], colors[paper]) for paper in ("paper", "card")), 4.5, (dark, name))
+            for name in ("faint", "low", "medium"):
+                self.assertGreaterEqual(contrast(colors[name], colors["card"]), 3, (dark, name))
         self.assertGreater(min(papers[0]), 200)
         self.assertLess(max(papers[1]), 60)
 
@@ -450,15 +600,46 @@ class Live(Case):
     def test_overview(self):
         self.open()
         self.wait_names(["one", "two"])
-        self.browser.run("window.mine = 1; document.querySelector('.row a').focus()")
+        self.browser.run("window.mine = 1; document.querySelector('.row a').focus();"
+                         "window.pressed = document.querySelectorAll('.row a')[1]")
         at = self.rows["two"][-1][0] + 60
         self.append("two", [(at, 4711, 0.9)])
         self.see("a row with a high score", "const row = document.querySelector('.row[data-index=\"0\"]');"
                  "return row?.textContent.includes('4711') && row.textContent.startsWith('two') && row.querySelector('.bar.high')")
         self.assertEqual(self.browser.run("return document.activeElement.textContent"), "one")  # the focus stays with its metric
+        self.assertEqual(self.browser.run("return [pressed.isConnected, pressed.textContent]"), [True, "two"])  # a click would arrive
         harness.http_get(self.program, "/_models", method="POST", body=json.dumps({"datasource": "custom", "metric": "three"}))
         self.see("a metric that was made", "return document.querySelector('.count').textContent.startsWith('3 metrics')")
         self.assertEqual(self.browser.run("return window.mine"), 1)
+        live = "return document.querySelector('.count').getAttribute('aria-live')"
+        self.assertEqual(self.browser.run(live), "off")  # nobody asked: it is not read out
+        self.browser.type("#search", "o")
+        self.assertEqual(self.browser.run(live), "polite")
+
+    def test_a_clock_that_is_ahead(self):
+        """One metric with a row of the future leaves the windows to the others."""
+        body = json.dumps({"datasource": "custom", "uid": "ahead", "metric": "ahead", "data": [[1, "2137-01-01 00:00:00", 0.9, None]]})
+        self.assertEqual(harness.http_get(self.program, "/_models", method="POST", body=body)[0], 201)
+        try:
+            self.open("#/?window=hour")
+            self.wait_names(["one", "two", "ahead"])
+            self.assertIn("no rows", self.browser.text(".row[data-index='2']"))
+        finally:
+            harness.http_get(self.program, "/_models/ahead", method="DELETE")
+
+    def test_a_metric_without_rows(self):
+        harness.http_get(self.program, "/_models", method="POST", body=json.dumps({"datasource": "custom", "metric": "bare", "uid": "bare"}))
+        for range_ in ("", "?from=2020-01-01T00:00:00&to=2020-01-02T00:00:00"):
+            self.open(f"#/metric/bare{range_}")
+            self.wait_rows("^The metric has no rows yet.$")
+            self.browser.run("document.querySelectorAll('.buttons button').forEach((button) => button.click());"
+                             "document.querySelector('#chart').focus()")
+            self.browser.press("Home", "End", "+", "Left")
+        self.browser.click("#feedback-open")
+        self.assertNotIn("1970", self.browser.text("#feedback p"))
+        self.browser.click("#feedback-close")
+        harness.http_get(self.program, "/_models/bare", method="DELETE")
+        self.see("that it is gone", "return document.querySelector('#notice').textContent.includes('not found')")
 
     def test_detail(self):
         self.open("#/metric/one")
@@ -470,9 +651,15 @@ class Live(Case):
         self.assertIn("last 4712", self.browser.text(".facts"))
         self.browser.run("document.querySelector('#chart').focus()")
         self.browser.press("+", "End")
-        end = self.range()[1]
+        end = self.rows["one"][-1][0]
+        self.wait_range(lambda first, last: last == end and first > BEGIN)
         self.append("one", [(end + 60, 1, 0.02)])
         harness.wait_until(lambda: self.range()[1] == end + 60, what="the view goes on with the end")
+        self.browser.run("const from = document.querySelector('#from'); from.value = '2020-01-01T00:03:00';"
+                         "from.dispatchEvent(new Event('input', {bubbles: true}))")
+        self.append("one", [(end + 120, 4713, 0.02)])
+        self.see("another row", "return document.querySelector('.facts').textContent.includes('last 4713')")
+        self.assertEqual(self.browser.run("return document.querySelector('#from').value"), "2020-01-01T00:03")  # what somebody types stays
 
 
 @unittest.skipUnless(BROWSER, "no chromium, or no chromium-driver")
@@ -533,6 +720,12 @@ class Outage(Case):
             with harness.Program("up", "--data", self.home / "data", "--http", "127.0.0.1:0", *endpoints):
                 self.browser.wait("return document.querySelector('#notice')?.hidden", timeout=45)
                 self.wait_names(["disk.free"])
+                adapter.stop()
+                self.browser.click("nav a[data-view='status']")  # its module is not there yet
+                self.browser.wait("return /Trying again/.test(document.querySelector('#notice')?.textContent)")
+                with harness.Program("http", "--http", adapter.ready["http"].removeprefix("http://"), "--connect", whole.ready["clients"]):
+                    self.browser.wait("return document.querySelector('#services')", timeout=45)
+                    self.browser.wait("return document.querySelector('#notice')?.hidden")
 
 
 @unittest.skipUnless(BROWSER, "no chromium, or no chromium-driver")
@@ -542,8 +735,13 @@ class Many(Case):
         metrics = [{"datasource": "custom", "metric": f"metric.{n:05}", "resource": f"host-{n % 97}",
                     "data": [[n, stamp(BEGIN + 60 * i), round((n * 37 % 10007) / 10007, 4), None] for i in range(3)]}
                    for n in range(10000)]
-        self.assertEqual(harness.http_get(program, "/_models", method="POST", body=json.dumps(metrics))[0], 201)
+        bare = json.dumps({"datasource": "custom", "metric": "bare", "uid": "bare"})
         self.open("#/", program)
+        self.browser.wait("return document.querySelector('.count')?.textContent.startsWith('There are no metrics yet')")
+        self.assertEqual(harness.http_get(program, "/_models", method="POST", body=bare)[0], 201)
+        self.browser.wait("return document.querySelector('.count').textContent === '1 metric, 0 with a score of 0.5 or more; no rows yet'")
+        harness.http_get(program, "/_models/bare", method="DELETE")
+        self.assertEqual(harness.http_get(program, "/_models", method="POST", body=json.dumps(metrics))[0], 201)
         self.browser.wait("return document.querySelector('.count')?.textContent.startsWith('10000 metrics')")
         self.browser.wait("return document.querySelectorAll('.row svg').length > 5")
         self.assertLess(self.browser.count(".row"), 60)

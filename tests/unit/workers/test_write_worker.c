@@ -10,6 +10,7 @@
 #include "lib/buffer.h"
 #include "lib/clock.h"
 #include "metricmq/unpack.h"
+#include "workers/watchers.h"
 #include "workers/workers.h"
 #include "lib/envelope.h"
 
@@ -456,25 +457,29 @@ static void test_watch_refused(void **state)
     expect(400, "op");
 }
 
-/* As many wait as may, and the worker ends without waiting for them. */
+static void expect_many(size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        expect(200, "");
+    }
+}
+
+/* As many wait as may: the oldest make room for more. The worker ends without waiting for them. */
 static void test_watch_many(void **state)
 {
     (void)state;
     start_worker(false);
     await_both_ready();
-    for (int i = 0; i < 64; i++) {
+    for (size_t i = 0; i < MMQ_WATCHERS_CAPACITY; i++) {
         send_watch(-1, NULL, 20000);
     }
+    expect_many(MMQ_WATCHERS_CAPACITY - MMQ_WATCHERS_KEPT);
     send_create("u", "n");
-    for (int i = 0; i < 65; i++) {
-        answer got;
-        receive_answer(&got);
-        assert_int_equal(got.status, 200);
-        mmq_frame_close(&got.payload);
-    }
-    for (int i = 0; i < 64; i++) {
+    expect_many(MMQ_WATCHERS_KEPT + 1);
+    for (size_t i = 0; i < MMQ_WATCHERS_CAPACITY; i++) {
         send_watch(1, NULL, 20000);
     }
+    expect_many(MMQ_WATCHERS_CAPACITY - MMQ_WATCHERS_KEPT);
     send_rows("append", "none", 0, TWO_ROWS); /* a request behind them: they are waiting now */
     expect(404, "");
     const int64_t start_ns = mmq_now_ns();
