@@ -190,6 +190,7 @@ void mmq_watchers_take(mmq_watchers *watchers, mmq_request **request)
 bool mmq_watchers_tend(mmq_watchers *watchers)
 {
     const int64_t now_ns = mmq_now_ns();
+    const bool others_write = mmq_store_heed(watchers->store);
     const mmq_snapshot now = mmq_store_last(watchers->store);
     bool soon = false;
     for (size_t i = watchers->count; i > 0; i--) {
@@ -204,7 +205,7 @@ bool mmq_watchers_tend(mmq_watchers *watchers)
             soon |= at->due_ns - now_ns < SOON_NS;
         }
     }
-    return soon;
+    return soon || (others_write && watchers->count > 0);
 }
 
 /* ---- life ------------------------------------------------------------------------------- */
@@ -222,6 +223,12 @@ static void undo_changes(void *context)
     if (newest > mmq_store_last(watchers->store).commit) {
         mmq_changes_forget(watchers->changes, newest);
     }
+}
+
+static void forget_changes(void *context)
+{
+    mmq_watchers *watchers = context;
+    mmq_changes_forget(watchers->changes, mmq_store_last(watchers->store).commit);
 }
 
 /* A transaction that changes nothing lets the store know what there is. */
@@ -246,8 +253,10 @@ mmq_watchers *mmq_watchers_new(mmq_store *store, mmq_why *why)
         free(watchers);
         return NULL;
     }
-    const mmq_store_listener listener = {
-        .context = watchers, .changed = note_change, .undone = undo_changes};
+    const mmq_store_listener listener = {.context = watchers,
+                                         .changed = note_change,
+                                         .undone = undo_changes,
+                                         .missed = forget_changes};
     mmq_store_listen(store, &listener);
     return watchers;
 }

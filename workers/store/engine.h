@@ -44,6 +44,14 @@ struct mmq_engine {
     /* *ours false: another writer does the housekeeping at the moment. In a write transaction. */
     mmq_err (*tidies)(mmq_store *store, bool *ours, mmq_why *why);
 
+    /* Where there may be other writers (NULL: there are none). A metric was changed by the
+     * transaction, whose commit is to tell all writers. */
+    mmq_err (*tell)(mmq_store *store, const char *uid, int64_t last_rowid, mmq_why *why);
+    /* Hands what was heard to mmq_change_heard; false: there is no connection to hear by. */
+    bool (*heed)(mmq_store *store);
+    /* Whether the connection that the transaction has is another one than the last time. */
+    bool (*is_fresh)(mmq_store *store);
+
     mmq_err (*prepare)(mmq_store *store, int query, mmq_prepared **out, mmq_why *why);
     void (*finalize)(mmq_prepared *prepared);
     void (*reset)(mmq_prepared *prepared);

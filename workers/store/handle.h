@@ -178,9 +178,14 @@ mmq_err mmq_state_read(mmq_store *store, int64_t metric, mmq_metric_state *out,
 mmq_err mmq_state_write(mmq_store *store, int64_t metric, int64_t last_rowid,
                         const mmq_metric_state *state, mmq_why *why) MMQ_MUST_USE;
 
-/* Tells the listener, if there is one, of a metric that this transaction changed. -1: it is gone.
+/* Tells the listener, if there is one, of a metric that this transaction changes. -1: it is gone.
  */
-void mmq_change_tell(const mmq_store *store, const char *uid, int64_t last_rowid);
+mmq_err mmq_change_tell(mmq_store *store, const char *uid, int64_t last_rowid,
+                        mmq_why *why) MMQ_MUST_USE;
+/* A commit has changed the metric. Commits that are known already are passed over. */
+void mmq_change_heard(const mmq_store *store, int64_t commit, const char *uid, int64_t last_rowid);
+/* All of the commit was heard; `missed`: or not all of it, nor of those before it. */
+void mmq_commit_heard(mmq_store *store, int64_t commit, bool missed);
 
 /* The metric's row as a head, from a statement whose first columns are key, uid, made, changed,
  * last_rowid. */

@@ -203,7 +203,9 @@ mmq_err mmq_store_prune(mmq_store *store, const mmq_metric_head *metric, int64_t
     }
     if (err == MMQ_OK && p.rows > 0) {
         err = change_record(&p, now.last_rowid, why);
-        mmq_change_tell(store, now.uid, now.last_rowid);
+    }
+    if (err == MMQ_OK && p.rows > 0) {
+        err = mmq_change_tell(store, now.uid, now.last_rowid, why);
     }
     out->rows += p.rows;
     out->blocks += p.blocks;

@@ -273,20 +273,25 @@ void mmq_store_rollback(mmq_store *store);
  * what was done before it is to be committed before it is tried again. */
 bool mmq_store_contended(const mmq_store *store);
 
-/* The store's id and last commit, as far as this handle has written: of the last transaction that
- * was begun or committed. */
+/* The store's id and the last commit that this handle knows of: of the last transaction that was
+ * begun or committed, or, where there may be other writers, that the listener was told all of. */
 mmq_snapshot mmq_store_last(const mmq_store *store);
 
-/* Who wants to know what changes. `changed` is called in a write transaction, for each metric that
- * a step of it has changed, with the number that the commit will have and the metric's last rowid,
- * or -1 if it was deleted. `undone`: the transaction came to nothing, and its number is used again.
- */
+/* Who wants to know what changes, in the order of commits. `changed` is called for each metric that
+ * a commit changes, with the commit's number and the metric's last rowid, or -1 if it was deleted:
+ * within the transaction, or, where there may be other writers, when the commit was heard of.
+ * `undone`: the transaction came to nothing, and its number is used again. `missed`: commits up to
+ * the last that the handle knows of now may not have been told. */
 typedef struct mmq_store_listener {
     void *context;
     void (*changed)(void *context, int64_t commit, const char *uid, int64_t last_rowid);
     void (*undone)(void *context);
+    void (*missed)(void *context);
 } mmq_store_listener;
 void mmq_store_listen(mmq_store *store, const mmq_store_listener *listener);
+/* Hears what other writers, and we, have committed, and tells the listener; outside of a
+ * transaction. False: there is no other writer, and never will be. */
+bool mmq_store_heed(mmq_store *store);
 
 /* Makes a metric of metric's fields; of head only the uid is given, the rest is filled in. If it
  * exists under the same uid and identity, *metric is replaced by the existing record.

@@ -17,6 +17,25 @@
 #include "lib/clock.h"
 #include "lib/uid.h"
 
+static void tell_missed(const mmq_store *store)
+{
+    if (store->listener.missed != NULL) {
+        store->listener.missed(store->listener.context);
+    }
+}
+
+/* Where commits are heard of, the last one is the last that was heard, unless we begin to listen.
+ */
+static void note_snapshot(mmq_store *store, mmq_snapshot snapshot)
+{
+    if (store->engine->heed == NULL) {
+        store->last = snapshot;
+    } else if (store->engine->is_fresh(store)) {
+        store->last = snapshot;
+        tell_missed(store);
+    }
+}
+
 mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
 {
     CHECK(store->mode == MMQ_STORE_WRITE);
@@ -24,7 +43,7 @@ mmq_err mmq_store_begin_write(mmq_store *store, mmq_why *why)
     mmq_err err = mmq_transaction_begin(store, true, &snapshot, why);
     if (err == MMQ_OK) {
         store->phase = MMQ_PHASE_WRITE;
-        store->last = snapshot;
+        note_snapshot(store, snapshot);
         store->commit = snapshot.commit + 1;
         store->dirty = store->gentle = store->contended = false;
     }
@@ -48,7 +67,7 @@ mmq_err mmq_store_commit(mmq_store *store, mmq_why *why)
     } else {
         err = store->engine->commit(store, why);
     }
-    if (err == MMQ_OK && store->dirty) {
+    if (err == MMQ_OK && store->dirty && store->engine->heed == NULL) {
         store->last.commit = store->commit;
     }
     mmq_transaction_undo(store);
@@ -80,11 +99,46 @@ void mmq_store_listen(mmq_store *store, const mmq_store_listener *listener)
     store->listener = *listener;
 }
 
-void mmq_change_tell(const mmq_store *store, const char *uid, int64_t last_rowid)
+mmq_err mmq_change_tell(mmq_store *store, const char *uid, int64_t last_rowid, mmq_why *why)
 {
+    if (store->engine->tell != NULL) {
+        return store->engine->tell(store, uid, last_rowid, why);
+    }
     if (store->listener.changed != NULL) {
         store->listener.changed(store->listener.context, store->commit, uid, last_rowid);
     }
+    return MMQ_OK;
+}
+
+void mmq_change_heard(const mmq_store *store, int64_t commit, const char *uid, int64_t last_rowid)
+{
+    if (commit > store->last.commit && store->listener.changed != NULL) {
+        store->listener.changed(store->listener.context, commit, uid, last_rowid);
+    }
+}
+
+void mmq_commit_heard(mmq_store *store, int64_t commit, bool missed)
+{
+    if (commit > store->last.commit) {
+        store->last.commit = commit;
+    }
+    if (missed) {
+        tell_missed(store);
+    }
+}
+
+/* Without a connection the next transaction makes one, and what was missed meanwhile is told. */
+bool mmq_store_heed(mmq_store *store)
+{
+    mmq_why why;
+    CHECK(store->phase == MMQ_PHASE_IDLE);
+    if (store->engine->heed == NULL) {
+        return false;
+    }
+    if (!store->engine->heed(store) && mmq_store_begin_write(store, &why) == MMQ_OK) {
+        mmq_store_rollback(store);
+    }
+    return true;
 }
 
 static void check_writing(const mmq_store *store)
@@ -121,8 +175,7 @@ static mmq_err insert_metric(mmq_store *store, mmq_metric *metric, mmq_why *why)
     metric->head.last_rowid = 0;
     metric->has_rows = false;
     store->dirty = true;
-    mmq_change_tell(store, metric->head.uid, 0);
-    return MMQ_OK;
+    return mmq_change_tell(store, metric->head.uid, 0, why);
 }
 
 static mmq_err find_same(mmq_store *store, const mmq_metric *metric, bool *found, mmq_metric *out,
@@ -324,10 +377,7 @@ static mmq_err add_rows(mmq_store *store, const mmq_metric_head *metric, const m
     if (err == MMQ_OK) {
         err = mmq_state_write(store, metric->key, last, &state, why);
     }
-    if (err == MMQ_OK) {
-        mmq_change_tell(store, metric->uid, last);
-    }
-    return err;
+    return err == MMQ_OK ? mmq_change_tell(store, metric->uid, last, why) : err;
 }
 
 /* Where the rows go: *first, and how many of them are there already. */
@@ -424,10 +474,7 @@ mmq_err mmq_store_score(mmq_store *store, const char *uid, const mmq_write_rows 
     if (err == MMQ_OK) {
         err = mmq_state_write(store, metric.key, metric.last_rowid, &state, why);
     }
-    if (err == MMQ_OK) {
-        mmq_change_tell(store, metric.uid, metric.last_rowid);
-    }
-    return err;
+    return err == MMQ_OK ? mmq_change_tell(store, metric.uid, metric.last_rowid, why) : err;
 }
 
 /* ---- delete ----------------------------------------------------------------------------- */
@@ -447,6 +494,5 @@ mmq_err mmq_store_delete(mmq_store *store, const char *uid, mmq_why *why)
         err = mmq_run(store, statement, why);
     }
     store->dirty = true;
-    mmq_change_tell(store, metric.uid, -1);
-    return err;
+    return err == MMQ_OK ? mmq_change_tell(store, metric.uid, -1, why) : err;
 }

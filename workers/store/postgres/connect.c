@@ -244,8 +244,7 @@ static mmq_err connect_any(mmq_pg_link *link, mmq_why *why)
     return err;
 }
 
-/* Has the server hung up while nobody asked it anything? Then the connection is closed. */
-static void look_for_hangup(mmq_pg_link *link)
+void mmq_pg_look(mmq_pg_link *link)
 {
     for (int i = 0; i < HANGUPS_MAX && link->connection != NULL; i++) {
         struct pollfd news = {.fd = PQsocket(link->connection), .events = POLLIN};
@@ -264,7 +263,7 @@ mmq_err mmq_pg_connect(mmq_pg_link *link, mmq_why *why)
 {
     CHECK(link->queued == 0);
     if (link->connection != NULL) {
-        look_for_hangup(link);
+        mmq_pg_look(link);
     }
     if (link->connection != NULL) {
         return MMQ_OK;

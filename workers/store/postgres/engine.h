@@ -22,6 +22,12 @@ void mmq_postgres_undo(mmq_store *store);
 mmq_err mmq_postgres_alone(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_tidies(mmq_store *store, bool *ours, mmq_why *why) MMQ_MUST_USE;
 
+/* news.c */
+mmq_err mmq_postgres_tell(mmq_store *store, const char *uid, int64_t last_rowid,
+                          mmq_why *why) MMQ_MUST_USE;
+bool mmq_postgres_heed(mmq_store *store);
+bool mmq_postgres_is_fresh(mmq_store *store);
+
 /* statement.c */
 mmq_err mmq_postgres_prepare(mmq_store *store, int query, mmq_prepared **out,
                              mmq_why *why) MMQ_MUST_USE;

@@ -476,3 +476,23 @@ mmq_err mmq_pg_script(mmq_pg_link *link, const char *text, mmq_why *why)
     }
     return err;
 }
+
+/* ---- what is told by others ----------------------------------------------------------------- */
+
+bool mmq_pg_heard(mmq_pg_link *link, char *text, size_t size)
+{
+    if (link->connection == NULL) {
+        return false;
+    }
+    PGnotify *told = PQnotifies(link->connection);
+    if (told == NULL && link->queued == 0) {
+        mmq_pg_look(link);
+        told = link->connection != NULL ? PQnotifies(link->connection) : NULL;
+    }
+    if (told == NULL) {
+        return false;
+    }
+    (void)snprintf(text, size, "%s", told->extra != NULL ? told->extra : "");
+    PQfreemem(told);
+    return true;
+}

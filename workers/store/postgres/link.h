@@ -117,6 +117,10 @@ mmq_err mmq_pg_finish(mmq_pg_link *link, mmq_why *why) MMQ_MUST_USE;
 /* One statement that gives no row that is wanted: queued, sent, finished, and all before it too. */
 mmq_err mmq_pg_run(mmq_pg_link *link, unsigned statement, const mmq_pg_values *values,
                    mmq_why *why) MMQ_MUST_USE;
+/* The next text that the server has told us of a channel that we listen to (LISTEN), without
+ * waiting; cut off at size - 1 bytes. Looks for new ones when nothing is queued. False: there is
+ * none, or no connection. */
+bool mmq_pg_heard(mmq_pg_link *link, char *text, size_t size);
 /* Runs statements without parameters, parted by semicolons, as one transaction unless they say
  * otherwise: what makes tables. Nothing may be queued. */
 mmq_err mmq_pg_script(mmq_pg_link *link, const char *text, mmq_why *why) MMQ_MUST_USE;

@@ -54,6 +54,9 @@ mmq_err mmq_pg_wait(PGconn *connection, bool writing, int64_t deadline_ns,
 /* The next result of libpq's, NULL if there is none; waits for as long as link->patience_ns. A
  * failure has lost the connection. */
 mmq_err mmq_pg_result_next(mmq_pg_link *link, PGresult **out, mmq_why *why) MMQ_MUST_USE;
+/* Reads what the server says unasked, without waiting. One that hangs up has lost the connection.
+ */
+void mmq_pg_look(mmq_pg_link *link);
 /* The connection is lost: closes it, and says why as libpq sees it. MMQ_EUNAVAILABLE. */
 mmq_err mmq_pg_lose(mmq_pg_link *link, mmq_why *why) MMQ_MUST_USE;
 /* The server did what no server does: the connection is closed. MMQ_EUNAVAILABLE. */

@@ -52,6 +52,7 @@ mmq_err mmq_postgres_open(mmq_store *store, const char *url, const mmq_store_wat
     if (postgres == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     }
+    mmq_buffer_init(&postgres->news, MMQ_PG_NEWS_MAX);
     const mmq_pg_options options = {.url = url,
                                     .statements = mmq_postgres_statements,
                                     .statement_count = MMQ_P_COUNT,
@@ -79,6 +80,7 @@ void mmq_postgres_close(mmq_store *store)
     mmq_postgres_forget_ahead(postgres);
     mmq_pg_close(&postgres->link);
     free(postgres->touched);
+    mmq_buffer_clear(&postgres->news);
     free(postgres);
     store->connection = NULL;
 }

@@ -6,6 +6,7 @@
 #ifndef MMQ_STORE_POSTGRES_POSTGRES_H
 #define MMQ_STORE_POSTGRES_POSTGRES_H
 
+#include "lib/buffer.h"
 #include "workers/store/handle.h"
 #include "workers/store/postgres/link.h"
 
@@ -32,6 +33,8 @@ enum {
     MMQ_P_OLD_WRITERS, /* are there any? */
     MMQ_P_DROP_WRITERS,
     MMQ_P_TIDIES,
+    MMQ_P_LISTEN,
+    MMQ_P_NOTIFY, /* of a commit, what it has changed (news.c) */
     MMQ_P_DATA_KEYS,
     MMQ_P_AHEAD_UP, /* the next blocks, heads and data */
     MMQ_P_AHEAD_DOWN,
@@ -58,6 +61,8 @@ typedef struct mmq_pg_touched {
     int64_t key;
     int64_t before_rowid; /* how long it was; -1: it did not grow */
 } mmq_pg_touched;
+
+enum { MMQ_PG_NEWS_MAX = 160 * 1024 }; /* bytes of what a commit tells of its changes */
 
 enum { MMQ_PG_DATA_KEYS = 64, MMQ_PG_AHEAD_MAX = 32 };
 
@@ -96,6 +101,9 @@ typedef struct mmq_postgres {
     size_t touched_count, touched_room;
     int64_t data_keys[MMQ_PG_DATA_KEYS]; /* of block data, given to us */
     size_t data_keys_left;
+    mmq_buffer news;    /* what the transaction changes, for all writers */
+    uint64_t listening; /* on which connection */
+    bool fresh;         /* and nobody was told yet that it is another one */
 } mmq_postgres;
 
 static inline mmq_postgres *mmq_postgres_of(const mmq_store *store)
@@ -117,6 +125,11 @@ mmq_err mmq_postgres_settle(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 /* Notes that the transaction changes a metric, whose length was before_rowid (-1: stays). */
 mmq_err mmq_postgres_touch(mmq_postgres *postgres, int64_t key, int64_t before_rowid,
                            mmq_why *why) MMQ_MUST_USE;
+
+/* Listens on the connection that there is. */
+mmq_err mmq_postgres_listen(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
+/* Queues what the transaction changes, behind MMQ_P_DRAW. */
+mmq_err mmq_postgres_queue_news(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 
 /* What MMQ_Q_BLOCK_AFTER (up) or MMQ_Q_BLOCK_AT asks for, which was read ahead, or is read now with
  * what comes behind it (ahead.c). *row: borrowed until the next; NULL: there is none. */

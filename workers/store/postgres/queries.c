@@ -192,6 +192,8 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_DROP_WRITERS] = {"DELETE FROM writer WHERE at < $1", "i"},
     [MMQ_P_TIDIES] = {"SELECT " NUMBER("CAST(pg_try_advisory_xact_lock(1835954481, 1) AS integer)"),
                       ""},
+    [MMQ_P_LISTEN] = {"LISTEN " MMQ_POSTGRES_SCHEMA, ""},
+    [MMQ_P_NOTIFY] = {"SELECT pg_notify('" MMQ_POSTGRES_SCHEMA "', " COMMIT_NO " || $1)", "t"},
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
     [MMQ_P_AHEAD_UP] = {AHEAD BEHIND " LIMIT $4", "iiii"},
     [MMQ_P_AHEAD_DOWN] = {AHEAD BEFORE " LIMIT $4", "iiii"},

@@ -33,6 +33,10 @@ mmq_err mmq_postgres_begin(mmq_store *store, bool writes, mmq_why *why)
     mmq_err err = mmq_pg_connect(postgres->link, why);
     postgres->locks = 0;
     postgres->touched_count = 0;
+    mmq_buffer_reset(&postgres->news);
+    if (err == MMQ_OK && writes) {
+        err = mmq_postgres_listen(postgres, why);
+    }
     if (err == MMQ_OK) {
         err =
             mmq_pg_queue(postgres->link, writes ? MMQ_P_BEGIN_WRITE : MMQ_P_BEGIN_READ, NULL, why);
@@ -181,6 +185,9 @@ static mmq_err send_commit(mmq_postgres *postgres, bool dirty, int64_t *number, 
             err = queue_touched(postgres, why);
         }
         if (err == MMQ_OK) {
+            err = mmq_postgres_queue_news(postgres, why);
+        }
+        if (err == MMQ_OK) {
             err = queue_writer(postgres, why);
         }
     }
@@ -194,7 +201,7 @@ static mmq_err send_commit(mmq_postgres *postgres, bool dirty, int64_t *number, 
     }
     while (err == MMQ_OK && mmq_pg_queued(postgres->link) > 0) {
         err = mmq_pg_step(postgres->link, &row, why);
-        if (err == MMQ_OK && row &&
+        if (err == MMQ_OK && row && *number == 0 && /* the first row is that of MMQ_P_DRAW */
             !mmq_pg_column_int(mmq_pg_row_at(postgres->link), 0, 1, INT64_MAX, number)) {
             mmq_pg_drop(postgres->link);
             err = mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: its commit number");
