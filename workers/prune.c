@@ -21,8 +21,15 @@ static mmq_err prune_metric(mmq_store *store, const mmq_prune *prune, const mmq_
                             int *work, bool *done, mmq_pruned *out, mmq_why *why)
 {
     *done = true;
-    return prune->count_only ? mmq_store_prunable(store, metric, prune->before, work, out, why)
-                             : mmq_store_prune(store, metric, prune->before, work, done, out, why);
+    if (prune->count_only) {
+        return mmq_store_prunable(store, metric, prune->before, work, out, why);
+    }
+    mmq_err err = mmq_store_prune(store, metric, prune->before, work, done, out, why);
+    if (err == MMQ_EBUSY && mmq_store_contended(store)) {
+        *work = 0; /* the next piece begins with it, and waits for who has it */
+        return MMQ_OK;
+    }
+    return err;
 }
 
 static mmq_err prune_one(mmq_store *store, mmq_prune *prune, mmq_pruned *out, mmq_why *why)
