@@ -262,9 +262,11 @@ static void thousands_of_metrics_are_merged(void **state)
     (void)state;
     struct world *world = world_new(7);
     char uid[24];
+    /* In PostgreSQL each metric of each page costs a round trip, of a million in all. */
+    const int count = store_server() == NULL ? 3000 : 300;
     world_begin(world);
-    for (int i = 0; i < 3000; i++) {
-        snprintf(uid, sizeof uid, "m%d", i * 7919 % 3000);
+    for (int i = 0; i < count; i++) {
+        snprintf(uid, sizeof uid, "m%d", i * 7919 % count);
         world_append(world, world_create(world, uid), world_random(world, 6), 4);
     }
     world_commit(world);
