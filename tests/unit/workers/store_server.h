@@ -74,6 +74,12 @@ static inline int64_t store_sql(const char *path, const char *sql)
     return store_server_run(script);
 }
 
+/* How many rounds of many there are to be: in PostgreSQL, where each costs round trips, fewer. */
+static inline unsigned store_rounds(unsigned rounds)
+{
+    return store_server() == NULL || rounds < 4 ? rounds : rounds / 4;
+}
+
 /* Ends a test that is only about a store in a file, and says why there is none like it. */
 #define SQLITE_ONLY(why_)                                                                          \
     do {                                                                                           \

@@ -92,7 +92,7 @@ static mmq_scan_cache *new_cache(void)
 static void each_query_shows_what_the_reference_shows(void **state)
 {
     (void)state;
-    uint64_t count = 12;
+    uint64_t count = store_rounds(12);
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);
@@ -238,7 +238,7 @@ static void check_moving(struct world *world, uint64_t seed, const struct ask *a
 static void a_stream_is_as_of_its_first_page(void **state)
 {
     (void)state;
-    uint64_t count = 12;
+    uint64_t count = store_rounds(12);
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);
