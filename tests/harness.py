@@ -4,6 +4,7 @@ A stop fails the test on a sanitizer's report, a CHECK, an exit status that is n
 left behind. Nothing here sleeps for a fixed time: everything waits until a condition holds.
 """
 import contextlib
+import hashlib
 import http.client
 import os
 import pathlib
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import time
 import unittest
+import urllib.parse
 
 PROGRAM = os.environ.get("METRICMQ_PROGRAM", "metricmq")
 SOURCE = pathlib.Path(__file__).resolve().parent.parent
@@ -27,6 +29,7 @@ if SLOW:  # and keep memory that was freed, which a broker would take for a stra
 REPORT = re.compile(r"AddressSanitizer|ThreadSanitizer|LeakSanitizer|runtime error:|CHECK failed")
 # A loopback address that no other test has: a port that is free for a moment, because a broker of ours is away,
 # is nobody else's.
+POSTGRES = os.environ.get("METRICMQ_TEST_POSTGRES")  # of a server of this test alone, which has the stores (postgres.py)
 LOCAL = f"tcp://127.{1 + (os.getpid() >> 16) % 127}.{(os.getpid() >> 8) % 256}.{os.getpid() % 255}:*"
 
 
@@ -49,10 +52,46 @@ def wait_until(condition, timeout=20.0, what="the condition"):
         select.select([], [], [], 0.01)
 
 
+def sqlite_only(why):
+    """Marks a test or a class that is about files of SQLite: it does not run where stores are in PostgreSQL."""
+    return unittest.skipIf(POSTGRES, f"only with SQLite: {why}")
+
+
+def sql(url, *statements):
+    """What psql prints."""
+    done = subprocess.run(["psql", "-qXAt", "-v", "ON_ERROR_STOP=1", "-d", url, *(f"-c{text}" for text in statements)],
+                          capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise AssertionError(f"psql: {done.stderr}")
+    return done.stdout.strip()
+
+
+made = set()
+
+
+def store_url(data):
+    """Of the store that belongs to a data folder: its file, or its database, which is made if it is missing."""
+    if not POSTGRES:
+        return f"sqlite:{data}/metricmq.db"
+    name = "test_" + hashlib.sha256(os.path.realpath(data).encode()).hexdigest()[:16]
+    if name not in made:
+        sql(POSTGRES, f"CREATE DATABASE {name}")
+        made.add(name)
+    return urllib.parse.urlsplit(POSTGRES)._replace(path="/" + name).geturl()
+
+
+def environment(args, env):
+    """Of `metricmq ARGS`: where its store is not in its data folder, it is told by METRICMQ_STORE."""
+    told = {}
+    if POSTGRES and "--data" in args and "--store" not in args:
+        told["METRICMQ_STORE"] = store_url(args[args.index("--data") + 1])
+    return {**os.environ, **told, **(env or {})}
+
+
 def run(*args, check=True, env=None, timeout=300, input=None):
     """Runs `metricmq ARGS` to its end; stdout and stderr as text."""
     done = subprocess.run([PROGRAM, *map(str, args)], capture_output=True, timeout=timeout, input=input,
-                          env={**os.environ, **(env or {})})
+                          env=environment(args, env))
     done.out, done.err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     if REPORT.search(done.err):
         raise AssertionError("report on stderr:\n" + done.err)
@@ -70,8 +109,7 @@ class Program:
     def __init__(self, *args, env=None, timeout=30, wait=True, prefix=()):
         self.args = [*map(str, prefix), PROGRAM, *map(str, args)]
         self.log = tempfile.NamedTemporaryFile(prefix="metricmq-log-", mode="w+b")
-        self.process = subprocess.Popen(self.args, stdout=subprocess.PIPE, stderr=self.log,
-                                        env={**os.environ, **(env or {})})
+        self.process = subprocess.Popen(self.args, stdout=subprocess.PIPE, stderr=self.log, env=environment(args, env))
         self.ready = {}
         if wait:
             self.wait_ready(timeout)

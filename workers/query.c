@@ -186,10 +186,28 @@ static mmq_err pack_stats(struct job *job, struct single *single)
     return err;
 }
 
-static void pack_bytes(mmq_buffer *out, const char *key, int64_t bytes)
+/* What is not known is not told. */
+static void pack_sizes(mmq_buffer *out, const mmq_store_bytes *size)
 {
-    mmq_pack_cstr(out, key);
-    mmq_pack_int(out, bytes);
+    const struct {
+        const char *key;
+        int64_t bytes;
+    } sizes[] = {{"bytes", size->file},
+                 {"log_bytes", size->log},
+                 {"free_bytes", size->file_free},
+                 {"disk_free_bytes", size->disk_free}};
+    const size_t count = sizeof sizes / sizeof *sizes;
+    uint32_t known = 0;
+    for (size_t i = 0; i < count; i++) {
+        known += sizes[i].bytes != MMQ_BYTES_UNKNOWN;
+    }
+    mmq_pack_map(out, known);
+    for (size_t i = 0; i < count; i++) {
+        if (sizes[i].bytes != MMQ_BYTES_UNKNOWN) {
+            mmq_pack_cstr(out, sizes[i].key);
+            mmq_pack_int(out, sizes[i].bytes);
+        }
+    }
 }
 
 static mmq_err pack_store(struct job *job, struct single *single)
@@ -197,11 +215,7 @@ static mmq_err pack_store(struct job *job, struct single *single)
     mmq_store_bytes size;
     mmq_err err = mmq_store_size(job->store, &size, &job->why);
     if (err == MMQ_OK) {
-        mmq_pack_map(&single->payload, 4);
-        pack_bytes(&single->payload, "bytes", size.file);
-        pack_bytes(&single->payload, "log_bytes", size.log);
-        pack_bytes(&single->payload, "free_bytes", size.file_free);
-        pack_bytes(&single->payload, "disk_free_bytes", size.disk_free);
+        pack_sizes(&single->payload, &size);
     }
     return err;
 }

@@ -264,6 +264,15 @@ static void draw_broker(const mmq_view *view, mmq_canvas *canvas)
     mmq_canvas_end_line(canvas);
 }
 
+/* Bytes that not every store has. */
+static void add_known(mmq_canvas *canvas, mmq_style style, const char *before, double bytes,
+                      const char *after)
+{
+    if (!isnan(bytes)) {
+        add_number(canvas, style, before, mmq_print_bytes, bytes, after);
+    }
+}
+
 static void draw_store(const mmq_view *view, mmq_canvas *canvas)
 {
     const mmq_store_sample *store = view->store;
@@ -277,10 +286,9 @@ static void draw_store(const mmq_view *view, mmq_canvas *canvas)
     }
     bool tight = store->disk_free_bytes < GIB || store->disk_free_bytes < store->bytes / 10;
     add_number(canvas, MMQ_STYLE_PLAIN, "", mmq_print_bytes, store->bytes, "");
-    add_number(canvas, MMQ_STYLE_PLAIN, ", of it free ", mmq_print_bytes, store->free_bytes, "");
-    add_number(canvas, MMQ_STYLE_PLAIN, "; its log ", mmq_print_bytes, store->log_bytes, "");
-    add_number(canvas, bad_if(tight), "; its disk has ", mmq_print_bytes, store->disk_free_bytes,
-               " left");
+    add_known(canvas, MMQ_STYLE_PLAIN, ", of it free ", store->free_bytes, "");
+    add_known(canvas, MMQ_STYLE_PLAIN, "; its log ", store->log_bytes, "");
+    add_known(canvas, bad_if(tight), "; its disk has ", store->disk_free_bytes, " left");
     mmq_canvas_end_line(canvas);
 }
 

@@ -308,7 +308,8 @@ void mmq_metrics_spool(mmq_buffer *out, mmq_reader counts)
 /* ---- the store ----------------------------------------------------------------------------- */
 
 static const struct family store_families[] = {
-    {"bytes", "metricmq_store_bytes", "gauge", "Bytes of the store's file."},
+    {"bytes", "metricmq_store_bytes", "gauge",
+     "Bytes of the store: its file, or its tables in PostgreSQL."},
     {"log_bytes", "metricmq_store_log_bytes", "gauge",
      "Bytes of the log beside it, which holds the last commits."},
     {"free_bytes", "metricmq_store_free_bytes", "gauge",
@@ -317,7 +318,13 @@ static const struct family store_families[] = {
      "Bytes that the store's file system has left."},
 };
 
+/* Of a store that is no file there are no such figures but the first: then they are not 0, which
+ * would be an alarm, but not there. */
 void mmq_metrics_store(mmq_buffer *out, mmq_reader sizes)
 {
-    expose_families(out, sizes, store_families, COUNT_OF(store_families));
+    for (size_t i = 0; i < COUNT_OF(store_families); i++) {
+        if (has(sizes, store_families[i].key)) {
+            expose_families(out, sizes, &store_families[i], 1);
+        }
+    }
 }

@@ -9,6 +9,7 @@ import { formatSpan } from "./time.js";
 const EVERY_MS = 3000, WORKERS_MOST = 200;
 const SERVICE_COLUMNS = [["Workers", "workers"], ["Capacity", "capacity"], ["Busy", "busy"], ["Queued", "queued"],
   ["Requests", "requests"], ["Errors", "errors"]];
+const STORE_SIZES = [["Size", "bytes"], ["Log", "log_bytes"], ["Free in the file", "free_bytes"], ["Free on the disk", "disk_free_bytes"]];
 
 function megabytes(bytes) {
   return typeof bytes === "number" ? `${(bytes / 1e6).toFixed(1)} MB` : "–";
@@ -94,8 +95,8 @@ class Status {
       el("h2", {}, "Spool"),
       spool ? this.#spool(spool) : el("p", {}, "No feedback worker answers."),
       el("h2", {}, "Store"),
-      store ? facts([["File", megabytes(store.bytes)], ["Log", megabytes(store.log_bytes)], ["Free in the file", megabytes(store.free_bytes)],
-        ["Free on the disk", megabytes(store.disk_free_bytes)]]) : el("p", {}, "No query worker answers."));
+      store ? facts(STORE_SIZES.filter(([, key]) => key in store).map(([name, key]) => [name, megabytes(store[key])]))
+        : el("p", {}, "No query worker answers."));
   }
 
   #broker(broker) {

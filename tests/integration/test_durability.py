@@ -59,6 +59,7 @@ class Durability(harness.Case):
             self.check_rows(program, known)
             print(f"F53: {ROUNDS} kills, {sum(known.values())} rows acknowledged, none lost")
 
+    @harness.sqlite_only("there is no file to copy")
     def test_stopped_the_file_alone_is_the_store(self):
         data = self.folder / "data"
         with harness.up(data) as program:

@@ -261,6 +261,7 @@ class Scripted(Scraped):
         fine = {"services": {"metric.query": {"took": took, "took_us": 3, "latency": latency, "waited": took,
                                               "waited_us": 2000000}, "x": {"took": latency, "waited": 3}}}
         store = {"bytes": 4096, "log_bytes": 10, "free_bytes": "x", "disk_free_bytes": 1 << 40}
+        fine["bytes"] = 4096
         stats = [pack(good), pack(fine), b"", b"\xc1", pack(5), pack({"services": 5}), pack({"services": [1, 2]}),
                  pack({"services": {"metric.query": 1, 2: {"workers": 1}}}), pack(good)[:60],
                  pack({"services": {"x": {"latency": [[2, 1], [1, 1]]}}, "dropped": [1]}),
@@ -299,6 +300,8 @@ class Scripted(Scraped):
                     self.assertEqual(metrics.histogram(f"metricmq_service_{name}_seconds", service="metric.query"),
                                      (["0.00005", "0.0001", "+Inf"], [1, 2, 3]))
                     self.assertEqual(metrics.get(f"metricmq_service_{name}_seconds_sum", service="metric.query"), sum)
+                self.assertEqual([name for name, _ in metrics.series() if name.startswith("metricmq_store_")],
+                                 ["metricmq_store_bytes"])  # of a store in PostgreSQL no more is known
         self.assertEqual(json.loads(self.get("/health/live")[2]), {"status": "ok"})
 
 

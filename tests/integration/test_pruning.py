@@ -132,6 +132,7 @@ class Pruning(harness.Case):
             self.assertEqual([row[0] for row in exported["one"]], [time_of(n) for n in range(1501, ROWS + 1)])
             self.assertEqual(exported["two"], [])
 
+    @harness.sqlite_only("it is killed at writes to the file")
     def test_killed_while_it_prunes(self):
         """kill -9 of `up` at any write of a prune: the store is whole, and the same command goes on."""
         random, rows, left = harness.seed(), 20000, []
@@ -155,6 +156,7 @@ class Pruning(harness.Case):
         self.assertRegex(harness.run("check", "--data", self.data).out, "^whole: 20 metrics, 0 blocks, 0 rows")
         print(f"rows left after each kill: {left}, of {20 * rows}")
 
+    @harness.sqlite_only("it is the file's disk that is full")
     def test_no_space(self):
         """On a full disk a prune ends with a sentence, readers go on, and nothing is half gone."""
         full = self.folder / "full"

@@ -213,6 +213,12 @@ class Scripted(Watched):
         terminal.type("q")
         self.leave(terminal)
 
+    def test_a_store_without_a_file(self):
+        """One in PostgreSQL, of which only the size is known."""
+        self.store = {"bytes": 3 << 30}
+        self.said = [stats()]
+        self.assertRegex(harness.run("status", "--connect", self.bus.endpoint).out, "(?m)^store 3.00 GiB$")
+
     def test_names_of_strangers(self):
         service = {"workers": 1, "capacity": 1, "busy": 0, "queued": 0, "requests": 0}
         names = [HOSTILE, b"long" * 60, "größer Ωж".encode(), "幅\u202e\u0301".encode()]

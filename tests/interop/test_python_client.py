@@ -226,8 +226,7 @@ class Losses(harness.Case):
         return program
 
     def start_worker(self, kind):
-        return self.start("worker", kind, "--connect", self.entries, "--data", self.folder,
-                          "--store", f"sqlite:{self.folder}/m.db")
+        return self.start("worker", kind, "--connect", self.entries, "--data", self.folder)
 
     def test_workers_are_killed(self):
         random = harness.seed()

@@ -208,13 +208,13 @@ mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *
 /* Rows of active metrics (status 1) without a score. */
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why) MMQ_MUST_USE;
 
-enum { MMQ_DISK_UNKNOWN = -1 };
+enum { MMQ_BYTES_UNKNOWN = -1 }; /* or there is nothing like it */
 
 typedef struct mmq_store_bytes {
-    int64_t file;      /* of the store's file, free pages too */
-    int64_t log;       /* of SQLite's log beside it */
+    int64_t file;      /* of the store's file or tables, free pages too */
+    int64_t log;       /* of SQLite's log beside it; this and those below: or MMQ_BYTES_UNKNOWN */
     int64_t file_free; /* of pages in the file that hold nothing now */
-    int64_t disk_free; /* that the file system has left for us; MMQ_DISK_UNKNOWN: who knows */
+    int64_t disk_free; /* that the file system has left for us */
 } mmq_store_bytes;
 
 /* What the store takes and may still take: cheap, whatever its size. */

@@ -5,8 +5,6 @@
 
 #include "query_stream.h"
 
-#include <sqlite3.h>
-
 #include "lib/bucket.h"
 #include "lib/calendar.h"
 
@@ -385,27 +383,9 @@ static inline uint64_t first_seed(uint64_t *count)
     return seed;
 }
 
-static inline void run_sql(const struct world *world, const char *sql)
+static inline int64_t run_sql(const struct world *world, const char *sql)
 {
-    sqlite3 *db;
-    assert_int_equal(sqlite3_open(world->url + strlen("sqlite:"), &db), SQLITE_OK);
-    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK) {
-        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
-    }
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
-static inline int64_t ask_sql(const struct world *world, const char *sql)
-{
-    sqlite3 *db;
-    sqlite3_stmt *statement;
-    assert_int_equal(sqlite3_open(world->url + strlen("sqlite:"), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
-    const int64_t number = sqlite3_column_int64(statement, 0);
-    (void)sqlite3_finalize(statement);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    return number;
+    return store_sql(strchr(world->url, ':') + 1, sql);
 }
 
 static const char forget_half[] =

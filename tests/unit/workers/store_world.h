@@ -11,7 +11,6 @@
 
 #include <ftw.h>
 #include <math.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,28 +34,9 @@ static char world_url[512];
 
 /* ---- behind the store's back --------------------------------------------------------------- */
 
-/* The first number of the last statement's first row, 0 if there is none. Both engines know the
- * same tables, and the SQL that tests need. */
 static inline int64_t world_sql(const char *sql)
 {
-    if (store_server() != NULL) {
-        char script[1024];
-        (void)snprintf(script, sizeof script, "SET search_path = metricmq; %s", sql);
-        return store_server_run(script);
-    }
-    sqlite3 *db;
-    sqlite3_stmt *statement = NULL;
-    int64_t number = 0;
-    assert_int_equal(sqlite3_open(world_path, &db), SQLITE_OK);
-    for (const char *rest = sql; *rest != '\0';) {
-        assert_int_equal(sqlite3_prepare_v2(db, rest, -1, &statement, &rest), SQLITE_OK);
-        int code = sqlite3_step(statement);
-        number = code == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
-        assert_true(code == SQLITE_ROW || code == SQLITE_DONE);
-        assert_int_equal(sqlite3_finalize(statement), SQLITE_OK);
-    }
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    return number;
+    return store_sql(world_path, sql);
 }
 
 /* ---- the store ------------------------------------------------------------------------------ */

@@ -7,7 +7,7 @@
 static void each_answer_is_what_the_rows_say(void **state)
 {
     (void)state;
-    uint64_t count = 5;
+    uint64_t count = store_rounds(5);
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);
@@ -27,7 +27,7 @@ static void each_answer_is_what_the_rows_say(void **state)
 static void an_answer_is_as_of_its_first_page(void **state)
 {
     (void)state;
-    uint64_t count = 4;
+    uint64_t count = store_rounds(4);
     const uint64_t first = first_seed(&count);
     for (uint64_t seed = first; seed < first + count; seed++) {
         struct world *world = world_new(seed);

@@ -575,7 +575,7 @@ int main(void)
 {
     const char *given = getenv("SEED"), *longer = getenv("STEPS");
     const unsigned seed = given != NULL ? (unsigned)strtoul(given, NULL, 10) : (unsigned)time(NULL);
-    steps = longer != NULL ? (unsigned)strtoul(longer, NULL, 10) : steps;
+    steps = longer != NULL ? (unsigned)strtoul(longer, NULL, 10) : store_rounds(steps);
     printf("SEED=%u\n", seed);
     (void)fflush(stdout);
     srandom(seed);

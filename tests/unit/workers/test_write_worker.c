@@ -203,6 +203,7 @@ static void test_group(void **state)
 static void test_standby(void **state)
 {
     (void)state;
+    SQLITE_ONLY("a store in PostgreSQL may have several writers");
     mmq_store_lock *lock;
     assert_ok(mmq_store_lock_try(world_url, &lock, &why));
     start_worker(false);
@@ -221,9 +222,45 @@ static void test_standby(void **state)
     expect(200, "");
 }
 
+/* Several workers write to one store, each at its own broker. */
+static void test_other_writer(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip(); /* test_standby */
+    }
+    mmq_store *other = world_open(MMQ_STORE_WRITE);
+    mmq_appended appended;
+    world_rows *rows = calloc(1, sizeof *rows);
+    assert_non_null(rows);
+    world_set(rows, 0, 5, 7, NAN);
+    start_worker(false);
+    assert_non_null(role);
+    await_ready();
+    send_create("u", "n");
+    expect(200, "");
+    for (int i = 0; i < 20; i++) {
+        send_rows("append", "u", 0, TWO_ROWS);
+        assert_ok(world_append(other, "u", 0, rows, 0, 1, &appended));
+        expect(200, "");
+    }
+    assert_int_equal(rows_of("u"), 60);
+    free(rows);
+    mmq_store_close(&other);
+}
+
 static void test_bad_store(void **state)
 {
     (void)state;
+    if (store_server() != NULL) {
+        mmq_store *store = world_open(MMQ_STORE_WRITE);
+        mmq_store_close(&store);
+        (void)world_sql("UPDATE store SET version = 99");
+        start_worker(true);
+        assert_null(role);
+        assert_non_null(strstr(why.text, "schema version 99"));
+        return;
+    }
     FILE *file = fopen(world_path, "wb");
     assert_non_null(file);
     (void)fclose(file);
@@ -237,9 +274,32 @@ static void test_bad_store(void **state)
 static void limit_files(rlim_t bytes)
 {
     struct rlimit limit;
+    (void)signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
     limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* From here on every commit fails for want of room, in the moment in which it is made. */
+static void fill_disk(void)
+{
+    if (store_server() == NULL) {
+        limit_files(0);
+        return;
+    }
+    (void)world_sql("CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                    " RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$;"
+                    "CREATE CONSTRAINT TRIGGER refused AFTER UPDATE ON store"
+                    " DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse()");
+}
+
+static void empty_disk(void)
+{
+    if (store_server() == NULL) {
+        limit_files(RLIM_INFINITY);
+    } else {
+        (void)world_sql("DROP FUNCTION refuse CASCADE");
+    }
 }
 
 /* In one transaction a metric is deleted and appended to, which is refused; then the commit fails.
@@ -253,21 +313,21 @@ static void test_refused_by_what_is_undone(void **state)
     expect(200, "");
     send_rows("append", "u", 0, TWO_ROWS);
     expect(200, "");
-    (void)signal(SIGXFSZ, SIG_IGN);
     mmq_store *other = world_open(MMQ_STORE_WRITE);
     assert_ok(mmq_store_begin_write(other, &why)); /* so that requests gather */
+    assert_ok(mmq_store_delete(other, "u", &why));
     send_rows("append", "u", 0, TWO_ROWS);
     mmq_args args;
     mmq_args_init(&args);
     mmq_args_cstr(&args, "uid", "u");
     send_request("delete", &args);
     send_rows("append", "u", 0, TWO_ROWS);
-    limit_files(0);
+    fill_disk();
     mmq_store_rollback(other);
     for (int i = 0; i < 3; i++) {
         expect(503, "");
     }
-    limit_files(RLIM_INFINITY);
+    empty_disk();
     mmq_store_close(&other);
     send_rows("append", "u", 0, TWO_ROWS);
     expect(200, "");
@@ -496,11 +556,10 @@ static void test_watch_undone(void **state)
     send_create("u", "n");
     expect(200, "");
     send_watch(1, NULL, 20000);
-    (void)signal(SIGXFSZ, SIG_IGN);
-    limit_files(0);
+    fill_disk();
     send_rows("append", "u", 0, TWO_ROWS);
     expect(503, "");
-    limit_files(RLIM_INFINITY);
+    empty_disk();
     send_rows("append", "u", 0, TWO_ROWS);
     expect_both("2 reload");
 }
@@ -508,16 +567,10 @@ static void test_watch_undone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_ops),
-        TEST(test_group),
-        TEST(test_standby),
-        TEST(test_bad_store),
-        TEST(test_refused_by_what_is_undone),
-        TEST(test_watch),
-        TEST(test_watch_no_news),
-        TEST(test_watch_refused),
-        TEST(test_watch_many),
-        TEST(test_watch_undone),
+        TEST(test_ops),          TEST(test_group),         TEST(test_standby),
+        TEST(test_other_writer), TEST(test_bad_store),     TEST(test_refused_by_what_is_undone),
+        TEST(test_watch),        TEST(test_watch_no_news), TEST(test_watch_refused),
+        TEST(test_watch_many),   TEST(test_watch_undone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

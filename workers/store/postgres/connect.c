@@ -270,10 +270,8 @@ mmq_err mmq_pg_connect(mmq_pg_link *link, mmq_why *why)
     }
     int64_t left_ns = link->retry_ns - mmq_now_ns();
     if (left_ns > 0) {
-        return mmq_fail(why, MMQ_EUNAVAILABLE,
-                        "%s: no connection; the next try is in %lld ms: %.120s",
-                        mmq_pg_url_shown(link->url), (long long)(left_ns / MMQ_NS_PER_MS + 1),
-                        link->reason.text);
+        return mmq_fail(why, MMQ_EUNAVAILABLE, "%.200s (the next try is in %lld ms)",
+                        link->reason.text, (long long)(left_ns / MMQ_NS_PER_MS + 1));
     }
     mmq_err err = connect_any(link, why);
     if (err == MMQ_OK) {

@@ -16,7 +16,8 @@ static mmq_err read_bytes(mmq_store *store, int64_t *out, mmq_why *why)
 
 mmq_err mmq_postgres_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why)
 {
-    *out = (mmq_store_bytes){.disk_free = MMQ_DISK_UNKNOWN};
+    *out = (mmq_store_bytes){
+        .log = MMQ_BYTES_UNKNOWN, .file_free = MMQ_BYTES_UNKNOWN, .disk_free = MMQ_BYTES_UNKNOWN};
     return read_bytes(store, &out->file, why);
 }
 

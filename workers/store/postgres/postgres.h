@@ -29,7 +29,7 @@ enum {
     MMQ_P_ADD_GROWTH,  /* lists of keys and rowids */
     MMQ_P_MAKE_WRITER,
     MMQ_P_SET_WRITER,
-    MMQ_P_WRITER,
+    MMQ_P_END_WRITER, /* whether a transaction of its was done; if not, it cannot be any more */
     MMQ_P_OLD_WRITERS, /* are there any? */
     MMQ_P_DROP_WRITERS,
     MMQ_P_TIDIES,

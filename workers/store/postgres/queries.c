@@ -186,8 +186,15 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                           " FROM unnest(" KEYS("$1") ", " KEYS("$2") ") AS grown (key, before)",
                           "tti"},
     [MMQ_P_MAKE_WRITER] = {"INSERT INTO writer (id, serial, at) VALUES ($1, 0, $2)", "ii"},
-    [MMQ_P_SET_WRITER] = {"UPDATE writer SET serial = $2, at = $3 WHERE id = $1", "iii"},
-    [MMQ_P_WRITER] = {"SELECT serial FROM writer WHERE id = $1 FOR UPDATE", "i"},
+    /* transaction.c says what becomes of a serial number; NULL is refused */
+    [MMQ_P_SET_WRITER] = {"INSERT INTO writer (id, serial, at) VALUES ($1, $2, $3) ON CONFLICT (id)"
+                          " DO UPDATE SET serial = CASE WHEN writer.serial < $2 THEN $2 END,"
+                          " at = $3",
+                          "iii"},
+    [MMQ_P_END_WRITER] = {"INSERT INTO writer (id, serial, at) VALUES ($1, $2 + 2, $3)"
+                          " ON CONFLICT (id) DO UPDATE SET serial = CASE WHEN writer.serial"
+                          " IN ($2, $2 + 1) THEN $2 + 1 ELSE $2 + 2 END RETURNING serial",
+                          "iii"},
     [MMQ_P_OLD_WRITERS] = {"SELECT id FROM writer WHERE at < $1 LIMIT 1", "i"},
     [MMQ_P_DROP_WRITERS] = {"DELETE FROM writer WHERE at < $1", "i"},
     [MMQ_P_TIDIES] = {"SELECT " NUMBER("CAST(pg_try_advisory_xact_lock(1835954481, 1) AS integer)"),

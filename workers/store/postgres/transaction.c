@@ -8,8 +8,10 @@
  * Nobody waits for one lock while another waits for one of its: a metric's lock is waited for only
  * by who has none (statement.c), and who has the row of `store` waits for nothing.
  *
- * A commit whose connection is lost may be done, or not. The transaction has set its serial number
- * in a row of this writer's own, so whoever reads that row afterwards, under its lock, knows. */
+ * A commit whose connection is lost may be done, or not, or be yet to come: the server may have it
+ * all and not have got to it. A transaction S sets that serial number in a row of this writer's
+ * own, if what is there is less; else it fails. Who comes back makes S + 1 of S, which says that it
+ * was done, and S + 2 of anything else: it was not, and will fail. Both may be asked again. */
 #include "workers/store/postgres/engine.h"
 
 #include <inttypes.h>
@@ -225,17 +227,20 @@ static mmq_err reconnect(mmq_postgres *postgres, int64_t until_ns, mmq_why *why)
 /* The connection was lost when the commit was on its way. */
 static mmq_err resolve(mmq_postgres *postgres, mmq_why *why)
 {
-    const int64_t until_ns = mmq_now_ns() + RESOLVE_NS;
+    const int64_t until_ns = mmq_now_ns() + RESOLVE_NS, sent = postgres->serial;
     const mmq_why lost = *why;
     mmq_pg_values values = {0};
     int64_t serial = 0;
     bool found = false;
     mmq_pg_bind_int(&values, 1, postgres->writer);
+    mmq_pg_bind_int(&values, 2, sent);
+    mmq_pg_bind_int(&values, 3, mmq_wall_s());
+    postgres->serial = sent + 2;
     mmq_err err = MMQ_EUNAVAILABLE;
     while (err != MMQ_OK && mmq_now_ns() < until_ns) {
         err = reconnect(postgres, until_ns, why);
         if (err == MMQ_OK) {
-            err = mmq_postgres_ask(postgres, MMQ_P_WRITER, &values, &found, &serial, why);
+            err = mmq_postgres_ask(postgres, MMQ_P_END_WRITER, &values, &found, &serial, why);
         }
     }
     if (err != MMQ_OK || !found) {
@@ -243,7 +248,7 @@ static mmq_err resolve(mmq_postgres *postgres, mmq_why *why)
                         lost.text);
     }
     *why = lost;
-    return serial == postgres->serial ? MMQ_OK : MMQ_EUNAVAILABLE;
+    return serial == sent + 1 ? MMQ_OK : MMQ_EUNAVAILABLE;
 }
 
 mmq_err mmq_postgres_commit(mmq_store *store, mmq_why *why)
