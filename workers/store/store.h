@@ -73,6 +73,7 @@ void mmq_store_unlock(mmq_store_lock **lock);
 typedef struct mmq_snapshot {
     uint64_t store; /* random, drawn when the store was made */
     int64_t commit; /* number of the last commit */
+    int64_t behind; /* by how many commits it may be behind what another handle has seen; 0: none */
 } mmq_snapshot;
 
 mmq_err mmq_store_begin_read(mmq_store *store, mmq_snapshot *out, mmq_why *why) MMQ_MUST_USE;

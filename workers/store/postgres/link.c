@@ -300,8 +300,10 @@ static mmq_err fail_owed(mmq_pg_link *link, PGresult *result, mmq_why *why)
                *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     text = text != NULL ? text : PQresultErrorMessage(result);
     mmq_err err = mmq_pg_verdict(state, text, why);
-    /* of its kind no other statement will do better on this connection */
+    /* of its kind no other statement will do better on this connection; 25006: a writer's, whose
+     * server takes no writes any more */
     bool useless = state == NULL || strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0 ||
+                   strcmp(state, "25006") == 0 ||
                    (severity != NULL && strcmp(severity, "ERROR") != 0) ||
                    PQstatus(link->connection) == CONNECTION_BAD;
     PQclear(result);
