@@ -30,7 +30,7 @@ import load as loads  # noqa: E402
 
 KINDS = ("broker", "worker", "adapter", "proxy", "archive", "standby", "primary")
 FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote"]
-QUICK = ["kill-worker", "cut-standby", "promote"]
+QUICK = ["kill-worker", "cut-broker", "promote"]
 TITLES = {"kill": "kill -9 all of its processes, start them again a second later", "cut": "its cable pulled for 4 to 8 s",
           "freeze": "SIGSTOP all of its processes for 4 to 8 s, then SIGCONT",
           "promote": "kill -9 the primary; the standby is promoted, and the primary made its standby"}
@@ -42,8 +42,8 @@ ROWS_LOOKED_AT = 2000
 class Bench:
     """The bed and its load, and what was measured."""
 
-    def __init__(self, chance, quick):
-        self.random, self.quick = chance, quick
+    def __init__(self, chance, quick, lasts_s):
+        self.random, self.quick, self.lasts_s = chance, quick, lasts_s
         self.bed = beds.Bed(chance)
         self.load = loads.Load(self.bed, chance)
         self.results = collections.defaultdict(lambda: collections.defaultdict(list))
@@ -72,7 +72,7 @@ class Bench:
             node.start()
 
     def lasts(self):
-        time.sleep(self.random.uniform(4, 5 if self.quick else 8))
+        time.sleep(3.5 if self.quick else self.random.uniform(*self.lasts_s))  # the bus gives a peer up after 3 s
 
     def cut(self, kind, host):
         host.cut()
@@ -161,7 +161,7 @@ def write(options, bench, done, error, began):
     pathlib.Path(options.json).write_text(json.dumps({
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "commit": git("rev-parse", "--short", "HEAD"),
         "changed": bool(git("status", "--porcelain", "--untracked-files=no")), "seed": options.seed, "error": error,
-        "rounds": options.rounds, "seconds": round(time.monotonic() - began), "done": done,
+        "rounds": options.rounds, "lasts": options.lasts, "seconds": round(time.monotonic() - began), "done": done,
         "faults": summary(bench.results)}, indent=1))
 
 
@@ -171,6 +171,7 @@ def main():
     parser.add_argument("--only", help="faults, what is done or kinds of hosts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one round of a few faults")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run's random choices")
+    parser.add_argument("--lasts", default="4-8", help="seconds that a host is cut off or frozen, from-to")
     parser.add_argument("--json", help="the result's file")
     options = parser.parse_args()
     network.enter()
@@ -179,7 +180,7 @@ def main():
     print(f"seed: METRICMQ_SEED={options.seed}", flush=True)
     chance, faults, began = random.Random(options.seed), chosen(options), time.monotonic()
     options.rounds = 1 if options.quick else options.rounds
-    bench, done, error = Bench(chance, options.quick), {}, None
+    bench, done, error = Bench(chance, options.quick, tuple(map(float, options.lasts.split("-")))), {}, None
     print(f"the bed is there after {time.monotonic() - began:.1f} s", flush=True)
     try:
         for number in range(options.rounds):

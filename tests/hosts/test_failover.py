@@ -2,12 +2,18 @@
 takes no writes. The servers are on unix sockets of this machine; run.py has them on hosts of their own.
 """
 import contextlib
+import os
+import select
+import signal
+import time
+import unittest
 import urllib.parse
 
 import bus
 import harness
 import postgres
 
+LONG = unittest.skipUnless(os.environ.get("METRICMQ_HOSTS"), "waits out bounds of seconds: a part of ops/hosts")
 METRIC = {"op": "create", "metric": {"uid": "m", "datasource": "custom", "name": "m"}}
 ALL = {"op": "data", "uid": "m", "anomaly": -1}
 
@@ -28,6 +34,7 @@ class Failover(harness.Case):
 
     def setUp(self):
         super().setUp()
+        self.random = harness.seed()
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
         self.primary = stack.enter_context(postgres.Server({"fsync": "off"}))
@@ -128,6 +135,52 @@ class Failover(harness.Case):
             self.standby.promote()
             self.until_done("metric.write", more)
             self.assertEqual(self.standby.sql("SELECT last_rowid FROM metricmq.metric", database="m"), "110")
+
+    @LONG
+    def test_a_standby_that_stands_still(self):
+        """Its machine takes packets and answers nothing. Readers do not wait for it as long as a statement may take: they
+        go on to the other server while whoever asked still waits."""
+        with self.worker("write", self.primary.url("m")):
+            self.client.call("metric.write", METRIC)
+            self.append(1, 100)
+            self.standby.catch_up(self.primary)
+            with self.worker("query", both(self.primary, self.standby, "m", "prefer-standby"), "--threads", "1"):
+                self.assertEqual(self.status("metric.query", ALL), (200, ""))
+                self.standby.freeze()
+                self.addCleanup(self.standby.thaw)
+                self.until_done("metric.query", {**ALL, "timeout": 25000}, 25)
+                self.standby.thaw()
+
+    @LONG
+    def test_a_writer_that_stands_still(self):
+        """Its machine is frozen, or cut off, in the middle of a transaction, which has a metric's row locked: others can
+        write to the metric again after seconds."""
+        with self.worker("write", self.primary.url("m")) as frozen:
+            self.client.call("metric.write", METRIC)
+            rowid = self.freeze_in_transaction(frozen)
+            with self.worker("write", self.primary.url("m")):
+                begun = time.monotonic()
+                self.until_done("metric.write", {"op": "append", "uid": "m", "first_rowid": rowid,
+                                                 "rows": bus.pack_rows(rows(rowid, 1))}, 30)
+                self.assertLess(time.monotonic() - begun, 20)
+                frozen.signal(signal.SIGCONT)
+
+    def freeze_in_transaction(self, worker):
+        """Stops the worker while it appends the row whose id is returned."""
+        locked = ("SELECT count(*) FROM pg_stat_activity a JOIN pg_locks l USING (pid) WHERE state = 'idle in transaction'"
+                  " AND application_name = 'metricmq' AND locktype = 'transactionid' AND mode = 'ExclusiveLock'")
+        for rowid in range(1, 2000):
+            self.client.send("metric.write", {"op": "append", "uid": "m", "first_rowid": rowid, "timeout": 30000,
+                                              "rows": bus.pack_rows(rows(rowid, 1))})
+            select.select([], [], [], self.random.uniform(0, 0.004))
+            worker.signal(signal.SIGSTOP)
+            select.select([], [], [], 0.02)  # what is at the server is answered
+            if self.primary.sql(locked) == "1":
+                return rowid
+            worker.signal(signal.SIGCONT)
+            while self.client.receive()[1]["status"] != 200:
+                pass
+        raise AssertionError("it is never seen in a transaction")
 
     def test_roles_that_start_before_their_server(self):
         """They say so and end with status 1, for the service manager to start them again; none serves without a store."""

@@ -60,6 +60,9 @@ mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why) MMQ_MUST_USE;
 /* False: a reader's store of an earlier version. */
 bool mmq_store_is_current(const mmq_store *store);
+/* For who answers clients: a server that is silent for so long is given up (MMQ_EUNAVAILABLE), and
+ * the next read may be another's. Otherwise it is waited for as long as a statement may take. */
+void mmq_store_hurry(mmq_store *store, unsigned silence_ms);
 void mmq_store_close(mmq_store **store);
 
 /* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.

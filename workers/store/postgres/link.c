@@ -47,6 +47,14 @@ static void set_defaults(mmq_pg_options *options)
     set_default(&options->backoff_max_ms, 2000);
 }
 
+void mmq_pg_hurry(mmq_pg_link *link, unsigned answer_ms)
+{
+    if (answer_ms < link->options.answer_ms) {
+        link->options.answer_ms = answer_ms;
+        link->patience_ns = answer_ms * MMQ_NS_PER_MS;
+    }
+}
+
 mmq_err mmq_pg_open(const mmq_pg_options *options, mmq_pg_link **out, mmq_why *why)
 {
     *out = NULL;

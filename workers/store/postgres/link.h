@@ -75,6 +75,8 @@ typedef struct mmq_pg_server {
 
 /* Checks the URL; connects to nothing. MMQ_EINVAL, MMQ_ENOMEM. Caller owns the result. */
 mmq_err mmq_pg_open(const mmq_pg_options *options, mmq_pg_link **out, mmq_why *why) MMQ_MUST_USE;
+/* Sets answer_ms; never beyond what it was. */
+void mmq_pg_hurry(mmq_pg_link *link, unsigned answer_ms);
 /* NULL is nothing. */
 void mmq_pg_close(mmq_pg_link **link);
 
