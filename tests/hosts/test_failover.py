@@ -152,6 +152,25 @@ class Failover(harness.Case):
                 self.standby.thaw()
 
     @LONG
+    def test_readers_return_to_a_standby(self):
+        """Else the primary had all of them for ever, once the standby was away."""
+        def readers(server):
+            return int(server.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'metricmq'"))
+
+        with self.worker("write", self.primary.url("m")):
+            self.client.call("metric.write", METRIC)
+            self.append(1, 100)
+            self.standby.catch_up(self.primary)
+        with self.worker("query", both(self.primary, self.standby, "m", "prefer-standby"), "--threads", "1"):
+            self.assertEqual((readers(self.primary), readers(self.standby)), (0, 1))
+            self.standby.kill()
+            self.until_done("metric.query", ALL)
+            self.assertEqual(readers(self.primary), 1)
+            self.standby.start()
+            harness.wait_until(lambda: self.status("metric.query", ALL) == (200, "") and readers(self.standby) == 1, 60)
+            harness.wait_until(lambda: readers(self.primary) == 0, 20)
+
+    @LONG
     def test_a_writer_that_stands_still(self):
         """Its machine is frozen, or cut off, in the middle of a transaction, which has a metric's row locked: others can
         write to the metric again after seconds."""

@@ -45,6 +45,7 @@ static void set_defaults(mmq_pg_options *options)
     set_default(&options->answer_ms, options->statement_ms + 5000);
     set_default(&options->backoff_ms, 50);
     set_default(&options->backoff_max_ms, 2000);
+    set_default(&options->seek_ms, 30000);
 }
 
 void mmq_pg_hurry(mmq_pg_link *link, unsigned answer_ms)
