@@ -4,11 +4,12 @@ build_packages="cmake ninja-build gcc libc6-dev pkg-config libzmq3-dev libczmq-d
   libmsgpack-dev libcjson-dev libarchive-dev libisal-dev zlib1g-dev libmicrohttpd-dev libgnutls28-dev libssl-dev
   libxxhash-dev libcurl4-openssl-dev libpq-dev curl"
 test_packages="libcmocka-dev python3 python3-zmq python3-msgpack python3-jsonschema libarchive-tools procps openssl
-  slowhttptest binutils python3-seccomp g++ mandoc man-db zsh fish sqlite3 chromium chromium-driver fonts-dejavu-core"
+  slowhttptest binutils python3-seccomp iproute2 g++ mandoc man-db zsh fish sqlite3 chromium chromium-driver
+  fonts-dejavu-core"
 # What ops/package packs with; g++ above is for a consumer of the library.
 package_packages="git file dpkg-dev lintian"
-# promtool, which checks /metrics and alerts, systemd-analyze, which checks ops/systemd, and nginx come with daemons.
-watch_packages="prometheus systemd nginx-light"
+# promtool, which checks /metrics and alerts, systemd-analyze, which checks ops/systemd, nginx and haproxy come with daemons.
+watch_packages="prometheus systemd nginx-light haproxy"
 # The object stores that feedback is delivered to in tests, Ceph's radosgw and OpenStack Swift's s3api, and PostgreSQL.
 engine_packages="ceph-mon ceph-osd radosgw python3-rados swift-proxy swift-account swift-container swift-object
   postgresql-15"

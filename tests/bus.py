@@ -14,11 +14,13 @@ class Refused(Exception):
 
 
 class Bus:
-    """One DEALER; one request at a time."""
+    """One DEALER; one request at a time. curve: (public, secret, the broker's public) keys; None: plain text."""
 
-    def __init__(self, endpoint, timeout=60):
+    def __init__(self, endpoint, timeout=60, curve=None):
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 0)
+        if curve:
+            self.socket.curve_publickey, self.socket.curve_secretkey, self.socket.curve_serverkey = curve
         self.socket.connect(endpoint)
         self.timeout = timeout
         self.ids = itertools.count(1)

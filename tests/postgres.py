@@ -131,6 +131,7 @@ class Server:
         self.folder = new_folder()
         self.data, self.log_file = self.folder / "data", self.folder / "log"
         self.process, self.frozen = None, []
+        self.prefix = []  # of the command that starts it
         self.databases = {"postgres"}
         try:
             (fill or self.copy_template)(self.data)
@@ -184,8 +185,8 @@ class Server:
 
         def begin():
             with open(self.log_file, "ab") as out:
-                self.process = subprocess.Popen(command(*args), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out,
-                                                stderr=out)
+                self.process = subprocess.Popen([*self.prefix, *command(*args)], cwd=self.folder,
+                                                stdin=subprocess.DEVNULL, stdout=out, stderr=out)
 
         def ready():
             if self.process.poll() is not None:

@@ -20,6 +20,7 @@ enum {
     ROOM_MS = 200,     /* between two looks at the spool's room, */
     ROOM_SHARE = 16,   /* which take not more than this part of the time */
     TAKE_TRIES = 3,
+    SILENCE_MS = 10000,             /* of the store's server */
     NEARLY_BYTES = 4 * 1024 * 1024, /* more than an archive grows by at once */
 };
 
@@ -201,6 +202,7 @@ static mmq_err build_job(mmq_dump_call *call, mmq_job **out)
     }
     mmq_metric_head head;
     mmq_snapshot snapshot;
+    mmq_store_hurry(store, SILENCE_MS);
     err = mmq_store_begin_read(store, &snapshot, &call->why);
     if (err == MMQ_OK) {
         err = mmq_store_find(store, call->dump.uid, &head, &call->why);

@@ -11,6 +11,20 @@
 #include "lib/check.h"
 #include "lib/clock.h"
 
+/* A server that is behind the one that gave the cursor has not the stream's rows yet. */
+static mmq_err check_cursor(const mmq_page *page, mmq_why *why)
+{
+    const mmq_snapshot *snapshot = &page->snapshot;
+    const bool same = page->query->cursor.store == snapshot->store;
+    if (same && page->commit <= snapshot->commit) {
+        return MMQ_OK;
+    }
+    return same && page->commit - snapshot->commit <= snapshot->behind
+               ? mmq_fail(why, MMQ_EUNAVAILABLE,
+                          "the store's server is behind the one that the stream began on")
+               : mmq_fail(why, MMQ_EGONE, "cursor is of another store, or of one since restored");
+}
+
 mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *query,
                        const mmq_page_options *options, const mmq_page_sink *sink, mmq_why *why)
 {
@@ -27,10 +41,7 @@ mmq_err mmq_page_begin(mmq_page *page, mmq_store *store, const mmq_page_query *q
         return MMQ_OK;
     }
     page->commit = query->cursor.commit;
-    if (query->cursor.store != page->snapshot.store || page->commit > page->snapshot.commit) {
-        return mmq_fail(why, MMQ_EGONE, "cursor is of another store, or of one since restored");
-    }
-    return MMQ_OK;
+    return check_cursor(page, why);
 }
 
 mmq_err mmq_page_check_pruned(mmq_page *page, int64_t from, int64_t metric, const char *uid,

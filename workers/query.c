@@ -24,6 +24,7 @@ enum {
     FRAME_BYTES = 256 * 1024, /* what passes fastest */
     PAGE_MS = 50,
     CAPACITY_PER_THREAD = 2, /* enough that a thread seldom waits; more would only queue here */
+    SILENCE_MS = 10000,      /* of a server: clients wait 30 s for an answer */
     ROWS_SCORED_PER_S = 20,  /* `stats` reckons 0.05 s a row */
 };
 
@@ -350,6 +351,7 @@ static void *thread_new(void *shared, mmq_why *why)
         free(thread);
         return NULL;
     }
+    mmq_store_hurry(thread->store, SILENCE_MS);
     thread->cache = parts->cache;
     return thread;
 }

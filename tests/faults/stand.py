@@ -164,10 +164,10 @@ class Supervised:
 class Readers:
     """Streams of the client library, `in_flight` at once over one client, until `finish`."""
 
-    def __init__(self, endpoint, data, plan, in_flight, timeout_s=30, pause_ms=0, each=False):
+    def __init__(self, endpoint, data, plan, in_flight, timeout_s=30, pause_ms=0, each=False, env=None):
         arguments = ["--each"] * each + [endpoint, in_flight, timeout_s * 1000, pause_ms, data.write_plan(plan)]
         self.process = subprocess.Popen([READERS, *map(str, arguments)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True)
+                                        stderr=subprocess.STDOUT, text=True, env={**os.environ, **(env or {})})
         self.lines = []
         self.in_flight = in_flight
         self.ends = []  # (begin, end) in seconds, with each

@@ -224,10 +224,10 @@ class Engine:
         self.stop()
 
 
-def start(kind, **options):
-    """Starts a store, or skips the test."""
+def start(kind, prefix=(), **options):
+    """Starts a store, or skips the test. prefix: of the command, where it is to run elsewhere."""
     require(kind)
-    keeper = subprocess.Popen(["/usr/bin/python3", HERE / "keep.py", kind, json.dumps(options)], stdin=subprocess.PIPE,
+    keeper = subprocess.Popen([*prefix, "/usr/bin/python3", HERE / "keep.py", kind, json.dumps(options)], stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, start_new_session=True, cwd="/")
     line, end = b"", time.monotonic() + READY_S
     while not line.endswith(b"\n"):
@@ -263,7 +263,8 @@ def shared(kind):
 
 
 def radosgw(**options):
-    """store: "memstore" or "bluestore" (for much data); tls: (certificate, key); sts: True for sessions."""
+    """store: "memstore" or "bluestore" (for much data); tls: (certificate, key); sts: True for sessions; address: where
+    it listens (loopback); again: daemons that died are started again (with "bluestore"); prefix: of the command."""
     return start("radosgw", **options)
 
 

@@ -43,7 +43,7 @@ def main():
         keeper, told = start_engine(importlib.import_module(kind), options)
         print(json.dumps({**told, "folder": str(keeper.folder)}), flush=True)
         while True:
-            keeper.check(1.0)
+            keeper.check(0.25 if keeper.again else 1.0)
     except Stopped:
         pass
     except (Died, subprocess.TimeoutExpired) as error:

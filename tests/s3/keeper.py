@@ -43,9 +43,9 @@ def free_ports(count):
     return found
 
 
-def listens(port):
+def listens(port, host="127.0.0.1"):
     with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((host, port)) == 0
 
 
 class Keeper:
@@ -55,13 +55,17 @@ class Keeper:
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)  # what daemons leave becomes ours
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="metricmq-engine-"))
         self.daemons = []
+        self.again = {}  # daemons that are started again when they have ended: their commands, by name
 
     def check(self, wait_s=0.0):
         """Raises if the test is gone or a daemon has ended; else returns after wait_s seconds."""
         if select.select([sys.stdin], [], [], wait_s)[0] and not os.read(0, 1):
             raise Stopped
-        for name, process, log in self.daemons:
-            if process.poll() is not None:
+        for name, process, log in list(self.daemons):
+            if process.poll() is not None and name in self.again:
+                self.daemons.remove((name, process, log))
+                self.start(name, *self.again[name])
+            elif process.poll() is not None:
                 raise Died(f"{name} ended with {process.returncode}:\n{log.read_text('utf-8', 'replace')[-2000:]}")
 
     def wait_until(self, condition, what):

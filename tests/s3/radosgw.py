@@ -64,7 +64,7 @@ memstore device bytes = {bytes}
 bluestore block size = {bytes}
 osd memory target = 939524096
 [client.rgw]
-rgw frontends = beast endpoint=127.0.0.1:{port}{tls_frontend}
+rgw frontends = beast endpoint={address}:{port}{tls_frontend}
 rgw dns name = s3.localhost
 rgw thread pool size = 16
 rgw enable gc threads = false
@@ -92,7 +92,7 @@ def configure(keeper, options):
     front = f" ssl_endpoint=127.0.0.1:{https} ssl_certificate={tls[0]} ssl_private_key={tls[1]}" if tls else ""
     text = CONFIGURATION.format(fsid=uuid.uuid4(), mon_port=mon, osd_port=osd, osd_port_last=osd + 200, port=http,
                                 folder=keeper.folder, store=options.get("store", "memstore"), tls_frontend=front,
-                                bytes=options.get("bytes", 4 << 30), sts=STS if options.get("sts") else "")
+                                address=options.get("address", "127.0.0.1"), bytes=options.get("bytes", 4 << 30), sts=STS if options.get("sts") else "")
     (keeper.folder / "ceph.conf").write_text(text)
     (keeper.folder / "keyring").touch()
     return {"mon": mon, "http": http, "https": https if tls else None}
@@ -106,6 +106,7 @@ def start_monitor(keeper, port):
     common = ["-c", folder / "ceph.conf", "-i", "a"]
     keeper.run("ceph-mon", "--mkfs", *common, "--monmap", folder / "monmap")
     keeper.start("mon", "ceph-mon", "-f", *common)
+    return ["ceph-mon", "-f", *common]
     keeper.wait_until(lambda: keepers.listens(port), "the monitor")
 
 
@@ -131,6 +132,7 @@ def start_osd(keeper, cluster):
     command(cluster, "osd crush add", id=number, weight=1.0, args=["host=localhost", "root=default"])
     keeper.start("osd", "ceph-osd", "-f", *common)
     keeper.wait_until(lambda: command(cluster, "osd stat")["num_up_osds"] == 1, "the OSD")
+    return ["ceph-osd", "-f", *common]
 
 
 def admin(keeper, *args):
@@ -150,11 +152,11 @@ def make_role(keeper):
 def start(keeper, options):
     import rados
     ports = configure(keeper, options)
-    start_monitor(keeper, ports["mon"])
+    again = {"mon": start_monitor(keeper, ports["mon"])}
     cluster = rados.Rados(conffile=str(keeper.folder / "ceph.conf"), name="client.admin")
     try:
         cluster.connect(timeout=int(keepers.READY_S))
-        start_osd(keeper, cluster)
+        again["osd"] = start_osd(keeper, cluster)
     except rados.Error as error:
         raise keepers.Died(f"librados: {error}") from error
     finally:
@@ -163,9 +165,12 @@ def start(keeper, options):
           f"--secret-key={SECRET_KEY}")
     if options.get("sts"):
         make_role(keeper)
-    keeper.start("radosgw", "radosgw", "-f", "-c", keeper.folder / "ceph.conf", "-n", "client.rgw")
-    for port in filter(None, (ports["http"], ports["https"])):
-        keeper.wait_until(lambda: keepers.listens(port), "radosgw")
-    return {"endpoint": f"http://127.0.0.1:{ports['http']}", "named": f"http://s3.localhost:{ports['http']}",
+    again["radosgw"] = ["radosgw", "-f", "-c", keeper.folder / "ceph.conf", "-n", "client.rgw"]
+    keeper.start("radosgw", *again["radosgw"])
+    address = options.get("address", "127.0.0.1")
+    for host, port in ((address, ports["http"]), ("127.0.0.1", ports["https"])):
+        keeper.wait_until(lambda: port is None or keepers.listens(port, host), "radosgw")
+    keeper.again = again if options.get("again") else {}
+    return {"endpoint": f"http://{address}:{ports['http']}", "named": f"http://s3.localhost:{ports['http']}",
             "tls": f"https://127.0.0.1:{ports['https']}" if ports["https"] else None,
             "access_key": ACCESS_KEY, "secret_key": SECRET_KEY, "role": ROLE if options.get("sts") else None}

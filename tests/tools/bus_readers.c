@@ -8,6 +8,9 @@
  * take entries in turn, PAUSE_MS after the one before, until standard input ends; those under way
  * are then read to their end.
  *
+ * METRICMQ_CURVE_KEY and METRICMQ_CURVE_SERVER name certificates, as they do for commands; without
+ * them it speaks plain text.
+ *
  * Prints `bad ENTRY OFFSET` for bytes that are wrong or too many, `short ENTRY OFFSET` for an end
  * too early, `failed ENTRY STATUS SENTENCE`, with --each `end READER BEGIN_NS END_NS` for each good
  * one, and last `streams N bytes B longest_ms M`. Exit status 1 if one was not good. */
@@ -225,6 +228,19 @@ static void clear(mmq_client **client)
     }
 }
 
+static mmq_client *connect_client(const char *endpoint, mmq_why *why)
+{
+    const char *own = getenv("METRICMQ_CURVE_KEY"), *server = getenv("METRICMQ_CURVE_SERVER");
+    mmq_curve curve;
+    if (own == NULL || server == NULL) {
+        return mmq_client_new(endpoint, why);
+    }
+    if (mmq_curve_load(own, server, &curve, why) != MMQ_OK) {
+        return NULL;
+    }
+    return mmq_client_new_curve(endpoint, &curve, why);
+}
+
 int main(int argc, char **argv)
 {
     each = argc == 7 && strcmp(argv[1], "--each") == 0;
@@ -237,7 +253,7 @@ int main(int argc, char **argv)
     pause_ms = (unsigned)strtoul(argv[4], NULL, 10);
     read_plan(argv[5]);
     mmq_why why;
-    mmq_client *client = mmq_client_new(argv[1], &why);
+    mmq_client *client = connect_client(argv[1], &why);
     if (client == NULL || in_flight == 0 || in_flight > STREAMS_MAX || entry_count == 0) {
         die(client == NULL ? why.text : "nothing to do");
     }

@@ -33,6 +33,8 @@ struct mmq_engine {
      * returns, `close` ends it. */
     mmq_err (*open)(mmq_store *store, const char *url, const mmq_store_watch *watch, mmq_why *why);
     void (*close)(mmq_store *store);
+    /* As mmq_store_hurry; NULL: nothing of it is a server's. */
+    void (*hurry)(mmq_store *store, unsigned silence_ms);
 
     /* `undo` ends a transaction, if there is one, that is not to be. `commit` leaves none. */
     mmq_err (*begin)(mmq_store *store, bool writes, mmq_why *why);

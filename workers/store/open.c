@@ -139,6 +139,13 @@ bool mmq_store_is_current(const mmq_store *store)
     return !store->is_earlier;
 }
 
+void mmq_store_hurry(mmq_store *store, unsigned silence_ms)
+{
+    if (store->engine->hurry != NULL) {
+        store->engine->hurry(store, silence_ms);
+    }
+}
+
 void mmq_store_close(mmq_store **store_p)
 {
     mmq_store *store = *store_p;

@@ -16,7 +16,8 @@ static mmq_err read_snapshot(mmq_store *store, mmq_snapshot *out, mmq_why *why)
     }
     int64_t id = 0;
     if (!row || !mmq_column_int(statement, 0, INT64_MIN, INT64_MAX, &id) ||
-        !mmq_column_int(statement, 1, 0, INT64_MAX - 1, &out->commit)) {
+        !mmq_column_int(statement, 1, 0, INT64_MAX - 1, &out->commit) ||
+        !mmq_column_int(statement, 2, 0, INT64_MAX, &out->behind)) {
         err = mmq_damaged(store, "its id or commit number", why);
     }
     out->store = (uint64_t)id;

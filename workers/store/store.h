@@ -60,6 +60,9 @@ mmq_err mmq_store_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_store_place_check(const char *url, bool writes, mmq_why *why) MMQ_MUST_USE;
 /* False: a reader's store of an earlier version. */
 bool mmq_store_is_current(const mmq_store *store);
+/* For who answers clients: a server that is silent for so long is given up (MMQ_EUNAVAILABLE), and
+ * the next read may be another's. Otherwise it is waited for as long as a statement may take. */
+void mmq_store_hurry(mmq_store *store, unsigned silence_ms);
 void mmq_store_close(mmq_store **store);
 
 /* The writer's lock: one write worker owns a store. MMQ_EBUSY if another process or thread has it.
@@ -73,6 +76,7 @@ void mmq_store_unlock(mmq_store_lock **lock);
 typedef struct mmq_snapshot {
     uint64_t store; /* random, drawn when the store was made */
     int64_t commit; /* number of the last commit */
+    int64_t behind; /* by how many commits it may be behind what another handle has seen; 0: none */
 } mmq_snapshot;
 
 mmq_err mmq_store_begin_read(mmq_store *store, mmq_snapshot *out, mmq_why *why) MMQ_MUST_USE;

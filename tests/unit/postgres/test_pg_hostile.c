@@ -305,6 +305,29 @@ static void lost_connections(void **state)
     }
 }
 
+/* Who is in a hurry waits no longer than he says, and never longer than before. */
+static void hurried(void **state)
+{
+    (void)state;
+    server fake = {.first = falls_silent};
+    mmq_pg_link *link;
+    bool row;
+    fake_begin(&fake);
+    const mmq_pg_options options = {
+        .url = fake.url, .statements = statements, .statement_count = 2, .answer_ms = 60000};
+    assert_int_equal(mmq_pg_open(&options, &link, &why), MMQ_OK);
+    assert_int_equal(mmq_pg_connect(link, &why), MMQ_OK);
+    mmq_pg_hurry(link, PATIENCE_MS);
+    mmq_pg_hurry(link, 60000);
+    int64_t start_ns = mmq_now_ns();
+    assert_int_equal(mmq_pg_queue(link, 0, NULL, &why), MMQ_OK);
+    assert_int_equal(mmq_pg_step(link, &row, &why), MMQ_EUNAVAILABLE);
+    assert_true(mmq_now_ns() - start_ns < 20 * MMQ_NS_PER_S);
+    assert_false(mmq_pg_connected(link));
+    mmq_pg_close(&link);
+    fake_end(&fake);
+}
+
 static void odd_error(server *fake)
 {
     put_error(fake, "ERROR",
@@ -441,13 +464,10 @@ static void takes_nothing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(handshakes),
-        cmocka_unit_test(as_it_should_be),
-        cmocka_unit_test(wrong_columns),
-        cmocka_unit_test(lost_connections),
-        cmocka_unit_test(errors_of_any_bytes),
-        cmocka_unit_test(endless_rows),
-        cmocka_unit_test(chatters),
+        cmocka_unit_test(handshakes),    cmocka_unit_test(as_it_should_be),
+        cmocka_unit_test(wrong_columns), cmocka_unit_test(lost_connections),
+        cmocka_unit_test(hurried),       cmocka_unit_test(errors_of_any_bytes),
+        cmocka_unit_test(endless_rows),  cmocka_unit_test(chatters),
         cmocka_unit_test(takes_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

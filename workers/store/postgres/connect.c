@@ -26,6 +26,8 @@ enum {
     HANGUPS_MAX = 8, /* pieces of news on a connection that was idle */
 };
 
+#define SEEK_NS (250 * MMQ_NS_PER_MS) /* that a reader has for a look at a host */
+
 /* ---- waiting -------------------------------------------------------------------------------- */
 
 mmq_err mmq_pg_wait(PGconn *connection, bool writing, int64_t deadline_ns, mmq_why *why)
@@ -226,10 +228,15 @@ static mmq_err connect_host(mmq_pg_link *link, size_t host, const char *wanted, 
     return err;
 }
 
+static bool prefers_standby(const mmq_pg_link *link)
+{
+    return !link->options.writes && strcmp(mmq_pg_url_wanted(link->url), "prefer-standby") == 0;
+}
+
 static mmq_err connect_any(mmq_pg_link *link, mmq_why *why)
 {
     const char *wanted = link->options.writes ? "read-write" : mmq_pg_url_wanted(link->url);
-    bool picky = strcmp(wanted, "prefer-standby") == 0;
+    bool picky = prefers_standby(link);
     size_t hosts = mmq_pg_url_hosts(link->url), tries = picky ? 2 * hosts : hosts;
     uint32_t random;
     CHECK(hosts > 0);
@@ -259,11 +266,46 @@ void mmq_pg_look(mmq_pg_link *link)
     mmq_pg_drop(link); /* that, or it does not stop talking */
 }
 
+/* Is the host a standby that lets us in? */
+static bool is_standby(mmq_pg_link *link, size_t host)
+{
+    const char *const *keywords, *const *values;
+    mmq_why why;
+    mmq_pg_url_parameters(link->url, host, "standby", &keywords, &values);
+    PGconn *connection = PQconnectStartParams(keywords, values, 0);
+    if (connection == NULL) {
+        return false;
+    }
+    (void)PQsetNoticeReceiver(connection, drop_notice, NULL);
+    bool is = shake_hands(connection, mmq_now_ns() + SEEK_NS, &why) == MMQ_OK;
+    PQfinish(connection);
+    return is;
+}
+
+/* A reader that prefers a standby and has none, because it was away, looks now and then whether it
+ * is there again: the primary would have all readers for ever. Then it leaves the primary. */
+static void look_for_standby(mmq_pg_link *link)
+{
+    if (link->server.standby || !prefers_standby(link) || mmq_now_ns() < link->seek_ns) {
+        return;
+    }
+    link->seek_ns = mmq_now_ns() + link->options.seek_ms * MMQ_NS_PER_MS;
+    for (size_t i = 0; i < mmq_pg_url_hosts(link->url); i++) {
+        if (is_standby(link, i)) {
+            mmq_pg_drop(link);
+            return;
+        }
+    }
+}
+
 mmq_err mmq_pg_connect(mmq_pg_link *link, mmq_why *why)
 {
     CHECK(link->queued == 0);
     if (link->connection != NULL) {
         mmq_pg_look(link);
+    }
+    if (link->connection != NULL) {
+        look_for_standby(link);
     }
     if (link->connection != NULL) {
         return MMQ_OK;
@@ -277,6 +319,7 @@ mmq_err mmq_pg_connect(mmq_pg_link *link, mmq_why *why)
     if (err == MMQ_OK) {
         link->failures = 0;
         link->retry_ns = 0;
+        link->seek_ns = mmq_now_ns() + link->options.seek_ms * MMQ_NS_PER_MS;
         return MMQ_OK;
     }
     link->reason = *why;

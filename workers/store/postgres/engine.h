@@ -14,6 +14,7 @@ mmq_err mmq_postgres_lock(const char *url, int *fd, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_open(mmq_store *store, const char *url, const mmq_store_watch *watch,
                           mmq_why *why) MMQ_MUST_USE;
 void mmq_postgres_close(mmq_store *store);
+void mmq_postgres_hurry(mmq_store *store, unsigned silence_ms);
 
 /* transaction.c */
 mmq_err mmq_postgres_begin(mmq_store *store, bool writes, mmq_why *why) MMQ_MUST_USE;

@@ -45,6 +45,15 @@ static void set_defaults(mmq_pg_options *options)
     set_default(&options->answer_ms, options->statement_ms + 5000);
     set_default(&options->backoff_ms, 50);
     set_default(&options->backoff_max_ms, 2000);
+    set_default(&options->seek_ms, 30000);
+}
+
+void mmq_pg_hurry(mmq_pg_link *link, unsigned answer_ms)
+{
+    if (answer_ms < link->options.answer_ms) {
+        link->options.answer_ms = answer_ms;
+        link->patience_ns = answer_ms * MMQ_NS_PER_MS;
+    }
 }
 
 mmq_err mmq_pg_open(const mmq_pg_options *options, mmq_pg_link **out, mmq_why *why)
@@ -300,8 +309,10 @@ static mmq_err fail_owed(mmq_pg_link *link, PGresult *result, mmq_why *why)
                *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
     text = text != NULL ? text : PQresultErrorMessage(result);
     mmq_err err = mmq_pg_verdict(state, text, why);
-    /* of its kind no other statement will do better on this connection */
+    /* of its kind no other statement will do better on this connection; 25006: a writer's, whose
+     * server takes no writes any more */
     bool useless = state == NULL || strcmp(state, "26000") == 0 || strcmp(state, "0A000") == 0 ||
+                   strcmp(state, "25006") == 0 ||
                    (severity != NULL && strcmp(severity, "ERROR") != 0) ||
                    PQstatus(link->connection) == CONNECTION_BAD;
     PQclear(result);

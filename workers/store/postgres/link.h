@@ -64,6 +64,7 @@ typedef struct mmq_pg_options {
     unsigned answer_ms;      /* statement_ms + 5,000: a server that is silent for so long is lost */
     unsigned backoff_ms;     /* 50: before the second try; doubles */
     unsigned backoff_max_ms; /* 2,000 */
+    unsigned seek_ms;        /* 30,000: between two looks for a standby of who prefers one */
 } mmq_pg_options;
 
 /* What the server is. */
@@ -75,12 +76,15 @@ typedef struct mmq_pg_server {
 
 /* Checks the URL; connects to nothing. MMQ_EINVAL, MMQ_ENOMEM. Caller owns the result. */
 mmq_err mmq_pg_open(const mmq_pg_options *options, mmq_pg_link **out, mmq_why *why) MMQ_MUST_USE;
+/* Sets answer_ms; never beyond what it was. */
+void mmq_pg_hurry(mmq_pg_link *link, unsigned answer_ms);
 /* NULL is nothing. */
 void mmq_pg_close(mmq_pg_link **link);
 
-/* Sees to it that there is a connection: looks whether the server has hung up since, and if there
- * is none makes one, within connect_ms; after a failure not before the backoff has passed (fails at
- * once). Nothing may be queued. MMQ_EUNAVAILABLE. */
+/* Sees to it that there is a connection: looks whether the server has hung up since, leaves a
+ * primary when a standby is there again and preferred, and if there is none makes one, within
+ * connect_ms; after a failure not before the backoff has passed (fails at once). Nothing may be
+ * queued. MMQ_EUNAVAILABLE. */
 mmq_err mmq_pg_connect(mmq_pg_link *link, mmq_why *why) MMQ_MUST_USE;
 bool mmq_pg_connected(const mmq_pg_link *link);
 /* Serial number of the connection, from 1 on: another one knows nothing of what this one has begun.

@@ -35,6 +35,7 @@ struct mmq_pg_link {
     uint64_t serial;     /* of the connection */
     unsigned failures;   /* tries in a row without a connection */
     int64_t retry_ns;    /* connection NULL: not before */
+    int64_t seek_ns;     /* a standby is not looked for before */
     mmq_why reason;      /* for the last of them */
     int64_t patience_ns; /* how long an answer is waited for */
     bool *prepared;      /* by number */

@@ -8,6 +8,10 @@
 #include "lib/digest.h"
 #include "workers/store/postgres/url.h"
 
+/* A writer that does nothing in the middle of a transaction has been cut off, or its machine stands
+ * still: others want the metric that it has locked. */
+enum { WRITER_IDLE_MS = 5000 };
+
 mmq_err mmq_postgres_url_check(const char *url, mmq_why *why)
 {
     mmq_pg_url *parsed;
@@ -57,7 +61,8 @@ mmq_err mmq_postgres_open(mmq_store *store, const char *url, const mmq_store_wat
                                     .statements = mmq_postgres_statements,
                                     .statement_count = MMQ_P_COUNT,
                                     .schema = MMQ_POSTGRES_SCHEMA,
-                                    .writes = store->mode == MMQ_STORE_WRITE};
+                                    .writes = store->mode == MMQ_STORE_WRITE,
+                                    .idle_ms = store->mode == MMQ_STORE_WRITE ? WRITER_IDLE_MS : 0};
     mmq_err err = mmq_pg_open(&options, &postgres->link, why);
     if (err == MMQ_OK) {
         err = mmq_pg_connect(postgres->link, why);
@@ -69,6 +74,11 @@ mmq_err mmq_postgres_open(mmq_store *store, const char *url, const mmq_store_wat
         err = make_writer(postgres, why);
     }
     return err == MMQ_OK ? mmq_statements_prepare(store, why) : err;
+}
+
+void mmq_postgres_hurry(mmq_store *store, unsigned silence_ms)
+{
+    mmq_pg_hurry(mmq_postgres_of(store)->link, silence_ms);
 }
 
 void mmq_postgres_close(mmq_store *store)

@@ -7,6 +7,7 @@ const mmq_engine mmq_engine_postgres = {
     .lock = mmq_postgres_lock,
     .open = mmq_postgres_open,
     .close = mmq_postgres_close,
+    .hurry = mmq_postgres_hurry,
     .begin = mmq_postgres_begin,
     .commit = mmq_postgres_commit,
     .undo = mmq_postgres_undo,

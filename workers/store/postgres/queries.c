@@ -24,7 +24,9 @@
 #define KEYS(list)    "CAST(string_to_array(" list ", ',') AS bigint[])"
 
 const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
-    [MMQ_Q_SNAPSHOT] = {"SELECT id, commit_no FROM store", ""},
+    [MMQ_Q_SNAPSHOT] = {"SELECT id, commit_no, CASE WHEN pg_is_in_recovery()"
+                        " THEN 9223372036854775807 ELSE 1 END::bigint FROM store",
+                        ""},
     [MMQ_Q_FIND] = {"SELECT " HEAD " FROM metric WHERE uid = $1", "t"},
     [MMQ_Q_FIND_LOCKED] = {"SELECT " HEAD " FROM metric WHERE uid = $1 FOR NO KEY UPDATE", "t"},
     [MMQ_Q_HEADS] = {"SELECT " HEAD ", status FROM metric WHERE uid > $1 ORDER BY uid LIMIT $2",
@@ -163,7 +165,7 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                                   ""},
 
     [MMQ_P_BEGIN_READ] = {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ""},
-    [MMQ_P_BEGIN_WRITE] = {"BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE", ""},
+    [MMQ_P_BEGIN_WRITE] = {"BEGIN ISOLATION LEVEL READ COMMITTED", ""},
     [MMQ_P_COMMIT] = {"COMMIT", ""},
     [MMQ_P_ROLLBACK] = {"ROLLBACK", ""},
     [MMQ_P_IS_STORE] = {"SELECT " NUMBER(

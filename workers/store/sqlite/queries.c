@@ -24,7 +24,7 @@
 #define DOOMED_BLOCKS "block WHERE metric = ?1 ORDER BY first_timestamp, first_rowid LIMIT ?2"
 
 const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
-    [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no FROM store WHERE one = 1",
+    [MMQ_Q_SNAPSHOT] = "SELECT id, commit_no, 0 FROM store WHERE one = 1",
     [MMQ_Q_FIND] = "SELECT " HEAD FOUND_BY("uid = ?1"),
     [MMQ_Q_FIND_LOCKED] = "SELECT " HEAD FOUND_BY("uid = ?1"),
     [MMQ_Q_HEADS] = "SELECT " HEAD ", status" FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
