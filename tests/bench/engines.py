@@ -21,6 +21,11 @@ def per_cpu(sample):
     return sample["rows"] / sample["cpu"]
 
 
+def server_cpu(sample):
+    """Of PostgreSQL's processes."""
+    return sample["all_cpu"] - sample["process_cpu"]
+
+
 def per_wall(sample):
     return sample["rows"] / sample["wall"]
 
@@ -52,6 +57,13 @@ def reads(options, report, server, hundred, url):
         "day sqlite": lambda: bench.measure("bench_store", "day", local, options.sizes.queries),
         "copy": lambda: bench.measure("bench_postgres", "copy", url, copy),
     })
+    queries = options.sizes.queries
+    servers = bench.rounds(options.repeats, {
+        "scan": lambda: peers.beside_tree(server.pid, lambda: bench.measure("bench_store", "scan", url)),
+        "day": lambda: peers.beside_tree(server.pid, lambda: bench.measure("bench_store", "day", url, queries)),
+    })
+    report.value("engines_server_row", "ns CPU", [server_cpu(sample) / sample["rows"] * 1e9 for sample in servers["scan"]])
+    report.value("engines_server_day", "us CPU", [server_cpu(sample) / queries * 1e6 for sample in servers["day"]])
     for name, goal in ("scan", "ratio >= 0.6"), ("metrics", "ratio >= 0.6"), ("time", "ratio >= 0.6"), ("day", None):
         report.compare(f"engines_{name}", "rows/s CPU", bench.values(samples[name], per_cpu),
                        bench.values(samples[f"{name} sqlite"], per_cpu), goal)
