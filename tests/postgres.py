@@ -277,8 +277,9 @@ class Server:
         return standby
 
     def position(self):
-        """How far its log is written."""
-        return self.sql("SELECT pg_current_wal_insert_lsn()")
+        """How far its log is on disk, with all that is committed. (Where the next record begins may lie behind that: at the
+        beginning of a page, which a standby reaches with that record only.)"""
+        return self.sql("SELECT pg_current_wal_flush_lsn()")
 
 
 class Standby(Server):
