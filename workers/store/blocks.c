@@ -248,21 +248,23 @@ mmq_err mmq_blocks_open(mmq_store *store, const mmq_stored_block *stored, mmq_wh
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
-static mmq_err set_data(mmq_store *store, const mmq_stored_block *old, size_t size, mmq_why *why)
+static mmq_err set_data(mmq_store *store, const mmq_stored_block *old, const void *data,
+                        size_t size, mmq_why *why)
 {
     mmq_prepared *statement = mmq_statement(store, MMQ_Q_SET_BLOCK_DATA);
     mmq_bind_int(statement, 1, old->metric);
     mmq_bind_int(statement, 2, old->data);
-    mmq_bind_blob(statement, 3, store->encoded, size);
+    mmq_bind_blob(statement, 3, data, size);
     return mmq_run(store, statement, why);
 }
 
 /* *key: of the new data. */
-static mmq_err add_data(mmq_store *store, int64_t metric, size_t size, int64_t *key, mmq_why *why)
+static mmq_err add_data(mmq_store *store, int64_t metric, const void *data, size_t size,
+                        int64_t *key, mmq_why *why)
 {
     mmq_prepared *statement = mmq_statement(store, MMQ_Q_ADD_BLOCK_DATA);
     mmq_bind_int(statement, 1, metric);
-    mmq_bind_blob(statement, 2, store->encoded, size);
+    mmq_bind_blob(statement, 2, data, size);
     return mmq_read_key(store, statement, key, why);
 }
 
@@ -299,23 +301,31 @@ static mmq_err drop_head(mmq_store *store, const mmq_stored_block *old, mmq_why 
     return mmq_run(store, statement, why);
 }
 
-mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block *old,
-                       const mmq_write_rows *rows, size_t from, size_t count, mmq_why *why)
+mmq_err mmq_blocks_put_encoded(mmq_store *store, int64_t metric, const mmq_stored_block *old,
+                               const mmq_block_head *head, const mmq_block_values *values,
+                               const void *data, size_t size, mmq_why *why)
 {
     mmq_blocks_close(store);
-    mmq_stored_block stored = {.metric = metric};
-    const size_t size = mmq_block_encode(rows, from, count, store->encoded, &stored.head);
-    const mmq_block_values values = mmq_block_values_of(rows->value + from, count);
+    mmq_stored_block stored = {.metric = metric, .head = *head};
     stored.data = old != NULL ? old->data : 0;
-    mmq_err err = old != NULL ? set_data(store, old, size, why)
-                              : add_data(store, metric, size, &stored.data, why);
-    const bool moved = old == NULL || old->head.first.timestamp != stored.head.first.timestamp ||
-                       old->head.first.rowid != stored.head.first.rowid;
+    mmq_err err = old != NULL ? set_data(store, old, data, size, why)
+                              : add_data(store, metric, data, size, &stored.data, why);
+    const bool moved = old == NULL || old->head.first.timestamp != head->first.timestamp ||
+                       old->head.first.rowid != head->first.rowid;
     if (err == MMQ_OK && old != NULL && moved) {
         err = drop_head(store, old, why);
     }
     const mmq_query query = moved ? MMQ_Q_ADD_BLOCK : MMQ_Q_SET_BLOCK;
-    return err == MMQ_OK ? run_with_head(store, query, &stored, &values, why) : err;
+    return err == MMQ_OK ? run_with_head(store, query, &stored, values, why) : err;
+}
+
+mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block *old,
+                       const mmq_write_rows *rows, size_t from, size_t count, mmq_why *why)
+{
+    mmq_block_head head;
+    const size_t size = mmq_block_encode(rows, from, count, store->encoded, &head);
+    const mmq_block_values values = mmq_block_values_of(rows->value + from, count);
+    return mmq_blocks_put_encoded(store, metric, old, &head, &values, store->encoded, size, why);
 }
 
 mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why)

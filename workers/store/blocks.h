@@ -76,6 +76,10 @@ mmq_err mmq_blocks_damaged(mmq_store *store, const mmq_stored_block *stored, con
 mmq_err mmq_blocks_put(mmq_store *store, int64_t metric, const mmq_stored_block *old,
                        const mmq_write_rows *rows, size_t from, size_t count,
                        mmq_why *why) MMQ_MUST_USE;
+/* The same of what is encoded already: the head and what is said of the values belong to it. */
+mmq_err mmq_blocks_put_encoded(mmq_store *store, int64_t metric, const mmq_stored_block *old,
+                               const mmq_block_head *head, const mmq_block_values *values,
+                               const void *data, size_t size, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_blocks_drop(mmq_store *store, const mmq_stored_block *old, mmq_why *why) MMQ_MUST_USE;
 
 /* Has the heads of up to `most` blocks say of their values what they did not (those of version 3);

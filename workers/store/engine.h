@@ -30,7 +30,8 @@ struct mmq_engine {
     mmq_err (*lock)(const char *url, int *fd, mmq_why *why);
 
     /* Connects, makes what is not there (a writer) and brings it to the current form. Whatever it
-     * returns, `close` ends it. */
+     * returns, `close` ends it. A copy that is not finished is MMQ_EBUSY, and with store->fills
+     * what is none is MMQ_ECONFLICT. */
     mmq_err (*open)(mmq_store *store, const char *url, const mmq_store_watch *watch, mmq_why *why);
     void (*close)(mmq_store *store);
     /* As mmq_store_hurry; NULL: nothing of it is a server's. */
@@ -79,6 +80,12 @@ struct mmq_engine {
      */
     mmq_err (*has_work)(mmq_store *store, bool *work, mmq_why *why);
     mmq_err (*do_work)(mmq_store *store, bool *done, mmq_why *why);
+
+    /* *all false: a standby, which may lack what was committed. In a read transaction. */
+    mmq_err (*shows_all)(mmq_store *store, bool *all, mmq_why *why);
+    /* A copy that is not finished becomes a store like others, with this id, when the write
+     * transaction is committed. */
+    mmq_err (*adopt)(mmq_store *store, uint64_t id, mmq_why *why);
 
     /* As mmq_store_backup and mmq_store_restore. */
     mmq_err (*backup)(const char *url, const char *file, const mmq_store_watch *watch,

@@ -98,10 +98,34 @@ mmq_err mmq_gaps_each(mmq_store *store, int64_t metric, int64_t first, int64_t l
                : err;
 }
 
+mmq_err mmq_gaps_piece(mmq_store *store, int64_t metric, int64_t after, mmq_gap *out,
+                       size_t capacity, size_t *count, mmq_why *why)
+{
+    bool found;
+    *count = 0;
+    mmq_err err = want_statement(store, MMQ_Q_GAPS_PIECE, &found, why);
+    if (err != MMQ_OK || !found) {
+        return err;
+    }
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_GAPS_PIECE);
+    mmq_bind_int(statement, 1, metric);
+    mmq_bind_int(statement, 2, after);
+    mmq_bind_int(statement, 3, (int64_t)capacity);
+    while (err == MMQ_OK && found && *count < capacity) {
+        err = step_gap(store, statement, &found, &out[*count], why);
+        if (err == MMQ_OK && found && out[*count].first <= after) {
+            err = mmq_damaged(store, "the order of its pruned rows", why);
+        } else if (err == MMQ_OK && found) {
+            after = out[(*count)++].last;
+        }
+    }
+    mmq_done(statement);
+    return err;
+}
+
 /* ---- writing ---------------------------------------------------------------------------- */
 
-static mmq_err run_with(mmq_store *store, mmq_query query, int64_t metric, mmq_gap gap,
-                        mmq_why *why)
+mmq_err mmq_gap_write(mmq_store *store, mmq_query query, int64_t metric, mmq_gap gap, mmq_why *why)
 {
     mmq_prepared *statement = mmq_statement(store, query);
     mmq_bind_int(statement, 1, metric);
@@ -132,29 +156,37 @@ mmq_err mmq_gap_add(mmq_store *store, int64_t metric, mmq_gap gap, mmq_why *why)
     }
     if (has_behind) {
         gap.last = behind.last;
-        err = run_with(store, MMQ_Q_DROP_GAP, metric, behind, why);
+        err = mmq_gap_write(store, MMQ_Q_DROP_GAP, metric, behind, why);
     }
     const bool joins = has_before && before.last == gap.first - 1;
     gap.first = joins ? before.first : gap.first;
-    return err == MMQ_OK ? run_with(store, joins ? MMQ_Q_SET_GAP : MMQ_Q_ADD_GAP, metric, gap, why)
-                         : err;
+    return err == MMQ_OK
+               ? mmq_gap_write(store, joins ? MMQ_Q_SET_GAP : MMQ_Q_ADD_GAP, metric, gap, why)
+               : err;
 }
 
 /* ---- what was pruned -------------------------------------------------------------------- */
 
-mmq_err mmq_pruned_before(mmq_store *store, int64_t metric, int64_t *out, mmq_why *why)
+mmq_err mmq_pruned_find(mmq_store *store, int64_t metric, bool *found, int64_t *out, mmq_why *why)
 {
-    bool found;
-    mmq_err err = want_statement(store, MMQ_Q_PRUNED_BEFORE, &found, why);
-    if (err == MMQ_OK && found) {
+    mmq_err err = want_statement(store, MMQ_Q_PRUNED_BEFORE, found, why);
+    if (err == MMQ_OK && *found) {
         mmq_prepared *statement = mmq_statement(store, MMQ_Q_PRUNED_BEFORE);
         mmq_bind_int(statement, 1, metric);
-        err = mmq_step(store, statement, &found, why);
-        if (err == MMQ_OK && found && !mmq_column_int(statement, 0, MMQ_TIME_MIN, INT64_MAX, out)) {
+        err = mmq_step(store, statement, found, why);
+        if (err == MMQ_OK && *found &&
+            !mmq_column_int(statement, 0, MMQ_TIME_MIN, INT64_MAX, out)) {
             err = mmq_damaged(store, "the time of a prune", why);
         }
         mmq_done(statement);
     }
+    return err;
+}
+
+mmq_err mmq_pruned_before(mmq_store *store, int64_t metric, int64_t *out, mmq_why *why)
+{
+    bool found;
+    mmq_err err = mmq_pruned_find(store, metric, &found, out, why);
     return err == MMQ_OK && !found ? mmq_damaged(store, "rows are missing", why) : err;
 }
 

@@ -37,6 +37,7 @@ typedef enum mmq_query {
     MMQ_Q_BLOCKS,                         /* (blocks.c, gaps.c) */
     MMQ_Q_GAP_AT,
     MMQ_Q_GAPS_AFTER,
+    MMQ_Q_GAPS_PIECE,
     MMQ_Q_PRUNED_BEFORE,
     MMQ_Q_PRUNED_SINCE,
     MMQ_Q_FIND_LOCKED, /* no other writer changes the metric until we have committed */
@@ -96,6 +97,8 @@ struct mmq_store {
     void *connection; /* the engine's; NULL until it has one */
     bool is_earlier;  /* a reader's, of an earlier form */
     mmq_store_mode mode;
+    bool fills;       /* it is the copy of another store, which is not finished (copy.c) */
+    uint64_t fill_of; /* that store's id */
     mmq_phase phase;
     int64_t commit;    /* in a write transaction: the number that it will have */
     mmq_snapshot last; /* as of the last write transaction */
@@ -114,6 +117,11 @@ struct mmq_store {
     mmq_columns *existing;        /* rows that an append repeats */
     struct mmq_room *fresh, *old; /* rows that are merged */
 };
+
+/* Opens a copy that is not finished, or makes one that bears the id of the store which it is of.
+ * For writing, under the writer's lock. MMQ_ECONFLICT: it is a store like others. */
+mmq_err mmq_store_open_to_fill(const char *url, uint64_t id, mmq_store **out,
+                               mmq_why *why) MMQ_MUST_USE;
 
 /* Prepares one of them, if it is not. */
 mmq_err mmq_statement_prepare(mmq_store *store, mmq_query query, mmq_why *why) MMQ_MUST_USE;

@@ -103,8 +103,9 @@ static mmq_store *new_store(const mmq_engine *engine, mmq_store_mode mode)
     return store;
 }
 
-static mmq_err open_store(const char *url, mmq_store_mode mode, const mmq_store_watch *watch,
-                          mmq_store **out, mmq_why *why)
+/* fill_of: NULL, or as mmq_store_open_to_fill has it. */
+static mmq_err open_store(const char *url, mmq_store_mode mode, const uint64_t *fill_of,
+                          const mmq_store_watch *watch, mmq_store **out, mmq_why *why)
 {
     *out = NULL;
     const mmq_engine *engine = find_engine(url, why);
@@ -115,6 +116,8 @@ static mmq_err open_store(const char *url, mmq_store_mode mode, const mmq_store_
     if (store == NULL) {
         return mmq_fail(why, MMQ_ENOMEM, "no memory for a store");
     }
+    store->fills = fill_of != NULL;
+    store->fill_of = fill_of != NULL ? *fill_of : 0;
     mmq_err err = engine->open(store, url, watch, why);
     if (err != MMQ_OK) {
         mmq_store_close(&store);
@@ -125,13 +128,18 @@ static mmq_err open_store(const char *url, mmq_store_mode mode, const mmq_store_
 
 mmq_err mmq_store_open(const char *url, mmq_store_mode mode, mmq_store **out, mmq_why *why)
 {
-    return open_store(url, mode, NULL, out, why);
+    return open_store(url, mode, NULL, NULL, out, why);
 }
 
 mmq_err mmq_store_open_writer(const char *url, const mmq_store_watch *watch, mmq_store **out,
                               mmq_why *why)
 {
-    return open_store(url, MMQ_STORE_WRITE, watch, out, why);
+    return open_store(url, MMQ_STORE_WRITE, NULL, watch, out, why);
+}
+
+mmq_err mmq_store_open_to_fill(const char *url, uint64_t id, mmq_store **out, mmq_why *why)
+{
+    return open_store(url, MMQ_STORE_WRITE, &id, NULL, out, why);
 }
 
 bool mmq_store_is_current(const mmq_store *store)

@@ -53,6 +53,8 @@ mmq_err mmq_postgres_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why) 
 mmq_err mmq_postgres_check(struct mmq_checker *checker, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_has_work(mmq_store *store, bool *work, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_do_work(mmq_store *store, bool *done, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_postgres_shows_all(mmq_store *store, bool *all, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_postgres_adopt(mmq_store *store, uint64_t id, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_backup(const char *url, const char *file, const mmq_store_watch *watch,
                             mmq_kept *out, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_restore(const char *url, const char *file, bool aside,

@@ -44,6 +44,27 @@ mmq_err mmq_postgres_do_work(mmq_store *store, bool *done, mmq_why *why)
     return err;
 }
 
+mmq_err mmq_postgres_shows_all(mmq_store *store, bool *all, mmq_why *why)
+{
+    int64_t standby = 0;
+    bool found;
+    mmq_err err =
+        mmq_postgres_ask(mmq_postgres_of(store), MMQ_P_IS_STANDBY, NULL, &found, &standby, why);
+    *all = err == MMQ_OK && found && standby == 0;
+    return err;
+}
+
+mmq_err mmq_postgres_adopt(mmq_store *store, uint64_t id, mmq_why *why)
+{
+    mmq_postgres *postgres = mmq_postgres_of(store);
+    mmq_pg_values values = {0};
+    bool found;
+    mmq_pg_bind_int(&values, 1, (int64_t)id);
+    mmq_pg_bind_int(&values, 2, MMQ_POSTGRES_VERSION);
+    mmq_err err = mmq_postgres_ask(postgres, MMQ_P_ADOPT, &values, &found, NULL, why);
+    return err == MMQ_OK && postgres->changes != 1 ? mmq_damaged(store, "its id", why) : err;
+}
+
 mmq_err mmq_postgres_backup(const char *url, const char *file, const mmq_store_watch *watch,
                             mmq_kept *out, mmq_why *why)
 {

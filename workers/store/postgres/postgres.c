@@ -35,6 +35,8 @@ const mmq_engine mmq_engine_postgres = {
     .check = mmq_postgres_check,
     .has_work = mmq_postgres_has_work,
     .do_work = mmq_postgres_do_work,
+    .shows_all = mmq_postgres_shows_all,
+    .adopt = mmq_postgres_adopt,
     .backup = mmq_postgres_backup,
     .restore = mmq_postgres_restore,
 };

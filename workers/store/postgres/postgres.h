@@ -10,7 +10,10 @@
 #include "workers/store/handle.h"
 #include "workers/store/postgres/link.h"
 
-enum { MMQ_POSTGRES_VERSION = 1 }; /* of the tables */
+enum {
+    MMQ_POSTGRES_VERSION = 1,                  /* of the tables */
+    MMQ_POSTGRES_COPY = -MMQ_POSTGRES_VERSION, /* of those of a copy that is not finished */
+};
 
 #define MMQ_POSTGRES_SCHEMA "metricmq"
 
@@ -38,6 +41,8 @@ enum {
     MMQ_P_DATA_KEYS,
     MMQ_P_AHEAD_UP, /* the next blocks, heads and data */
     MMQ_P_AHEAD_DOWN,
+    MMQ_P_IS_STANDBY,
+    MMQ_P_ADOPT,
     MMQ_P_SIZE,
     MMQ_P_COUNT,
 };

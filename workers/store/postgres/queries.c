@@ -62,6 +62,9 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_Q_GAPS_AFTER] = {"SELECT first_rowid, last_rowid FROM gap WHERE metric = $1"
                           " AND first_rowid > $2 AND first_rowid <= $3 ORDER BY first_rowid",
                           "iii"},
+    [MMQ_Q_GAPS_PIECE] = {"SELECT first_rowid, last_rowid FROM gap WHERE metric = $1"
+                          " AND first_rowid > $2 ORDER BY first_rowid LIMIT $3",
+                          "iii"},
     [MMQ_Q_PRUNED_BEFORE] = {"SELECT before_timestamp FROM pruned WHERE metric = $1", "i"},
     [MMQ_Q_PRUNED_SINCE] = {"SELECT " NUMBER("CAST(EXISTS (SELECT 1 FROM pruned LEFT JOIN metric"
                                              " ON key = pruned.metric WHERE pruned.commit_no > $1"
@@ -206,6 +209,8 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
     [MMQ_P_AHEAD_UP] = {AHEAD BEHIND " LIMIT $4", "iiii"},
     [MMQ_P_AHEAD_DOWN] = {AHEAD BEFORE " LIMIT $4", "iiii"},
+    [MMQ_P_IS_STANDBY] = {"SELECT " NUMBER("CAST(pg_is_in_recovery() AS integer)"), ""},
+    [MMQ_P_ADOPT] = {"UPDATE store SET id = $1, version = $2", "ii"},
     [MMQ_P_SIZE] =
         {"SELECT " NUMBER(
              "coalesce(sum(pg_total_relation_size(c.oid)), 0)") " FROM pg_catalog.pg_class AS c "

@@ -96,15 +96,19 @@ static mmq_err is_store(mmq_postgres *postgres, bool *is, mmq_why *why)
 }
 
 /* Of two writers that find no tables the second fails, and finds those of the first. */
-static mmq_err make_tables(mmq_postgres *postgres, mmq_why *why)
+static mmq_err make_tables(const mmq_store *store, mmq_why *why)
 {
-    uint64_t id;
+    mmq_postgres *postgres = mmq_postgres_of(store);
+    uint64_t id = store->fill_of;
     char script[sizeof tables + 256];
-    mmq_random(&id, sizeof id);
+    if (!store->fills) {
+        mmq_random(&id, sizeof id);
+    }
     (void)snprintf(script, sizeof script,
                    "%sINSERT INTO store (one, id, commit_no, created, version)"
                    " VALUES (1, %" PRId64 ", 0, %" PRId64 ", %d);",
-                   tables, (int64_t)id, mmq_wall_s(), MMQ_POSTGRES_VERSION);
+                   tables, (int64_t)id, mmq_wall_s(),
+                   store->fills ? MMQ_POSTGRES_COPY : MMQ_POSTGRES_VERSION);
     mmq_err err = mmq_pg_script(postgres->link, script, why);
     if (err != MMQ_OK && mmq_pg_connected(postgres->link)) {
         mmq_why other;
@@ -112,6 +116,26 @@ static mmq_err make_tables(mmq_postgres *postgres, mmq_why *why)
         return is_store(postgres, &is, &other) == MMQ_OK && is ? MMQ_OK : err;
     }
     return err;
+}
+
+static mmq_err check_version(const mmq_store *store, int64_t version, mmq_why *why)
+{
+    const char *shown = mmq_pg_shown(mmq_postgres_of(store)->link);
+    if (version == (store->fills ? MMQ_POSTGRES_COPY : MMQ_POSTGRES_VERSION)) {
+        return MMQ_OK;
+    }
+    if (version == MMQ_POSTGRES_COPY) {
+        return mmq_fail(why, MMQ_EBUSY,
+                        "the store in %s is a copy that is not finished: `metricmq migrate"
+                        " --finish` makes it a store",
+                        shown);
+    }
+    return version == MMQ_POSTGRES_VERSION
+               ? mmq_fail(why, MMQ_ECONFLICT, "the store in %s is one like others", shown)
+               : mmq_fail(why, MMQ_ECORRUPT,
+                          "the store in %s has schema version %" PRId64
+                          " and this program knows %d: use the metricmq that made it",
+                          shown, version, MMQ_POSTGRES_VERSION);
 }
 
 mmq_err mmq_postgres_schema(mmq_store *store, mmq_why *why)
@@ -123,7 +147,7 @@ mmq_err mmq_postgres_schema(mmq_store *store, mmq_why *why)
     mmq_err err = is_store(postgres, &is, why);
     if (err == MMQ_OK && !is) {
         err = store->mode == MMQ_STORE_WRITE
-                  ? make_tables(postgres, why)
+                  ? make_tables(store, why)
                   : mmq_fail(why, MMQ_ENOTFOUND,
                              "there is no store in %s yet: start the write worker, which makes it",
                              shown);
@@ -131,10 +155,5 @@ mmq_err mmq_postgres_schema(mmq_store *store, mmq_why *why)
     if (err == MMQ_OK) {
         err = mmq_postgres_ask(postgres, MMQ_P_VERSION, NULL, &found, &version, why);
     }
-    return err == MMQ_OK && version != MMQ_POSTGRES_VERSION
-               ? mmq_fail(why, MMQ_ECORRUPT,
-                          "the store in %s has schema version %" PRId64
-                          " and this program knows %d: use the metricmq that made it",
-                          shown, version, MMQ_POSTGRES_VERSION)
-               : err;
+    return err == MMQ_OK ? check_version(store, version, why) : err;
 }

@@ -19,6 +19,7 @@ mmq_err mmq_sqlite_begin(mmq_store *store, bool writes, mmq_why *why) MMQ_MUST_U
 mmq_err mmq_sqlite_commit(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_sqlite_undo(mmq_store *store);
 mmq_err mmq_sqlite_alone(mmq_store *store, mmq_why *why) MMQ_MUST_USE;
+mmq_err mmq_sqlite_shows_all(mmq_store *store, bool *all, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_tidies(mmq_store *store, bool *ours, mmq_why *why) MMQ_MUST_USE;
 
 /* statement.c */
@@ -46,7 +47,8 @@ mmq_err mmq_sqlite_check(struct mmq_checker *checker, mmq_why *why) MMQ_MUST_USE
 mmq_err mmq_sqlite_has_work(mmq_store *store, bool *work, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_do_work(mmq_store *store, bool *done, mmq_why *why) MMQ_MUST_USE;
 
-/* backup.c, restore.c */
+/* restore.c, backup.c */
+mmq_err mmq_sqlite_adopt(mmq_store *store, uint64_t id, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_backup(const char *url, const char *file, const mmq_store_watch *watch,
                           mmq_kept *out, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_sqlite_restore(const char *url, const char *file, bool aside,

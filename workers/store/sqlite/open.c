@@ -260,7 +260,7 @@ static mmq_err connect(mmq_store *store, const char *path, const mmq_store_watch
         err = mmq_connection_set(sqlite->db, reader ? reader_pragmas : "", why);
     }
     if (err == MMQ_OK) {
-        err = mmq_schema_check(sqlite->db, path, &sqlite->form, why);
+        err = mmq_schema_check(store, path, why);
     }
     return err == MMQ_OK ? settle(store, path, watch, why) : err;
 }
@@ -270,7 +270,7 @@ static mmq_err open_path(const char *path, mmq_store *store, const mmq_store_wat
 {
     mmq_err err = check_file(path, why);
     if (err == MMQ_ENOTFOUND && store->mode == MMQ_STORE_WRITE) {
-        err = mmq_schema_make(path, why);
+        err = mmq_schema_make(store, path, why);
     }
     return err == MMQ_OK ? connect(store, path, watch, why) : err;
 }

@@ -53,6 +53,8 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
                      " AND first_rowid <= ?2 ORDER BY first_rowid DESC LIMIT 1",
     [MMQ_Q_GAPS_AFTER] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
                          " AND first_rowid > ?2 AND first_rowid <= ?3 ORDER BY first_rowid",
+    [MMQ_Q_GAPS_PIECE] = "SELECT first_rowid, last_rowid FROM gap WHERE metric = ?1"
+                         " AND first_rowid > ?2 ORDER BY first_rowid LIMIT ?3",
     [MMQ_Q_PRUNED_BEFORE] = "SELECT before_timestamp FROM pruned WHERE metric = ?1",
     [MMQ_Q_PRUNED_SINCE] =
         "SELECT EXISTS (SELECT 1 FROM pruned LEFT JOIN metric ON key = pruned.metric"

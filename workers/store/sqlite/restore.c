@@ -83,11 +83,9 @@ static mmq_err copy_source(const restoring *r, mmq_why *why)
                : err;
 }
 
-static mmq_err set_id(mmq_store *store, mmq_why *why)
+mmq_err mmq_sqlite_set_id(mmq_store *store, uint64_t id, mmq_why *why)
 {
-    uint64_t id;
     mmq_prepared *statement = NULL;
-    mmq_random(&id, sizeof id);
     mmq_err err =
         mmq_sqlite_prepare_text(store, "UPDATE store SET id = ?1 WHERE one = 1", &statement, why);
     if (err == MMQ_OK) {
@@ -98,16 +96,34 @@ static mmq_err set_id(mmq_store *store, mmq_why *why)
     return err;
 }
 
+mmq_err mmq_sqlite_adopt(mmq_store *store, uint64_t id, mmq_why *why)
+{
+    char text[64];
+    mmq_prepared *statement = NULL;
+    (void)snprintf(text, sizeof text, "PRAGMA application_id = %d", MMQ_APPLICATION_ID);
+    mmq_err err = mmq_sqlite_set_id(store, id, why);
+    if (err == MMQ_OK) {
+        err = mmq_sqlite_prepare_text(store, text, &statement, why);
+    }
+    if (err == MMQ_OK) {
+        err = mmq_run(store, statement, why);
+    }
+    mmq_finalize(&statement);
+    return err;
+}
+
 /* Of an earlier form or not: the writer's way of opening does what is to be done. */
 static mmq_err settle(const restoring *r, mmq_why *why)
 {
     mmq_store *store;
+    uint64_t id;
+    mmq_random(&id, sizeof id);
     mmq_err err = mmq_store_open_writer(r->url.text, r->watch, &store, why);
     if (err == MMQ_OK) {
         err = mmq_store_begin_write(store, why);
     }
     if (err == MMQ_OK) {
-        err = set_id(store, why);
+        err = mmq_sqlite_set_id(store, id, why);
         if (err == MMQ_OK) {
             err = mmq_store_commit(store, why);
         } else {

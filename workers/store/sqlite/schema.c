@@ -164,16 +164,18 @@ mmq_err mmq_connection_set(sqlite3 *db, const char *pragmas, mmq_why *why)
 
 /* Runs all that makes an empty file a store, in one transaction but for what SQLite wants outside
  * of it. */
-static mmq_err fill_store(sqlite3 *db, mmq_why *why)
+static mmq_err fill_store(const mmq_store *store, sqlite3 *db, mmq_why *why)
 {
-    uint64_t id;
-    mmq_random(&id, sizeof id);
+    uint64_t id = store->fill_of;
+    if (!store->fills) {
+        mmq_random(&id, sizeof id);
+    }
     char script[512];
     (void)snprintf(script, sizeof script,
                    "INSERT INTO store (one, id, commit_no, created) VALUES (1, %lld, 0, %lld);"
                    "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT;",
-                   (long long)(int64_t)id, (long long)mmq_wall_s(), MMQ_APPLICATION_ID,
-                   MMQ_SCHEMA_VERSION);
+                   (long long)(int64_t)id, (long long)mmq_wall_s(),
+                   store->fills ? MMQ_APPLICATION_COPY : MMQ_APPLICATION_ID, MMQ_SCHEMA_VERSION);
     mmq_err err = mmq_connection_set(db, "PRAGMA auto_vacuum = INCREMENTAL; BEGIN;", why);
     if (err == MMQ_OK) {
         err = run_script(db, schema_text, why);
@@ -184,13 +186,13 @@ static mmq_err fill_store(sqlite3 *db, mmq_why *why)
     return err == MMQ_OK ? run_script(db, "PRAGMA journal_mode = WAL;", why) : err;
 }
 
-static mmq_err make_file(const char *path, mmq_why *why)
+static mmq_err make_file(const mmq_store *store, const char *path, mmq_why *why)
 {
     sqlite3 *db = NULL;
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX;
     int code = sqlite3_open_v2(path, &db, flags, NULL);
-    mmq_err err =
-        code == SQLITE_OK ? fill_store(db, why) : mmq_sqlite_error(db, code, "a new store", why);
+    mmq_err err = code == SQLITE_OK ? fill_store(store, db, why)
+                                    : mmq_sqlite_error(db, code, "a new store", why);
     if (sqlite3_close(db) != SQLITE_OK && err == MMQ_OK) {
         err = mmq_fail(why, MMQ_EIO, "a new store cannot be closed");
     }
@@ -229,7 +231,7 @@ static mmq_err check_no_orphan(const char *path, mmq_why *why)
                           path, restoring.text);
 }
 
-mmq_err mmq_schema_make(const char *path, mmq_why *why)
+mmq_err mmq_schema_make(const mmq_store *store, const char *path, mmq_why *why)
 {
     mmq_err err = check_no_orphan(path, why);
     if (err != MMQ_OK) {
@@ -237,7 +239,7 @@ mmq_err mmq_schema_make(const char *path, mmq_why *why)
     }
     const mmq_file_name making = mmq_file_named(path, ".making");
     mmq_file_remove_all(making.text);
-    err = make_file(making.text, why);
+    err = make_file(store, making.text, why);
     if (err == MMQ_OK) {
         err = place_file(making.text, path, why);
     }
@@ -274,8 +276,29 @@ static mmq_err find_form(sqlite3 *db, int64_t version, mmq_form *out, mmq_why *w
     return err;
 }
 
-mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why)
+static mmq_err check_application(const mmq_store *store, const char *path, int64_t application,
+                                 mmq_why *why)
 {
+    const bool is_copy = application == MMQ_APPLICATION_COPY;
+    if (!is_copy && application != MMQ_APPLICATION_ID) {
+        return mmq_fail(why, MMQ_ECORRUPT, "%s is another program's database: name another --store",
+                        path);
+    }
+    if (is_copy && !store->fills) {
+        return mmq_fail(why, MMQ_EBUSY,
+                        "%s is a copy that is not finished: `metricmq migrate --finish` makes it a"
+                        " store",
+                        path);
+    }
+    return !is_copy && store->fills
+               ? mmq_fail(why, MMQ_ECONFLICT, "%s is a store like others", path)
+               : MMQ_OK;
+}
+
+mmq_err mmq_schema_check(mmq_store *store, const char *path, mmq_why *why)
+{
+    mmq_sqlite *sqlite = mmq_sqlite_of(store);
+    sqlite3 *db = sqlite->db;
     int64_t tables, application, version;
     mmq_err err = read_pragma(db, "SELECT EXISTS (SELECT 1 FROM sqlite_schema)", &tables, why);
     if (err == MMQ_OK) {
@@ -291,9 +314,9 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
         return mmq_fail(why, MMQ_ECORRUPT,
                         "%s is an empty database: remove it and a new store is made", path);
     }
-    if (application != MMQ_APPLICATION_ID) {
-        return mmq_fail(why, MMQ_ECORRUPT, "%s is another program's database: name another --store",
-                        path);
+    err = check_application(store, path, application, why);
+    if (err != MMQ_OK) {
+        return err;
     }
     if (version < MMQ_SCHEMA_VERSION_ROWS || version > MMQ_SCHEMA_VERSION) {
         return mmq_fail(why, MMQ_ECORRUPT,
@@ -303,7 +326,7 @@ mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why 
     }
     const char *const schemas[] = {schema_text, earlier_text, NULL};
     err = mmq_objects_check(db, path, schemas, why);
-    return err == MMQ_OK ? find_form(db, version, form, why) : err;
+    return err == MMQ_OK ? find_form(db, version, &sqlite->form, why) : err;
 }
 
 /* A script that is one transaction. */

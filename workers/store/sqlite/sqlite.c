@@ -31,6 +31,8 @@ const mmq_engine mmq_engine_sqlite = {
     .check = mmq_sqlite_check,
     .has_work = mmq_sqlite_has_work,
     .do_work = mmq_sqlite_do_work,
+    .shows_all = mmq_sqlite_shows_all,
+    .adopt = mmq_sqlite_adopt,
     .backup = mmq_sqlite_backup,
     .restore = mmq_sqlite_restore,
 };

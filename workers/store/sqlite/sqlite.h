@@ -9,8 +9,9 @@
 enum {
     MMQ_SCHEMA_VERSION = 4,
     MMQ_SCHEMA_VERSION_ROWS = 1, /* rows without blocks: a writer brings it to the current one */
-    MMQ_APPLICATION_ID = 0x6d6d7131, /* "mmq1" */
-    MMQ_BUSY_MS = 5000,              /* how long a statement waits for a lock */
+    MMQ_APPLICATION_ID = 0x6d6d7131,   /* "mmq1" */
+    MMQ_APPLICATION_COPY = 0x6d6d716d, /* "mmqm": a copy that is not finished */
+    MMQ_BUSY_MS = 5000,                /* how long a statement waits for a lock */
 };
 
 /* What a file is of. */
@@ -82,10 +83,12 @@ mmq_err mmq_steps_watched(mmq_store *store, mmq_prepared *statement, mmq_onlooke
 
 /* What SQLite's result code means to us, with its sentence. */
 mmq_err mmq_sqlite_error(sqlite3 *db, int code, const char *doing, mmq_why *why) MMQ_MUST_USE;
-/* Opening (open.c) and making (schema.c). */
-mmq_err mmq_schema_make(const char *path, mmq_why *why) MMQ_MUST_USE;
-/* Is it a store, and of which form? */
-mmq_err mmq_schema_check(sqlite3 *db, const char *path, mmq_form *form, mmq_why *why) MMQ_MUST_USE;
+/* Opening (open.c) and making (schema.c) what the handle is for. */
+mmq_err mmq_schema_make(const mmq_store *store, const char *path, mmq_why *why) MMQ_MUST_USE;
+/* Is the file of its connection that, and of which form? Fills in the form. */
+mmq_err mmq_schema_check(mmq_store *store, const char *path, mmq_why *why) MMQ_MUST_USE;
+/* UPDATE store: its id (restore.c). In a write transaction. */
+mmq_err mmq_sqlite_set_id(mmq_store *store, uint64_t id, mmq_why *why) MMQ_MUST_USE;
 /* MMQ_ECORRUPT if a table of ours, or what hangs on one, is another than the statements of
  * `schemas`, up to NULL, make (objects.c). */
 mmq_err mmq_objects_check(sqlite3 *db, const char *path, const char *const *schemas,

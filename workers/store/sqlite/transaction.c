@@ -63,3 +63,10 @@ mmq_err mmq_sqlite_tidies(mmq_store *store, bool *ours, mmq_why *why)
     *ours = true;
     return MMQ_OK;
 }
+
+mmq_err mmq_sqlite_shows_all(mmq_store *store, bool *all, mmq_why *why)
+{
+    (void)store, (void)why;
+    *all = true;
+    return MMQ_OK;
+}
