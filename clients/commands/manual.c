@@ -160,10 +160,21 @@ const mmq_manual mmq_manuals[] = {
      {{"metricmq check --data metricmq-data", "how far it is shows on a terminal"}},
      "migrate worker"},
     {"migrate",
-     "Brings a store that an earlier version made to the form of this one, in place. The write "
-     "worker does that by itself when it starts; by hand it is done while no worker runs, with its "
-     "progress in view. It may be killed at any time, and goes on the next time.",
-     {{"metricmq migrate --data metricmq-data", "nothing happens if there is nothing to do"}},
+     "With `--from` and `--to` it copies a store into another one, from SQLite to PostgreSQL, "
+     "back, "
+     "or within either. The old store's workers may go on serving and writing; run it as often as "
+     "you like, it copies what differs and says what has changed since. Then stop the write "
+     "workers "
+     "and run it with `--finish`: it copies the rest, compares both stores, checks the copy and "
+     "makes it a store. Until then nobody else opens it. Killed at any time, the same command goes "
+     "on. A target that is a store already is compared only, and never changed.\n\n"
+     "Without them it brings a store that an earlier version made to the form of this one, in "
+     "place. The write worker does that by itself when it starts; by hand it is done while no "
+     "worker runs, with its progress in view. It may be killed at any time, and goes on the next "
+     "time.",
+     {{"metricmq migrate --from sqlite:old.db --to sqlite:new.db --finish",
+       "the write workers of old.db are stopped"},
+      {"metricmq migrate --data metricmq-data", "nothing happens if there is nothing to do"}},
      "check backup"},
     {"backup",
      "Writes a copy of the store as of one commit, checks it as `metricmq check` does, and only "

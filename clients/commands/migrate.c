@@ -1,10 +1,12 @@
-/* `metricmq migrate`: brings a store of an earlier form to the current one by hand, as the write
- * worker does when it starts. May be killed at any time; whoever comes next goes on. */
+/* `metricmq migrate` without --from and --to (those: migrate_between.c): brings a store of an
+ * earlier form to the current one by hand, as the write worker does when it starts. May be killed
+ * at any time; whoever comes next goes on. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "clients/commands/commands.h"
+#include "clients/commands/migrate_between.h"
 #include "clients/commands/options.h"
 #include "clients/commands/progress.h"
 #include "lib/clock.h"
@@ -98,6 +100,10 @@ static int run_migrate(const char *url)
 
 int mmq_command_migrate(const mmq_config *config)
 {
+    if (mmq_config_given(config, "from") || mmq_config_given(config, "to") ||
+        mmq_config_flag(config, "finish")) {
+        return mmq_migrate_between(config);
+    }
     char *url = mmq_store_url(config);
     const int status = run_migrate(url);
     free(url);

@@ -55,8 +55,10 @@ const mmq_command mmq_commands[] = {
      mmq_command_spool, NAMES("data", "format")},
     {"check", "", "is the store whole? reads all of it, beside workers too", mmq_command_check,
      NAMES("data", "store")},
-    {"migrate", "", "bring a store of an earlier form to the current one", mmq_command_migrate,
-     NAMES("data", "store")},
+    {"migrate", "",
+     "copy the store into another one, beside workers too; or bring one of an earlier form to the "
+     "current one",
+     mmq_command_migrate, NAMES("from", "to", "finish", "data", "store")},
     {"backup", "FILE", "copy the store into a new file, beside workers too, and check the copy",
      mmq_command_backup, NAMES("data", "store")},
     {"restore", "FILE", "make a backup the store; workers must be stopped", mmq_command_restore,

@@ -11,6 +11,7 @@ DOCUMENTS = sorted([*harness.SOURCE.glob("*.md"), *harness.SOURCE.glob("docs/*.m
 RUN = {"sh", "python"}
 # What an example of the manual needs, that is not told there.
 GIVEN = {"broker": "metricmq keygen --curve keys server", "http": "metricmq key ours --rights read --api-keys keys",
+         "migrate": "metricmq backup old.db --data metricmq-data",
          "restore": "metricmq backup saved.db --data metricmq-data"}
 
 

@@ -69,6 +69,29 @@ class EarlierStores(harness.Case):
             with self.subTest(name):
                 self.expect(self.open(name, name), name)
 
+    def test_copied(self):
+        """`migrate --from --to` takes a store as it is, if its rows are in blocks; the copy is of the current form."""
+        for name in contents.NAMES:
+            with self.subTest(name):
+                source, data = self.open(name, name) / "metricmq.db", self.folder / f"copy-{name}"
+                data.mkdir()
+                image = source.read_bytes()
+                urls = "--from", f"sqlite:{source}", "--to", f"sqlite:{data / 'metricmq.db'}"
+                done = harness.run("migrate", *urls, "--finish", check=False)
+                self.assertEqual(source.read_bytes(), image)
+                if name.startswith("v1"):
+                    self.assertRegex(done.err, "is of an earlier form|is being brought to a new form")
+                    self.assertFalse((data / "metricmq.db").exists())
+                    back = harness.run("migrate", "--from", f"sqlite:{self.open('v4', f'4-{name}')}/metricmq.db", "--to",
+                                       f"sqlite:{source}", check=False)
+                    self.assertRegex(back.err, "is of an earlier form|is being brought to a new form")
+                    self.assertEqual(source.read_bytes(), image)
+                    continue
+                self.assertIn("finished: whole", done.out)
+                self.assertIn("both stores hold the same", harness.run("migrate", *urls).out)
+                self.assertIn("nothing to do", harness.run("migrate", "--data", data).out)
+                self.expect(data, name)
+
     def test_migrated_by_hand(self):
         for name in contents.NAMES:
             with self.subTest(name):
