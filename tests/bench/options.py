@@ -28,6 +28,7 @@ THEMES = {
     "overload": "Overload",
     "crowd": "Crowd",
     "engines": "Engines: the store in PostgreSQL beside SQLite",
+    "migrate": "Migrate: a store to PostgreSQL and back",
     "peers": "Peers: PostgreSQL and InfluxDB",
 }
 
