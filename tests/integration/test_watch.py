@@ -376,6 +376,7 @@ class Vanished(Watch):
         set_loopback(True)
 
 
+@harness.sqlite_only("there is no store behind a fake bus")
 class Hostile(harness.Case):
     """What answers metric.watch is any worker's."""
 
