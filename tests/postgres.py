@@ -9,10 +9,10 @@
             standby.resume()
             standby.promote()
 
-    /usr/bin/python3 tests/postgres.py COMMAND...  # runs it with METRICMQ_TEST_POSTGRES, the URL of a server's database
-                                                   # `postgres`, and METRICMQ_TEST_POSTGRES_PID, a file whose first line
-                                                   # is the server's process. Whoever kills it finds it started again.
-                                                   # Its fsync is off: no such test takes the machine's power away.
+    /usr/bin/python3 tests/postgres.py [--no-fsync] COMMAND...
+
+runs a command with METRICMQ_TEST_POSTGRES, the URL of a server's database `postgres`, and METRICMQ_TEST_POSTGRES_PID, a file
+whose first line is the server's process. Whoever kills it finds it started again.
 
 A cluster is made once (initdb takes a second) and lies in the build folder; each server begins with a copy. PostgreSQL
 refuses to run as root: then it runs as the user `postgres` of Debian's package. Where that package is not installed the
@@ -324,7 +324,10 @@ def main(args):
     if text and not (os.environ.get("CI") or os.environ.get("METRICMQ_ENGINES")):
         print(f"SKIPPED, NOT TESTED: {text}", file=sys.stderr, flush=True)
         return SKIPPED
-    with Server({"fsync": "off"}) as server:
+    settings = {}
+    if args[0] == "--no-fsync":  # for tests that do not take the machine's power away
+        settings, args = {"fsync": "off"}, args[1:]
+    with Server(settings) as server:
         environment = {**os.environ, "METRICMQ_TEST_POSTGRES": server.url(),
                        "METRICMQ_TEST_POSTGRES_PID": str(server.data / "postmaster.pid")}
         status = keep(server, subprocess.Popen(args, env=environment))

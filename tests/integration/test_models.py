@@ -465,6 +465,7 @@ class Crashes(harness.Case):
         self.complete(thread, result)
 
 
+@harness.sqlite_only("it is about the adapter, and takes many rows")
 class Crowds(Models):
     """Big bodies beside other requests, and many at once."""
     BODY = 2 * MIB if harness.SLOW else 31 * MIB
@@ -528,6 +529,7 @@ class Crowds(Models):
             self.assertEqual(harness.http_get(self.program, "/_models", method="POST", body=body, timeout=300)[0], 201)
 
 
+@harness.sqlite_only("there is no store behind a fake bus")
 class Scripted(harness.Case):
     """The adapter against a scripted bus: what it asks, and what it makes of answers that fail."""
 

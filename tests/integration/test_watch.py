@@ -287,6 +287,7 @@ class Http(Watch):
         harness.wait_until(lambda: self.viewers() == 5, what="five viewers")
         self.view().wait_welcome()
 
+    @harness.sqlite_only("it is about the adapter, and wants many commits")
     def test_a_viewer_that_stalls(self):
         """It is cut, and costs the others nothing; one that takes its time is told to reload."""
         self.up("--stall-timeout", "1s")
@@ -347,6 +348,7 @@ def set_loopback(up):
         fcntl.ioctl(any_socket, set_flags, struct.pack("16sH14x", name, flags))
 
 
+@harness.sqlite_only("whoever has a network of his own does not reach the server")
 class Vanished(Watch):
     """A viewer that is cut off from the network: nothing comes back, and nobody says that it is gone."""
 
@@ -374,6 +376,7 @@ class Vanished(Watch):
         set_loopback(True)
 
 
+@harness.sqlite_only("there is no store behind a fake bus")
 class Hostile(harness.Case):
     """What answers metric.watch is any worker's."""
 
@@ -553,6 +556,7 @@ class Losses(Watch):
         for program in (write, self.broker):
             program.stop()
 
+    @harness.sqlite_only("PostgreSQL's own tools restore such a store")
     def test_a_store_that_was_restored(self):
         """Its commits have the numbers of others that a viewer has seen: it is told to load all, by either way."""
         self.broker = self.start("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL)

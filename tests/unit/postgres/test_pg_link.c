@@ -240,8 +240,7 @@ static void errors_have_their_meaning(void **state)
     mmq_pg_bind_int(&values, 1, 78);
     mmq_pg_bind_bytes(&values, 2, "x", 1);
     assert_int_equal(mmq_pg_run(link, ADD, &values, &why), MMQ_EUNAVAILABLE);
-    assert_true(mmq_pg_connected(link));
-    assert_ok(mmq_pg_run(link, ROLLBACK, NULL, &why));
+    assert_false(mmq_pg_connected(link)); /* there may be a server that takes writes */
     mmq_pg_close(&link);
 }
 

@@ -82,11 +82,17 @@ static mmq_err try_cursor(struct world *world, const struct ask *ask, const mmq_
     return err;
 }
 
+/* Of a cursor whose commit is yet to come: in PostgreSQL a server may be behind others. */
+static mmq_err of_the_future(void)
+{
+    return store_server() == NULL ? MMQ_EGONE : MMQ_EUNAVAILABLE;
+}
+
 /* Flips bits of a good cursor: any status of a request will do, and no crash. */
 static void forge_cursors(struct world *world, struct ask *ask)
 {
     const mmq_cursor good = first_cursor(world, ask);
-    for (int i = 0; i < 3000; i++) {
+    for (unsigned i = store_rounds(3000); i > 0; i--) {
         mmq_cursor bad = good;
         int64_t *fields[] = {&bad.commit, &bad.metric,    &bad.bound,
                              &bad.shown,  &bad.timestamp, &bad.rowid};
@@ -99,7 +105,8 @@ static void forge_cursors(struct world *world, struct ask *ask)
             snprintf(bad.uid, sizeof bad.uid, "%s", uids[world_random(world, UIDS)]);
         }
         mmq_err err = try_cursor(world, ask, &bad);
-        assert_true(err == MMQ_OK || err == MMQ_EINVAL || err == MMQ_EGONE);
+        assert_true(err == MMQ_OK || err == MMQ_EINVAL || err == MMQ_EGONE ||
+                    err == of_the_future());
     }
 }
 
@@ -144,7 +151,7 @@ static void cursors_of_others_are_refused(void **state)
     assert_int_equal(try_cursor(world, &ask, &cursor), MMQ_EGONE);
     cursor.store--;
     cursor.commit++;
-    assert_int_equal(try_cursor(world, &ask, &cursor), MMQ_EGONE);
+    assert_int_equal(try_cursor(world, &ask, &cursor), of_the_future());
     world_destroy(&world);
 }
 

@@ -138,7 +138,7 @@ static void test_many_changes(void **state)
 {
     (void)state;
     ONE_WRITER
-    char uid[32];
+    char uid[64];
     mmq_store *other = world_open(MMQ_STORE_WRITE);
     assert_ok(mmq_store_begin_write(other, &why));
     for (int i = 0; i < MANY; i++) {
