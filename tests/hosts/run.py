@@ -31,8 +31,8 @@ import load as loads  # noqa: E402
 KINDS = ("broker", "worker", "adapter", "proxy", "archive", "standby", "primary")
 FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote"]
 QUICK = ["kill-worker", "cut-broker", "promote"]
-TITLES = {"kill": "kill -9 all of its processes, start them again a second later", "cut": "its cable pulled for 4 to 8 s",
-          "freeze": "SIGSTOP all of its processes for 4 to 8 s, then SIGCONT",
+TITLES = {"kill": "kill -9 all of its processes, start them again a second later", "cut": "its cable pulled for 4 to 6 s",
+          "freeze": "SIGSTOP all of its processes for 4 to 6 s, then SIGCONT",
           "promote": "kill -9 the primary; the standby is promoted, and the primary made its standby"}
 DOWN_S = 1.0
 RECOVERS_S = 90
@@ -171,7 +171,7 @@ def main():
     parser.add_argument("--only", help="faults, what is done or kinds of hosts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one round of a few faults")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run's random choices")
-    parser.add_argument("--lasts", default="4-8", help="seconds that a host is cut off or frozen, from-to")
+    parser.add_argument("--lasts", default="4-6", help="seconds that a host is cut off or frozen, from-to")
     parser.add_argument("--json", help="the result's file")
     options = parser.parse_args()
     network.enter()
