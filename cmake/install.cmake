@@ -56,7 +56,7 @@ install(FILES README.md SECURITY.md CONTRIBUTING.md ${made}/copyright ${made}/ch
   DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT metricmq)
 install(FILES ${documents} DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs COMPONENT metricmq)
 # What operators copy and change: docs/operations.md.
-install(DIRECTORY ops/prometheus ops/grafana ops/nginx DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
+install(DIRECTORY ops/prometheus ops/grafana ops/nginx ops/haproxy DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples
   COMPONENT metricmq)
 
 # The Python client stands where Debian's python3 looks for modules.

@@ -1,8 +1,8 @@
 """Rounds of faults on the bed (bed.py) under load (load.py): `ops/hosts`, or the quick subset of the ordinary tests.
 
-    run.py [--rounds N] [--only FAULT[,FAULT]...] [--quick] [--seed S] [--json FILE]
+    run.py [--rounds N] [--only FAULT[,FAULT]...] [--quick] [--seed S] [--lasts FROM-TO] [--json FILE]
 
-A fault is `kill`, `cut` or `freeze` of a host of some kind, or `promote`; --only takes its name (kill-broker), its kind of
+A fault is `kill`, `cut` or `freeze` of a host of some kind, or `promote`, where the primary was killed or cut off; --only takes its name (kill-broker), its kind of
 host or what is done. A round has each of them once, in an order that follows from the seed, on a host of its kind that
 does too. All is over with a fault when the whole bed is there again and every client has had something done that it began
 afterwards; then acknowledged rows are looked at. At the end all is compared: rows, archives, both databases.
@@ -29,11 +29,8 @@ import harness  # noqa: E402
 import load as loads  # noqa: E402
 
 KINDS = ("broker", "worker", "adapter", "proxy", "archive", "standby", "primary")
-FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote"]
+FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote", "promote-cut"]
 QUICK = ["kill-worker", "cut-broker", "promote"]
-TITLES = {"kill": "kill -9 all of its processes, start them again a second later", "cut": "its cable pulled for 4 to 8 s",
-          "freeze": "SIGSTOP all of its processes for 4 to 8 s, then SIGCONT",
-          "promote": "kill -9 the primary; the standby is promoted, and the primary made its standby"}
 DOWN_S = 1.0
 RECOVERS_S = 90
 ROWS_LOOKED_AT = 2000
@@ -84,13 +81,22 @@ class Bench:
         self.lasts()
         host.thaw()
 
-    def promote(self):
-        """As an operator, or what he has for it, does it: until there is a standby again commits wait for none."""
+    def promote(self, vanishes):
+        """As an operator, or what he has for it, does it: until there is a standby again commits wait for none. The old
+        primary ends before it is joined again: there is never a second one."""
         old, new = self.bed.primary, self.bed.standby
-        old.kill()
+        if vanishes:
+            old.host.cut()
+        else:
+            old.kill()
         new.promote()
         new.set_synchronous(False)
         self.bed.primary, self.bed.standby = new, old
+        if vanishes:
+            promoted = time.monotonic()
+            self.wait(lambda: self.load.renewed(promoted), "answers for all from the new primary")
+            old.kill()
+            old.host.join()
         old.rebuild(new)
         new.set_synchronous(True)
 
@@ -98,10 +104,10 @@ class Bench:
 
     def run(self, fault):
         what, _, kind = fault.partition("-")
-        host = self.bed.host_of(kind) if kind else self.bed.primary.host
+        host = self.bed.primary.host if what == "promote" else self.bed.host_of(kind)
         begin = time.monotonic()
         if what == "promote":
-            self.promote()
+            self.promote(kind == "cut")
         else:
             getattr(self, what)(kind, host)
         mended = time.monotonic()
@@ -171,7 +177,7 @@ def main():
     parser.add_argument("--only", help="faults, what is done or kinds of hosts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one round of a few faults")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run's random choices")
-    parser.add_argument("--lasts", default="4-8", help="seconds that a host is cut off or frozen, from-to")
+    parser.add_argument("--lasts", default="4-6", help="seconds that a host is cut off or frozen, from-to")
     parser.add_argument("--json", help="the result's file")
     options = parser.parse_args()
     network.enter()
