@@ -75,24 +75,30 @@ def reads(options, report, server, hundred, url):
 
 @contextlib.contextmanager
 def writers(url, count):
-    """A broker and so many write workers; its endpoint for clients."""
+    """A broker and so many write workers: its endpoint for clients, their pids."""
     with contextlib.ExitStack() as stack:
         broker = stack.enter_context(bench.broker())
-        for _ in range(count):
-            stack.enter_context(harness.Program("worker", "write", "--store", url, "--connect", broker.ready["workers"]))
-        yield broker.ready["clients"]
+        workers = [stack.enter_context(harness.Program("worker", "write", "--store", url, "--connect",
+                                                       broker.ready["workers"])) for _ in range(count)]
+        yield broker.ready["clients"], [worker.process.pid for worker in workers]
 
 
-def appends(url, count):
-    with writers(url, count) as endpoint:
+def appends(server, url, count):
+    with writers(url, count) as (endpoint, pids):
+        before = sum(map(bench.cpu_seconds, pids)), peers.tree_seconds(server.pid)
         done = subprocess.run([bench.tool("bench_appenders"), "rows", str(APPENDERS), endpoint, str(APPEND_S)],
                               capture_output=True, text=True, check=True)
-    return {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", done.stdout)}
+        after = sum(map(bench.cpu_seconds, pids)), peers.tree_seconds(server.pid)
+    sample = {key: float(value) for key, value in re.findall(r"(\w+)=([\d.]+)", done.stdout)}
+    worker, engine = ((late - early) / sample["requests"] * 1e6 for early, late in zip(before, after))
+    return {**sample, "worker_us": worker, "server_us": engine}
 
 
 def writes(options, report, server):
     url = server.url("appends")
-    samples = bench.rounds(options.repeats, {"one": lambda: appends(url, 1), "four": lambda: appends(url, 4)})
+    samples = bench.rounds(options.repeats, {"one": lambda: appends(server, url, 1), "four": lambda: appends(server, url, 4)})
+    report.value("engines_append", "us CPU", [sample["worker_us"] for sample in samples["one"]])
+    report.value("engines_server_append", "us CPU", [sample["server_us"] for sample in samples["one"]])
     report.compare("engines_appends_four_writers", "rows/s", [sample["rate"] for sample in samples["four"]],
                    [sample["rate"] for sample in samples["one"]], "ratio >= 1")
     sent = sum(sample["requests"] for many in samples.values() for sample in many)
