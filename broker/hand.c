@@ -3,7 +3,11 @@
  *     NEW -> FREE <-> FULL     FREE -> BLOCKED -> FREE     any -> DEAD
  *
  * Invariant: exactly the FREE ones are in their service's heap of workers with room, keyed by load
- * and then by when they were last used. */
+ * and then by when they were last used.
+ *
+ * A worker that fails may be faster than those that work, so load alone would give it the most.
+ * Those that failed stand behind all others, but for one job now and then, by which it shows that
+ * they are well again. */
 #include "broker/state.h"
 
 #include <stdlib.h>
@@ -14,6 +18,9 @@
 #include "lib/log.h"
 
 #define BIT(state_) (1U << (state_))
+#define FAILED_KEY  (INT64_C(1) << 62) /* behind those of workers that are well */
+
+enum { TRY_AFTER_S = 1, FAILURES_MAX = 4 }; /* that, 2, 4 and then always 8 s */
 
 static const unsigned next_states[MMQ_HAND_STATES] = {
     [MMQ_HAND_NEW] = BIT(MMQ_HAND_FREE),
@@ -29,10 +36,18 @@ mmq_hand *mmq_hand_find(mmq_core *core, const mmq_peer *peer)
     return item != NULL ? MMQ_OF(item, mmq_hand, item) : NULL;
 }
 
-static void put_ready(mmq_hand *hand)
+static int64_t rank(const mmq_hand *hand)
 {
     int64_t key = (int64_t)hand->held << 48 | (int64_t)(hand->used & UINT64_C(0xffffffffffff));
-    mmq_heap_put(&hand->service->ready, &hand->ready, hand->service->gathers ? -key : key);
+    if (hand->failures > 0) {
+        return hand->tried ? INT64_MIN : FAILED_KEY + key;
+    }
+    return hand->service->gathers ? -key : key;
+}
+
+static void put_ready(mmq_hand *hand)
+{
+    mmq_heap_put(&hand->service->ready, &hand->ready, rank(hand));
     mmq_service_mark(hand->service);
 }
 
@@ -58,6 +73,28 @@ void mmq_hand_update(mmq_hand *hand)
     if (hand->state == MMQ_HAND_FREE || hand->state == MMQ_HAND_FULL) {
         set_state(hand, hand->held < hand->capacity ? MMQ_HAND_FREE : MMQ_HAND_FULL);
     }
+}
+
+/* When it is tried again. */
+static void put_off(mmq_hand *hand)
+{
+    hand->failures += hand->failures < FAILURES_MAX ? 1 : 0;
+    hand->tried = false;
+    hand->try_ns = hand->core->now_ns + (TRY_AFTER_S * MMQ_NS_PER_S << (hand->failures - 1));
+}
+
+void mmq_hand_judge(mmq_hand *hand, bool well)
+{
+    if (well == (hand->failures == 0)) {
+        return;
+    }
+    if (well) {
+        hand->failures = 0;
+        hand->tried = false;
+    } else {
+        put_off(hand);
+    }
+    mmq_hand_update(hand);
 }
 
 void mmq_hand_unblock(mmq_hand *hand)
@@ -188,6 +225,9 @@ mmq_err mmq_hand_give(mmq_hand *hand, mmq_job *job)
     }
     hand->dispatches++;
     hand->used = ++core->uses;
+    if (hand->tried) {
+        put_off(hand);
+    }
     job->hand = hand;
     job->tries++;
     mmq_job_set_state(job, MMQ_JOB_HELD);
@@ -241,6 +281,10 @@ void mmq_hand_tick(mmq_hand *hand)
             return;
         }
         hand->beat_ns = core->now_ns + beat_interval(hand);
+    }
+    if (hand->failures > 0 && !hand->tried && core->now_ns >= hand->try_ns) {
+        hand->tried = true;
+        mmq_hand_update(hand);
     }
     set_timer(hand);
 }

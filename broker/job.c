@@ -19,7 +19,10 @@ const unsigned mmq_timing_bounds_us[MMQ_TIMING_BUCKETS] = {
     100000,  200000,   500000,   1000000,   2000000,
     5000000, 10000000, 30000000, 100000000, MMQ_TIMEOUT_MAX_MS * 1000};
 
-enum { COPIED_MAX = 8192 }; /* of libzmq's receive buffer; what is larger has one of its own */
+enum {
+    COPIED_MAX = 8192, /* of libzmq's receive buffer; what is larger has one of its own */
+    HEADER_MAX = 8192, /* of a FINAL's header: ours are smaller */
+};
 
 #define BIT(state_) (1U << (state_))
 
@@ -272,6 +275,7 @@ static void expire_held(mmq_job *job)
     mmq_core *core = job->core;
     if (job->state == MMQ_JOB_HELD) {
         mmq_job_fail(job, MMQ_JOB_FORGOTTEN, 504, "the worker did not answer in time");
+        mmq_hand_judge(job->hand, false);
     } else if (!job->hand->plain) {
         mmq_job_set_state(job, MMQ_JOB_DONE);
         return;
@@ -304,7 +308,7 @@ static void count_answer(mmq_job *job)
     count_time(&job->service->took, job->core->now_ns - job->received_ns);
 }
 
-/* The worker's body, moved behind the client's envelope; not read. */
+/* The worker's body, moved behind the client's envelope. */
 static bool make_answer(const mmq_job *job, mmq_message *message, const mmq_envelope *envelope,
                         mmq_message *out)
 {
@@ -337,9 +341,23 @@ static void forward_final(mmq_job *job, mmq_message *answer)
     mmq_caller_deliver(caller, answer, MMQ_ANSWER_FINAL, job);
 }
 
+/* Does a FINAL say 503? That is all that is read of it: a worker whose store is away answers at
+ * once, so by its load it would get the most. */
+static bool says_unavailable(const mmq_message *message, const mmq_envelope *envelope)
+{
+    const mmq_frame *frame = &message->frames[envelope->body];
+    mmq_header header;
+    return envelope->body < message->count && mmq_frame_size(frame) <= HEADER_MAX &&
+           mmq_header_parse(mmq_frame_data(frame), mmq_frame_size(frame), &header) == MMQ_OK &&
+           header.status == 503;
+}
+
 void mmq_job_answer(mmq_job *job, mmq_message *message, const mmq_envelope *envelope)
 {
     bool final = envelope->command == MMQ_WORKER_FINAL;
+    if (final) {
+        mmq_hand_judge(job->hand, !says_unavailable(message, envelope));
+    }
     size_t bytes = mmq_job_body_bytes(message, envelope->body);
     job->partial_bytes += final ? 0 : bytes;
     if (job->partial_bytes > MMQ_FRAME_LIMIT) {

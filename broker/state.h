@@ -111,7 +111,7 @@ typedef struct mmq_service {
     mmq_link hands; /* all its workers */
     size_t hand_count;
     mmq_heap ready; /* hands with room: least loaded, then least recently used first; or the other
-                     * way, if it gathers */
+                     * way, if it gathers; those that failed behind all others */
     size_t held;    /* jobs at its workers */
     uint64_t last_caller;   /* hash of who asked last */
     int64_t shared_ns;      /* when two callers asked one after the other */
@@ -188,6 +188,9 @@ typedef struct mmq_hand {
     uint64_t number;     /* counts workers since the broker's start: a name for people */
     uint64_t dispatches; /* jobs given to it so far */
     uint64_t used;       /* core->uses at the last of them */
+    unsigned failures;   /* 0: it is well; else how often it was tried since it failed */
+    bool tried;          /* the next job is its, to see whether it is well again */
+    int64_t try_ns;      /* when it is tried again */
     int64_t ready_ns;    /* when it registered */
     int64_t heard_ns;
     int64_t beat_ns; /* when the next heartbeat is due */
@@ -334,6 +337,10 @@ mmq_err mmq_hand_register(mmq_core *core, const mmq_peer *peer, const mmq_envelo
                           mmq_why *why) MMQ_MUST_USE;
 /* FREE or FULL, as it holds. */
 void mmq_hand_update(mmq_hand *hand);
+/* It has answered what it was asked; or not (`well` false): it let the time for it pass, or said
+ * 503, because what it works on (its store) is out of its reach. Then others are asked first, and
+ * it is asked now and then. */
+void mmq_hand_judge(mmq_hand *hand, bool well);
 /* A HEARTBEAT came: a stock worker that says so is back from what it was given up on. */
 void mmq_hand_beat(mmq_hand *hand);
 /* Tries again to use a BLOCKED worker. */

@@ -7,6 +7,7 @@
         host.kill()                        # all of them at once
         host.cut(); host.join()            # the cable: what is sent either way vanishes
         host.freeze(); host.thaw()
+        host.part(other); host.meet(other)
 """
 import contextlib
 import os
@@ -115,6 +116,13 @@ class Host:
 
     def join(self):
         ip("-n", self.name, "link", "set", "eth0", "up")
+
+    def part(self, other):
+        """What is sent from here to the other host vanishes."""
+        ip("-n", self.name, "neigh", "replace", other.address, "lladdr", "02:00:00:00:00:01", "dev", "eth0", "nud", "permanent")
+
+    def meet(self, other):
+        ip("-n", self.name, "neigh", "del", other.address, "dev", "eth0")
 
 
 def is_alive(pid):

@@ -29,7 +29,7 @@ import harness  # noqa: E402
 import load as loads  # noqa: E402
 
 KINDS = ("broker", "worker", "adapter", "proxy", "archive", "standby", "primary")
-FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote", "promote-cut"]
+FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote", "promote-cut", "part-worker"]
 QUICK = ["kill-worker", "cut-broker", "promote"]
 DOWN_S = 1.0
 RECOVERS_S = 90
@@ -80,6 +80,15 @@ class Bench:
         host.freeze()
         self.lasts()
         host.thaw()
+
+    def part(self, kind, host):
+        """Only between it and the databases packets vanish."""
+        nodes = (self.bed.primary.host, self.bed.standby.host)
+        for node in nodes:
+            host.part(node)
+        self.lasts()
+        for node in nodes:
+            host.meet(node)
 
     def promote(self, vanishes):
         """As an operator, or what he has for it, does it: until there is a standby again commits wait for none. The old

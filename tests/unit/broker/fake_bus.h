@@ -221,6 +221,22 @@ static inline void worker_answers(fake_bus *bus, const char *peer, mmq_worker_co
     worker_answers_size(bus, peer, command, token, 4);
 }
 
+/* A FINAL with a header of that status. */
+static inline void worker_says_status(fake_bus *bus, const char *peer,
+                                      const uint8_t token[MMQ_TOKEN_SIZE], int status)
+{
+    const mmq_header header = {.id = "\x01", .id_size = 1, .status = status, .rows = -1, .seq = 0};
+    mmq_message message;
+    mmq_frame frame;
+    mmq_message_init(&message);
+    append_text(&message, peer, strlen(peer));
+    assert_int_equal(mmq_envelope_begin_worker(&message, MMQ_WORKER_FINAL, token, MMQ_TOKEN_SIZE),
+                     MMQ_OK);
+    assert_int_equal(mmq_header_final(&frame, &header), MMQ_OK);
+    assert_int_equal(mmq_message_append(&message, &frame), MMQ_OK);
+    mmq_core_receive(bus->core, MMQ_SIDE_WORKERS, &message, bus->now_ns);
+}
+
 /* The next message that the core sent, NULL if there is none. */
 static inline mmq_message *bus_next(fake_bus *bus, mmq_side *side)
 {
