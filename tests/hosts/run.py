@@ -31,7 +31,7 @@ import load as loads  # noqa: E402
 KINDS = ("broker", "worker", "adapter", "proxy", "archive", "standby", "primary")
 FAULTS = [*(f"{what}-{kind}" for kind in KINDS for what in ("kill", "cut", "freeze")), "promote", "promote-cut", "part-worker"]
 QUICK = ["kill-worker", "cut-broker", "promote"]
-DOWN_S = 1.0
+DOWN_S, LASTS = 1.0, "4-6"
 RECOVERS_S = 90
 ROWS_LOOKED_AT = 2000
 
@@ -172,11 +172,19 @@ def git(*arguments):
     return subprocess.run(["git", "-C", str(HERE), *arguments], capture_output=True, text=True).stdout.strip()
 
 
+def arguments(options):
+    """What repeats the run."""
+    words = [f"--rounds {options.rounds} --seed {options.seed}"]
+    words += [f"--only {options.only}"] if options.only else []
+    words += [f"--lasts {options.lasts}"] if options.lasts != LASTS else []
+    return " ".join(words)
+
+
 def write(options, bench, done, error, began):
     pathlib.Path(options.json).write_text(json.dumps({
         "date": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()), "commit": git("rev-parse", "--short", "HEAD"),
         "changed": bool(git("status", "--porcelain", "--untracked-files=no")), "seed": options.seed, "error": error,
-        "rounds": options.rounds, "lasts": options.lasts, "seconds": round(time.monotonic() - began), "done": done,
+        "arguments": arguments(options), "seconds": round(time.monotonic() - began), "done": done,
         "faults": summary(bench.results)}, indent=1))
 
 
@@ -186,7 +194,7 @@ def main():
     parser.add_argument("--only", help="faults, what is done or kinds of hosts, separated by commas")
     parser.add_argument("--quick", action="store_true", help="one round of a few faults")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run's random choices")
-    parser.add_argument("--lasts", default="4-6", help="seconds that a host is cut off or frozen, from-to")
+    parser.add_argument("--lasts", default=LASTS, help="seconds that a host is cut off or frozen, from-to")
     parser.add_argument("--json", help="the result's file")
     options = parser.parse_args()
     network.enter()
