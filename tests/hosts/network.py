@@ -39,13 +39,13 @@ def lacking():
 
 
 def enter():
-    """Runs this program in namespaces of its own, and ends with its status; returns in there. What is written to /tmp
-    from then on lies in memory and is gone with us."""
+    """Runs this program in namespaces of its own, and ends with its status; returns in there. Temporary files lie in
+    memory from then on and are gone with us."""
     if os.environ.get(INSIDE):
+        folder = os.environ["TMPDIR"] = tempfile.tempdir = os.environ[INSIDE]
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/netns"], check=True)
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp"], check=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", folder], check=True)
         subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-        tempfile.tempdir = None
         return
     text = lacking()
     if text:
@@ -55,8 +55,9 @@ def enter():
         print(f"SKIPPED, NOT TESTED: {text}", file=sys.stderr, flush=True)
         sys.exit(SKIPPED)
     pathlib.Path("/run/netns").mkdir(exist_ok=True)
-    done = subprocess.run(["setpriv", "--pdeathsig", "KILL", *PLACES, sys.executable, *sys.argv],
-                          env={**os.environ, INSIDE: "1"})
+    with tempfile.TemporaryDirectory(prefix="mmq-", dir="/tmp") as folder:
+        done = subprocess.run(["setpriv", "--pdeathsig", "KILL", *PLACES, sys.executable, *sys.argv],
+                              env={**os.environ, INSIDE: folder})
     sys.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
 
 
