@@ -27,7 +27,7 @@ static void test_f1_a_silent_worker_loses_its_request(void **state)
 static char asked(fake_bus *bus, uint8_t token[MMQ_TOKEN_SIZE])
 {
     const uint8_t wanted = MMQ_WORKER_REQUEST;
-    mmq_side side;
+    mmq_side side = MMQ_SIDE_CLIENTS;
     for (;;) {
         mmq_message *message = bus_next(bus, &side);
         assert_non_null(message);
