@@ -178,10 +178,12 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_COMMIT] = {"COMMIT", ""},
     [MMQ_P_ROLLBACK] = {"ROLLBACK", ""},
     [MMQ_P_IS_STORE] = {"SELECT " NUMBER(
-                            "count(*)") " FROM pg_catalog.pg_class JOIN"
-                                        " pg_catalog.pg_namespace AS n ON n.oid = relnamespace"
-                                        " WHERE nspname = '" MMQ_POSTGRES_SCHEMA
-                                        "' AND relname = 'store'",
+                            "coalesce(max(CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN 1"
+                            " ELSE 2 END), 0)") " FROM pg_catalog.pg_class JOIN"
+                                                " pg_catalog.pg_namespace AS n"
+                                                " ON n.oid = relnamespace"
+                                                " WHERE nspname = '" MMQ_POSTGRES_SCHEMA
+                                                "' AND relname = 'store'",
                         ""},
     [MMQ_P_VERSION] = {"SELECT version FROM store", ""},
     [MMQ_P_FIND_FREE] = {"SELECT " HEAD " FROM metric WHERE uid = $1"
