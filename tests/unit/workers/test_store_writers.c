@@ -181,6 +181,24 @@ static void test_a_commit_that_nobody_tells_of(void **state)
     assert_int_equal(commit, 2);
 }
 
+/* Keys that were drawn on another server are not used: who was promoted may give them once more. */
+static void test_keys_of_another_connection(void **state)
+{
+    (void)state;
+    SEVERAL_WRITERS
+    assert_ok(mmq_store_begin_write(a, &why));
+    assert_ok(append(a, "one", 0, 10));
+    assert_ok(mmq_store_commit(a, &why));
+    (void)world_sql("SELECT setval('block_data_key', 5000)");
+    (void)store_server_run("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+                           " WHERE application_name = 'metricmq'");
+    assert_ok(mmq_store_begin_write(a, &why));
+    assert_ok(append(a, "two", 0, 10));
+    assert_ok(mmq_store_commit(a, &why));
+    assert_true(world_sql("SELECT min(key) FROM block_data") < 5000);
+    assert_true(world_sql("SELECT max(key) FROM block_data") > 5000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -189,6 +207,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_both_make_the_same, begin, end),
         cmocka_unit_test_setup_teardown(test_a_commit_that_breaks, begin, end),
         cmocka_unit_test_setup_teardown(test_a_commit_that_nobody_tells_of, begin, end),
+        cmocka_unit_test_setup_teardown(test_keys_of_another_connection, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

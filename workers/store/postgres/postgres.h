@@ -107,7 +107,7 @@ typedef struct mmq_postgres {
     int64_t data_keys[MMQ_PG_DATA_KEYS]; /* of block data, given to us */
     size_t data_keys_left;
     mmq_buffer news;    /* what the transaction changes, for all writers */
-    uint64_t listening; /* on which connection */
+    uint64_t listening; /* on which connection; 0: on none */
     bool fresh;         /* and nobody was told yet that it is another one */
 } mmq_postgres;
 
