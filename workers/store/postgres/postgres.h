@@ -32,7 +32,7 @@ enum {
     MMQ_P_ADD_GROWTH,  /* lists of keys and rowids */
     MMQ_P_MAKE_WRITER,
     MMQ_P_SET_WRITER,
-    MMQ_P_END_WRITER, /* whether a transaction of its was done; if not, it cannot be any more */
+    MMQ_P_END_WRITER,  /* whether a transaction of its was done; if not, it cannot be any more */
     MMQ_P_OLD_WRITERS, /* are there any? */
     MMQ_P_DROP_WRITERS,
     MMQ_P_TIDIES,
@@ -96,7 +96,7 @@ typedef struct mmq_postgres {
     mmq_pg_link *link;
     mmq_pg_prepared *flowing; /* whose rows come at the moment; NULL: nobody's */
     bool open;                /* a transaction is */
-    int64_t changes, total_changes;
+    int64_t changes;
     mmq_pg_ahead ahead;
 
     /* The writer's only. */
