@@ -126,14 +126,19 @@ static void end_look(mmq_retention *retention, int64_t now_ns)
     }
 }
 
-static mmq_err prune_in_transaction(mmq_retention *retention, mmq_store *store, mmq_why *why)
+/* *ours false: another writer does the housekeeping at the moment, and nothing was done. */
+static mmq_err prune_in_transaction(mmq_retention *retention, mmq_store *store, bool *ours,
+                                    mmq_why *why)
 {
     mmq_err err = mmq_store_begin_write(store, why);
     if (err != MMQ_OK) {
         return err;
     }
-    err = mmq_prune_piece(store, &retention->prune, &retention->pruned, why);
-    if (err == MMQ_OK) {
+    err = mmq_store_tidies(store, ours, why);
+    if (err == MMQ_OK && *ours) {
+        err = mmq_prune_piece(store, &retention->prune, &retention->pruned, why);
+    }
+    if (err == MMQ_OK && *ours) {
         return mmq_store_commit(store, why);
     }
     mmq_store_rollback(store);
@@ -150,10 +155,11 @@ mmq_err mmq_retention_step(mmq_retention *retention, mmq_store *store, bool *mor
     if (!retention->under_way) {
         return MMQ_OK;
     }
-    mmq_err err = prune_in_transaction(retention, store, why);
+    bool ours = false;
+    mmq_err err = prune_in_transaction(retention, store, &ours, why);
     if (err != MMQ_OK || retention->prune.done) {
         end_look(retention, now_ns);
     }
-    *more = retention->under_way;
+    *more = retention->under_way && ours;
     return err;
 }

@@ -163,9 +163,24 @@ static void keep(mmq_watchers *watchers, mmq_request **request, int64_t since)
     *request = NULL;
 }
 
+/* A commit that we have not heard of may be another writer's, who has told of it already. */
+static bool is_made(const mmq_watchers *watchers, int64_t commit)
+{
+    mmq_snapshot there;
+    mmq_why why;
+    if (commit <= mmq_store_last(watchers->store).commit) {
+        return true;
+    }
+    if (!mmq_store_heed(watchers->store) ||
+        mmq_store_begin_read(watchers->store, &there, &why) != MMQ_OK) {
+        return false;
+    }
+    mmq_store_end_read(watchers->store);
+    return commit <= there.commit;
+}
+
 void mmq_watchers_take(mmq_watchers *watchers, mmq_request **request)
 {
-    const mmq_snapshot now = mmq_store_last(watchers->store);
     char store[STORE_TEXT];
     size_t size;
     const void *body = mmq_request_body(*request, &size);
@@ -176,14 +191,16 @@ void mmq_watchers_take(mmq_watchers *watchers, mmq_request **request)
         mmq_request_refuse(request, err, &why);
         return;
     }
+    const bool made = !args.has_since || is_made(watchers, args.since);
+    const mmq_snapshot now = mmq_store_last(watchers->store);
     print_store(store, now.store);
     const bool another = args.store.data != NULL && !mmq_slice_is(&args.store, store);
-    if (another || (args.has_since && args.since > now.commit)) {
+    if (another || !made) {
         answer(watchers, request, 0, true); /* its numbers are another store's */
     } else if (args.has_since && args.since < now.commit) {
         answer(watchers, request, args.since, false);
     } else {
-        keep(watchers, request, now.commit);
+        keep(watchers, request, args.has_since ? args.since : now.commit);
     }
 }
 

@@ -238,5 +238,49 @@ class Losses(harness.Case):
         self.check()
 
 
+class Rights(harness.Case):
+    """Users who may do what docs/postgres.md says that they must, and nothing more."""
+
+    def setUp(self):
+        super().setUp()
+        self.server = postgres.Server({"fsync": "off"})
+        self.server.__enter__()
+        self.addCleanup(self.server.__exit__, None)
+        self.server.url("metricmq")
+        self.sql("CREATE ROLE writer LOGIN", "CREATE ROLE reader LOGIN")
+
+    def sql(self, *statements):
+        return self.server.sql(*statements, database="metricmq")
+
+    def url(self, user):
+        return self.server.url("metricmq").replace(f"//{postgres.USER}@", f"//{user}@")
+
+    def test_a_schema_of_ones_own(self):
+        """Its owner need not be allowed to make schemas; a reader wants USAGE and SELECT, and is told so."""
+        self.sql("CREATE SCHEMA metricmq AUTHORIZATION writer")
+        check = lambda: harness.run("check", "--store", self.url("reader"), check=False)
+        with harness.Program("broker", "--bind", harness.LOCAL, "--bind-workers", harness.LOCAL) as broker:
+            options = ("--connect", broker.ready["workers"], "--data", self.folder)
+            with (harness.Program("worker", "write", *options, "--store", self.url("writer")),
+                  bus.Bus(broker.ready["clients"]) as client):
+                client.call("metric.write", {"op": "create", "metric": {"datasource": "custom", "name": "a", "uid": "a"}})
+                rows = [(BASE + number, float(number), None, None) for number in range(2000)]
+                client.call("metric.write", {"op": "append", "uid": "a", "rows": bus.pack_rows(rows)})
+                self.assertRegex(check().err, "grant it USAGE")
+                self.sql("GRANT USAGE ON SCHEMA metricmq TO reader")
+                self.assertRegex(check().err, "not all rights")
+                self.sql("GRANT SELECT ON ALL TABLES IN SCHEMA metricmq TO reader")
+                with harness.Program("worker", "query", *options, "--store", self.url("reader")):
+                    client.call("metric.write", {"op": "prune", "uid": "a", "before": BASE + 10})
+                    read = bus.rows_of(client.stream({"op": "data", "uid": "a", "from": 0, "anomaly": -1, "max_bytes": 5000}))
+                    self.assertEqual(len(read), 1990)
+                    for body in ({"op": "data", "from": 0, "anomaly": -1}, {"op": "models"}, {"op": "model", "uid": "a"},
+                                 {"op": "stats"}, {"op": "store"}, {"op": "summary", "uid": "a"}):
+                        self.assertEqual(client.call("metric.query", body)[0]["status"], 200, body)
+                self.assertRegex(check().out, "^whole: 1 metrics")
+        self.assertRegex(harness.run("worker", "write", "--store", self.url("reader"), "--data", self.folder,
+                                     check=False).err, "permission denied for table writer")
+
+
 if __name__ == "__main__":
     harness.main()

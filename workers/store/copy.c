@@ -190,7 +190,7 @@ static mmq_err copy_some(run *r, pass *p, mmq_why *why)
             }
         }
         p->ended |= err == MMQ_OK && count == 0;
-        c->work--;
+        c->work -= MMQ_COPY_METRIC; /* of many that are the same, too, a transaction is short */
         if (err == MMQ_OK) {
             err = mmq_copy_tell(c, "copying rows", why);
         }

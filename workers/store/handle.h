@@ -192,8 +192,8 @@ mmq_err mmq_change_tell(mmq_store *store, const char *uid, int64_t last_rowid,
                         mmq_why *why) MMQ_MUST_USE;
 /* A commit has changed the metric. Commits that are known already are passed over. */
 void mmq_change_heard(const mmq_store *store, int64_t commit, const char *uid, int64_t last_rowid);
-/* All of the commit was heard; `missed`: or not all of it, nor of those before it. */
-void mmq_commit_heard(mmq_store *store, int64_t commit, bool missed);
+/* All of the commit was heard. */
+void mmq_commit_heard(mmq_store *store, int64_t commit);
 
 /* The metric's row as a head, from a statement whose first columns are key, uid, made, changed,
  * last_rowid. */

@@ -340,5 +340,8 @@ mmq_err mmq_store_prunable(mmq_store *store, const mmq_metric_head *metric, int6
 /* A bounded piece of housekeeping, in a transaction of its own: rows of deleted metrics, lengths
  * remembered for longer than an hour, pages to give back. *more: call again soon. */
 mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why) MMQ_MUST_USE;
+/* In a write transaction that does housekeeping, too, before anything else. *ours false: another
+ * writer does it at the moment, and this one is to be rolled back. */
+mmq_err mmq_store_tidies(mmq_store *store, bool *ours, mmq_why *why) MMQ_MUST_USE;
 
 #endif

@@ -65,14 +65,32 @@ static mmq_prepared *old_growth(mmq_store *store, int64_t limit)
     return statement;
 }
 
-static mmq_err forget_entry(mmq_store *store, int64_t metric, int64_t commit, mmq_why *why)
+typedef struct length_list {
+    int64_t metrics[PIECE_GROWTH], commits[PIECE_GROWTH];
+    size_t count;
+} length_list;
+
+/* Of the metric's entries in the list none is of a later commit. */
+static bool is_latest(const length_list *list, size_t at)
 {
-    const mmq_query queries[] = {MMQ_Q_FORGET, MMQ_Q_DELETE_GROWTH};
+    for (size_t i = 0; i < list->count; i++) {
+        if (list->metrics[i] == list->metrics[at] && list->commits[i] > list->commits[at]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A metric's record is written once, and not once an entry. */
+static mmq_err forget_entry(mmq_store *store, const length_list *list, size_t at, mmq_why *why)
+{
+    const mmq_query queries[] = {MMQ_Q_DELETE_GROWTH, MMQ_Q_FORGET};
+    const size_t count = is_latest(list, at) ? 2 : 1;
     mmq_err err = MMQ_OK;
-    for (size_t i = 0; i < 2 && err == MMQ_OK; i++) {
+    for (size_t i = 0; i < count && err == MMQ_OK; i++) {
         mmq_prepared *statement = mmq_statement(store, queries[i]);
-        mmq_bind_int(statement, 1, metric);
-        mmq_bind_int(statement, 2, commit);
+        mmq_bind_int(statement, 1, list->metrics[at]);
+        mmq_bind_int(statement, 2, list->commits[at]);
         err = mmq_run(store, statement, why);
     }
     return err;
@@ -80,7 +98,7 @@ static mmq_err forget_entry(mmq_store *store, int64_t metric, int64_t commit, mm
 
 static mmq_err forget_growth(mmq_store *store, mmq_why *why)
 {
-    int64_t metrics[PIECE_GROWTH], commits[PIECE_GROWTH];
+    length_list list;
     size_t count = 0;
     mmq_prepared *statement = old_growth(store, PIECE_GROWTH);
     bool row = true;
@@ -89,17 +107,18 @@ static mmq_err forget_growth(mmq_store *store, mmq_why *why)
         if (err != MMQ_OK) {
             return err;
         }
-        if (row && (!mmq_column_int(statement, 0, 1, INT64_MAX, &metrics[count]) ||
-                    !mmq_column_int(statement, 1, 1, INT64_MAX, &commits[count]))) {
+        if (row && (!mmq_column_int(statement, 0, 1, INT64_MAX, &list.metrics[count]) ||
+                    !mmq_column_int(statement, 1, 1, INT64_MAX, &list.commits[count]))) {
             mmq_done(statement);
             return mmq_damaged(store, "a metric's length", why);
         }
         count += row ? 1 : 0;
     }
     mmq_done(statement);
+    list.count = count;
     mmq_err err = MMQ_OK;
     for (size_t i = 0; i < count && err == MMQ_OK; i++) {
-        err = forget_entry(store, metrics[i], commits[i], why);
+        err = forget_entry(store, &list, i, why);
     }
     return err;
 }
@@ -142,6 +161,12 @@ static mmq_err do_work(mmq_store *store, mmq_why *why)
     return err;
 }
 
+mmq_err mmq_store_tidies(mmq_store *store, bool *ours, mmq_why *why)
+{
+    CHECK(store->phase == MMQ_PHASE_WRITE);
+    return store->engine->tidies(store, ours, why);
+}
+
 mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
 {
     CHECK(store->mode == MMQ_STORE_WRITE && store->phase == MMQ_PHASE_IDLE);
@@ -157,7 +182,7 @@ mmq_err mmq_store_tidy(mmq_store *store, bool *more, mmq_why *why)
     }
     store->gentle = true;
     bool ours;
-    err = store->engine->tidies(store, &ours, why);
+    err = mmq_store_tidies(store, &ours, why);
     if (err == MMQ_OK && ours) {
         err = do_work(store, why);
     }

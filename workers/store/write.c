@@ -117,13 +117,10 @@ void mmq_change_heard(const mmq_store *store, int64_t commit, const char *uid, i
     }
 }
 
-void mmq_commit_heard(mmq_store *store, int64_t commit, bool missed)
+void mmq_commit_heard(mmq_store *store, int64_t commit)
 {
     if (commit > store->last.commit) {
         store->last.commit = commit;
-    }
-    if (missed) {
-        tell_missed(store);
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include "lib/uid.h"
 
-enum { HEARD_MAX = 4000, MANY = 1500 };
+enum { HEARD_MAX = 4000, MANY = 1500, MUCH = 40, MUCH_PAIRS = 100, UID = 60 };
 
 static struct heard {
     int64_t commit;
@@ -156,6 +156,23 @@ static void test_many_changes(void **state)
     mmq_store_close(&other);
 }
 
+/* What others have told while we did something else is much, and all of it is heard. */
+static void test_much_at_once(void **state)
+{
+    (void)state;
+    ONE_WRITER
+    char script[256];
+    (void)snprintf(script, sizeof script,
+                   "SELECT count(pg_notify('metricmq', i || '.' || repeat(' %0*d 1', %d)))"
+                   " FROM generate_series(1, %d) i",
+                   UID, 7, MUCH_PAIRS, MUCH);
+    assert_int_equal(store_server_run(script), MUCH);
+    heed(MUCH);
+    assert_int_equal(missed, 0);
+    assert_int_equal(mmq_store_last(writer).commit, MUCH);
+    assert_int_equal(heard_count, MUCH * MUCH_PAIRS);
+}
+
 /* Anybody who may connect can tell us anything. */
 static void test_what_makes_no_sense(void **state)
 {
@@ -175,6 +192,32 @@ static void test_what_makes_no_sense(void **state)
             fail_msg("\"%s\" was taken for news", texts[i]);
         }
     }
+}
+
+/* Nor do they hide what is told by writers. */
+static void test_a_commit_that_is_none(void **state)
+{
+    (void)state;
+    ONE_WRITER
+    mmq_store *other = world_open(MMQ_STORE_WRITE);
+    static const char *const texts[] = {"1+ b 1", "7+ b 1", "9223372036854775807. b 1"};
+    for (int i = 0; i < 3; i++) {
+        char script[128], uid[2] = {(char)('u' + i)};
+        (void)snprintf(script, sizeof script, "SELECT pg_notify('metricmq', '%s')", texts[i]);
+        (void)store_server_run(script);
+        missed = 0;
+        heed(i);
+        create(other, uid);
+        missed = 0;
+        heed(i + 1);
+        assert_int_equal(mmq_store_last(writer).commit, i + 1);
+    }
+    missed = heard_count = 0;
+    append(other, "u", 1);
+    heed(4);
+    assert_int_equal(missed, 0);
+    assert_int_equal(heard_count, 1);
+    mmq_store_close(&other);
 }
 
 static void test_a_new_connection(void **state)
@@ -199,7 +242,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_own_commits, begin, end),
         cmocka_unit_test_setup_teardown(test_commits_of_others, begin, end),
         cmocka_unit_test_setup_teardown(test_many_changes, begin, end),
+        cmocka_unit_test_setup_teardown(test_much_at_once, begin, end),
         cmocka_unit_test_setup_teardown(test_what_makes_no_sense, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_commit_that_is_none, begin, end),
         cmocka_unit_test_setup_teardown(test_a_new_connection, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

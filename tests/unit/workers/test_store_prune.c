@@ -346,6 +346,25 @@ static void test_retention(void **state)
     assert_int_equal(check(), 0);
 }
 
+/* One writer at a time does it. */
+static void test_retention_beside_another(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip(); /* SQLite has one writer */
+    }
+    mmq_retention retention = mmq_retention_begin(3);
+    mmq_store *other = world_open(MMQ_STORE_WRITE);
+    bool ours = false;
+    assert_ok(mmq_store_begin_write(other, &why));
+    assert_ok(mmq_store_tidies(other, &ours, &why));
+    assert_true(ours);
+    assert_int_equal(retain(&retention), 0);
+    mmq_store_rollback(other);
+    mmq_store_close(&other);
+    assert_int_equal(retain(&retention), ROWS);
+}
+
 /* F27: a wall clock that jumps by years is not believed at once. */
 static void test_retention_and_a_clock_that_jumps(void **state)
 {
@@ -377,6 +396,7 @@ int main(void)
         TEST(test_a_deleted_metric_leaves_no_gaps),
         TEST(test_pieces_over_all_metrics),
         TEST(test_retention),
+        TEST(test_retention_beside_another),
         TEST(test_retention_and_a_clock_that_jumps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "lib/calendar.h"
+#include "workers/store/postgres/postgres.h"
 #include "workers/store/sqlite/sqlite.h"
 
 enum { ROWS = 3000 };
@@ -236,6 +237,44 @@ static void test_plans(void **state)
     world_end();
 }
 
+/* A stream asks it with each page, and with --retain every metric was pruned at some time: only
+ * what was pruned since is to be looked at. */
+static void test_plan_of_prunes(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip(); /* by its tables, which are filled here */
+    }
+    char script[2048], plan[4096] = "";
+    world_begin();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_store_close(&store);
+    (void)snprintf(
+        script, sizeof script,
+        "SET search_path = metricmq; SET plan_cache_mode = force_generic_plan;"
+        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;"
+        "INSERT INTO metric (uid, made, changed, status, poll_interval, datasource, identity, name,"
+        " description, server, location, parameters)"
+        " SELECT i, 1, i, 1, 300, 'custom', i, i, '', '', '', '' FROM generate_series(1, 5000) i;"
+        "INSERT INTO pruned SELECT key, 5, key FROM metric; ANALYZE;"
+        "PREPARE pruned_since (bigint, bigint, bigint, text) AS %s;"
+        "EXPLAIN EXECUTE pruned_since (1, 1, 1, '1')",
+        mmq_postgres_statements[MMQ_Q_PRUNED_SINCE].text);
+    PGconn *server = PQconnectdb(store_server());
+    PGresult *result = PQexec(server, script);
+    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
+    for (int i = 0, size = 0; i < PQntuples(result) && size < (int)sizeof plan; i++) {
+        size += snprintf(plan + size, sizeof plan - (size_t)size, "%s\n", PQgetvalue(result, i, 0));
+    }
+    PQclear(result);
+    PQfinish(server);
+    if (strstr(plan, "Index Cond: (commit_no > $1)") == NULL ||
+        strstr(plan, "Index Cond: (metric = $3)") == NULL || strstr(plan, "Join") != NULL) {
+        fail_msg("%s", plan);
+    }
+    world_end();
+}
+
 int main(void)
 {
     const char *given = getenv("SEED");
@@ -243,9 +282,8 @@ int main(void)
     printf("SEED=%u\n", seed);
     srandom(seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_position_outside),
-        cmocka_unit_test(test_plans),
+        cmocka_unit_test(test_ranges),       cmocka_unit_test(test_position_outside),
+        cmocka_unit_test(test_plans),        cmocka_unit_test(test_plan_of_prunes),
         cmocka_unit_test(test_other_handle),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

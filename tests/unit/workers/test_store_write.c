@@ -235,6 +235,26 @@ static void test_lengths(void **state)
     assert_int_equal(length, lengths[38]);
 }
 
+/* Many lengths of one metric are forgotten at once: the greatest commit counts, whatever the clocks
+ * of several writers said of the order. */
+static void test_lengths_forgotten(void **state)
+{
+    mmq_store *store = *state;
+    mmq_appended out;
+    mmq_snapshot start;
+    int64_t length;
+    (void)head_of(store, "a", &start);
+    for (size_t i = 0; i < 300; i++) {
+        assert_ok(world_append(store, "a", 0, &rows, 0, 1, &out));
+    }
+    (void)world_sql("UPDATE growth SET at = 1000 - commit_no");
+    tidy(store);
+    assert_int_equal(world_sql("SELECT count(*) FROM growth"), 0);
+    assert_int_equal(length_at(store, start.commit + 299, &length), MMQ_EGONE);
+    assert_ok(length_at(store, start.commit + 300, &length));
+    assert_int_equal(length, 300);
+}
+
 static void test_delete(void **state)
 {
     mmq_store *store = *state;
@@ -313,9 +333,16 @@ static void test_killed_writer(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_create), TEST(test_append), TEST(test_values),
-        TEST(test_score),  TEST(test_group),  TEST(test_lengths),
-        TEST(test_delete), TEST(test_lock),   TEST(test_killed_writer),
+        TEST(test_create),
+        TEST(test_append),
+        TEST(test_values),
+        TEST(test_score),
+        TEST(test_group),
+        TEST(test_lengths),
+        TEST(test_lengths_forgotten),
+        TEST(test_delete),
+        TEST(test_lock),
+        TEST(test_killed_writer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

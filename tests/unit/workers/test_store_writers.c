@@ -3,6 +3,7 @@
 #include "store_world.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 static mmq_store *a, *b, *reader;
 static world_rows rows;
@@ -152,7 +153,6 @@ static void test_a_commit_that_breaks(void **state)
 /* Ends the connection of who waits for a standby: it has committed, and cannot say so. */
 static void *end_who_waits(void *context)
 {
-    (void)context;
     while (store_server_run("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") ==
            0) {
         (void)usleep(1000);
@@ -161,6 +161,7 @@ static void *end_who_waits(void *context)
     (void)store_server_run("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
                            " WHERE wait_event = 'SyncRep'");
     (void)store_server_run("SELECT count(pg_reload_conf())");
+    atomic_store((atomic_bool *)context, true);
     return NULL;
 }
 
@@ -168,17 +169,40 @@ static void test_a_commit_that_nobody_tells_of(void **state)
 {
     (void)state;
     SEVERAL_WRITERS
-    int64_t commit;
+    int64_t commit, commits = 0;
     pthread_t thread;
+    atomic_bool ended = false;
     (void)store_server_run("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
     (void)store_server_run("SELECT count(pg_reload_conf())");
+    assert_int_equal(pthread_create(&thread, NULL, end_who_waits, &ended), 0);
+    while (!atomic_load(
+        &ended)) { /* the first may be faster than the new settings, and wait for nobody */
+        assert_ok(mmq_store_begin_write(a, &why));
+        assert_ok(append(a, "one", 0, 10));
+        assert_ok(mmq_store_commit(a, &why));
+        commits++;
+    }
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(length("one", -1, &commit), 10 * commits);
+    assert_int_equal(commit, 1 + commits);
+}
+
+/* Keys that were drawn on another server are not used: who was promoted may give them once more. */
+static void test_keys_of_another_connection(void **state)
+{
+    (void)state;
+    SEVERAL_WRITERS
     assert_ok(mmq_store_begin_write(a, &why));
     assert_ok(append(a, "one", 0, 10));
-    assert_int_equal(pthread_create(&thread, NULL, end_who_waits, NULL), 0);
     assert_ok(mmq_store_commit(a, &why));
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_int_equal(length("one", -1, &commit), 10);
-    assert_int_equal(commit, 2);
+    (void)world_sql("SELECT setval('block_data_key', 5000)");
+    (void)store_server_run("SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+                           " WHERE application_name = 'metricmq'");
+    assert_ok(mmq_store_begin_write(a, &why));
+    assert_ok(append(a, "two", 0, 10));
+    assert_ok(mmq_store_commit(a, &why));
+    assert_true(world_sql("SELECT min(key) FROM block_data") < 5000);
+    assert_true(world_sql("SELECT max(key) FROM block_data") > 5000);
 }
 
 int main(void)
@@ -189,6 +213,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_both_make_the_same, begin, end),
         cmocka_unit_test_setup_teardown(test_a_commit_that_breaks, begin, end),
         cmocka_unit_test_setup_teardown(test_a_commit_that_nobody_tells_of, begin, end),
+        cmocka_unit_test_setup_teardown(test_keys_of_another_connection, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

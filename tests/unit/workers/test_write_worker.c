@@ -476,6 +476,53 @@ static void test_watch(void **state)
     assert_true(mmq_now_ns() - start_ns < 400 * MMQ_NS_PER_MS);
 }
 
+/* Who has heard of a commit from another writer asks us for the next, be it that we have not. */
+static void test_watch_beside_another(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip(); /* SQLite has one writer */
+    }
+    static world_rows rows;
+    mmq_appended appended;
+    start_worker(false);
+    await_both_ready();
+    send_create("u", "n");
+    expect(200, "");
+    mmq_store *other = world_open(MMQ_STORE_WRITE);
+    world_set(&rows, 0, 5, 7, NAN);
+    for (int64_t commit = 2; commit < 12; commit += 2) {
+        char told[32];
+        (void)snprintf(told, sizeof told, "%d u=%d", (int)commit + 1, (int)commit);
+        assert_ok(world_append(other, "u", 0, &rows, 0, 1, &appended));
+        send_watch(commit, NULL, 20000);
+        assert_ok(world_append(other, "u", 0, &rows, 0, 1, &appended));
+        expect_told(told);
+    }
+    mmq_store_close(&other);
+}
+
+/* Anybody who may connect to the database can tell the worker of commits that are none. */
+static void test_watch_and_strangers(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip(); /* nobody tells a store of SQLite anything */
+    }
+    start_worker(false);
+    await_both_ready();
+    send_create("u", "n");
+    expect(200, "");
+    (void)store_server_run("SELECT pg_notify('metricmq', '99+ stranger 1')");
+    send_rows("append", "u", 0, TWO_ROWS);
+    expect(200, "");
+    send_rows("append", "u", 0, TWO_ROWS);
+    expect(200, "");
+    send_watch(3, NULL, 20000);
+    send_rows("append", "u", 0, TWO_ROWS);
+    expect_both("4 u=6");
+}
+
 /* What changes nothing is no commit; who waits for one is not told. */
 static void test_watch_no_news(void **state)
 {
@@ -568,10 +615,19 @@ static void test_watch_undone(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_ops),          TEST(test_group),         TEST(test_standby),
-        TEST(test_other_writer), TEST(test_bad_store),     TEST(test_refused_by_what_is_undone),
-        TEST(test_watch),        TEST(test_watch_no_news), TEST(test_watch_refused),
-        TEST(test_watch_many),   TEST(test_watch_undone),
+        TEST(test_ops),
+        TEST(test_group),
+        TEST(test_standby),
+        TEST(test_other_writer),
+        TEST(test_bad_store),
+        TEST(test_refused_by_what_is_undone),
+        TEST(test_watch),
+        TEST(test_watch_no_news),
+        TEST(test_watch_refused),
+        TEST(test_watch_many),
+        TEST(test_watch_undone),
+        TEST(test_watch_beside_another),
+        TEST(test_watch_and_strangers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -23,7 +23,8 @@
 
 enum {
     VERSION_MIN = 130000,
-    HANGUPS_MAX = 8, /* pieces of news on a connection that was idle */
+    NEWS_MAX = 1024, /* reads of 16 KiB and more from a connection that was idle: what other writers
+                      * tell of an idle one's second is far less */
 };
 
 #define SEEK_NS (250 * MMQ_NS_PER_MS) /* that a reader has for a look at a host */
@@ -253,7 +254,7 @@ static mmq_err connect_any(mmq_pg_link *link, mmq_why *why)
 
 void mmq_pg_look(mmq_pg_link *link)
 {
-    for (int i = 0; i < HANGUPS_MAX && link->connection != NULL; i++) {
+    for (int i = 0; i < NEWS_MAX && link->connection != NULL; i++) {
         struct pollfd news = {.fd = PQsocket(link->connection), .events = POLLIN};
         if (poll(&news, 1, 0) == 0) {
             return;

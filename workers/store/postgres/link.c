@@ -338,6 +338,7 @@ static mmq_err end_owed(mmq_pg_link *link, PGresult *result, mmq_why *why)
                                         : status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK);
     if (right && kind == MMQ_PG_EXECUTE) {
         link->changes = strtoll(PQcmdTuples(result), NULL, 10); /* "": 0 */
+        link->total_changes += status == PGRES_COMMAND_OK ? link->changes : 0;
     }
     PQclear(result);
     if (!right) {
@@ -416,6 +417,11 @@ mmq_pg_row *mmq_pg_row_take(mmq_pg_link *link)
 int64_t mmq_pg_changes(const mmq_pg_link *link)
 {
     return link->changes;
+}
+
+int64_t mmq_pg_total_changes(const mmq_pg_link *link)
+{
+    return link->total_changes;
 }
 
 mmq_err mmq_pg_finish(mmq_pg_link *link, mmq_why *why)

@@ -116,6 +116,8 @@ const mmq_pg_row *mmq_pg_row_at(const mmq_pg_link *link);
 mmq_pg_row *mmq_pg_row_take(mmq_pg_link *link);
 /* How many rows the statement that ended last has returned or changed. */
 int64_t mmq_pg_changes(const mmq_pg_link *link);
+/* How many rows all statements have changed, whose ends were read. */
+int64_t mmq_pg_total_changes(const mmq_pg_link *link);
 /* Reads all results to their end and drops them. */
 mmq_err mmq_pg_finish(mmq_pg_link *link, mmq_why *why) MMQ_MUST_USE;
 /* One statement that gives no row that is wanted: queued, sent, finished, and all before it too. */

@@ -46,7 +46,7 @@ struct mmq_pg_link {
     bool unsent;   /* something is behind the last sync */
     bool asked;    /* the first that is owed is being answered */
     mmq_pg_row *row;
-    int64_t changes;
+    int64_t changes, total_changes;
 };
 
 /* Waits until libpq wants to read (or write, if `writing`), up to the deadline. MMQ_ETIMEOUT. */

@@ -4,8 +4,9 @@
  *     COMMIT{+|.}[ UID ROWID]...      ROWID -1: the metric is gone
  *     COMMIT!                         more has changed than can be told
  *
- * A text is bounded, so a commit may be several of them; `+` says that another one follows. A text
- * that is none of these is taken for news that were missed. */
+ * A text is bounded, so a commit may be several of them; `+` says that another one follows. Numbers
+ * have no gaps. A text that is none of these, or not of the next commit, is anybody's, or says that
+ * something was missed: then we begin to listen anew, from the commit that the store has. */
 #include "workers/store/postgres/engine.h"
 
 #include <ctype.h>
@@ -16,13 +17,19 @@
 
 #include "lib/uid.h"
 
-enum { TEXT_MAX = 7900 }; /* PostgreSQL's bound is 7,999 bytes, with the number */
+enum {
+    TEXT_MAX = 7900,   /* PostgreSQL's bound is 7,999 bytes, with the number */
+    HEARD_MAX = 65536, /* texts at a time */
+};
 
 mmq_err mmq_postgres_tell(mmq_store *store, const char *uid, int64_t last_rowid, mmq_why *why)
 {
     char text[MMQ_UID_MAX + 32];
     mmq_buffer *news = &mmq_postgres_of(store)->news;
     (void)why;
+    if (store->fills) {
+        return MMQ_OK; /* nobody listens */
+    }
     const int size = snprintf(text, sizeof text, " %s %" PRId64, uid, last_rowid);
     mmq_buffer_add(news, text, (size_t)size); /* what does not fit is told to be so */
     return MMQ_OK;
@@ -86,6 +93,7 @@ mmq_err mmq_postgres_listen(mmq_postgres *postgres, mmq_why *why)
     if (err == MMQ_OK) {
         postgres->listening = connection;
         postgres->fresh = true;
+        postgres->data_keys_left = 0; /* a promoted standby may not know that they were drawn */
     }
     return err;
 }
@@ -132,7 +140,8 @@ static bool hear(const mmq_store *store, const char *text, int64_t *commit, bool
     char uid[MMQ_UID_MAX + 1];
     int64_t rowid;
     *more = false;
-    if (!read_number(&text, commit) || *commit < 1 || (*text != '+' && *text != '.')) {
+    if (!read_number(&text, commit) || *commit < 1 || *commit > store->last.commit + 1 ||
+        (*text != '+' && *text != '.')) {
         return false;
     }
     *more = *text++ == '+';
@@ -149,12 +158,17 @@ bool mmq_postgres_heed(mmq_store *store)
 {
     mmq_postgres *postgres = mmq_postgres_of(store);
     char text[TEXT_MAX + 64];
-    while (mmq_pg_heard(postgres->link, text, sizeof text)) {
+    mmq_why why;
+    if (mmq_pg_queued(postgres->link) > 0 && mmq_pg_finish(postgres->link, &why) != MMQ_OK) {
+        mmq_pg_drop(postgres->link); /* a rollback, whose answer stands before what is told */
+    }
+    for (int i = 0; i < HEARD_MAX && mmq_pg_heard(postgres->link, text, sizeof text); i++) {
         int64_t commit = 0;
         bool more;
-        const bool understood = hear(store, text, &commit, &more);
-        if (!understood || !more) {
-            mmq_commit_heard(store, commit, !understood);
+        if (!hear(store, text, &commit, &more)) {
+            postgres->listening = 0;
+        } else if (!more) {
+            mmq_commit_heard(store, commit);
         }
     }
     return mmq_pg_connected(postgres->link) &&

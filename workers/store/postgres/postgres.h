@@ -32,7 +32,7 @@ enum {
     MMQ_P_ADD_GROWTH,  /* lists of keys and rowids */
     MMQ_P_MAKE_WRITER,
     MMQ_P_SET_WRITER,
-    MMQ_P_END_WRITER, /* whether a transaction of its was done; if not, it cannot be any more */
+    MMQ_P_END_WRITER,  /* whether a transaction of its was done; if not, it cannot be any more */
     MMQ_P_OLD_WRITERS, /* are there any? */
     MMQ_P_DROP_WRITERS,
     MMQ_P_TIDIES,
@@ -96,7 +96,7 @@ typedef struct mmq_postgres {
     mmq_pg_link *link;
     mmq_pg_prepared *flowing; /* whose rows come at the moment; NULL: nobody's */
     bool open;                /* a transaction is */
-    int64_t changes, total_changes;
+    int64_t changes;
     mmq_pg_ahead ahead;
 
     /* The writer's only. */
@@ -107,7 +107,7 @@ typedef struct mmq_postgres {
     int64_t data_keys[MMQ_PG_DATA_KEYS]; /* of block data, given to us */
     size_t data_keys_left;
     mmq_buffer news;    /* what the transaction changes, for all writers */
-    uint64_t listening; /* on which connection */
+    uint64_t listening; /* on which connection; 0: on none */
     bool fresh;         /* and nobody was told yet that it is another one */
 } mmq_postgres;
 

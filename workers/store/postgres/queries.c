@@ -18,8 +18,11 @@
                " AND key = block.data WHERE block.metric = $1 AND "
 #define NUMBER(of) "CAST(" of " AS bigint)"
 #define COMMIT_NO  "(SELECT commit_no FROM store)"
-#define OF_NONE                                                                                    \
-    " WHERE metric NOT IN (SELECT key FROM metric) AND metric NOT IN (SELECT metric FROM doomed)"
+/* Not "NOT IN": of many metrics that is a loop within a loop. */
+#define OF_NONE(table)                                                                             \
+    " FROM " table " WHERE NOT EXISTS (SELECT 1 FROM metric WHERE key = " table ".metric)"         \
+    " AND NOT EXISTS (SELECT 1 FROM doomed WHERE doomed.metric = " table ".metric)"
+#define PRUNED_SINCE  "pruned WHERE pruned.commit_no > $1 AND before_timestamp > $2"
 #define DOOMED_BLOCKS "block WHERE metric = $1 ORDER BY first_timestamp, first_rowid LIMIT $2"
 #define KEYS(list)    "CAST(string_to_array(" list ", ',') AS bigint[])"
 
@@ -66,10 +69,13 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                           " AND first_rowid > $2 ORDER BY first_rowid LIMIT $3",
                           "iii"},
     [MMQ_Q_PRUNED_BEFORE] = {"SELECT before_timestamp FROM pruned WHERE metric = $1", "i"},
-    [MMQ_Q_PRUNED_SINCE] = {"SELECT " NUMBER("CAST(EXISTS (SELECT 1 FROM pruned LEFT JOIN metric"
-                                             " ON key = pruned.metric WHERE pruned.commit_no > $1"
-                                             " AND before_timestamp > $2 AND (pruned.metric = $3"
-                                             " OR ($3 = 0 AND uid >= $4))) AS integer)"),
+    /* each half by an index: one join of both would go through all that was ever pruned */
+    [MMQ_Q_PRUNED_SINCE] = {"SELECT " NUMBER("CAST(CASE WHEN $3 = 0 THEN"
+                                             " EXISTS (SELECT 1 FROM " PRUNED_SINCE
+                                             " AND (SELECT uid FROM metric"
+                                             " WHERE key = pruned.metric) >= $4)"
+                                             " ELSE EXISTS (SELECT 1 FROM " PRUNED_SINCE
+                                             " AND metric = $3) END AS integer)"),
                             "iiit"},
     [MMQ_Q_STATE] = {"SELECT last_timestamp, unscored FROM metric WHERE key = $1", "i"},
     [MMQ_Q_SET_STATE] = {"UPDATE metric SET last_rowid = $3, last_timestamp = $4, unscored = $5"
@@ -151,20 +157,20 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_Q_CHECK_GROWTH] = {"SELECT commit_no, before_rowid FROM growth WHERE metric = $1"
                             " ORDER BY commit_no",
                             "i"},
-    [MMQ_Q_CHECK_BLOCK_OF_NONE] = {"SELECT DISTINCT metric FROM block" OF_NONE, ""},
+    [MMQ_Q_CHECK_BLOCK_OF_NONE] = {"SELECT DISTINCT block.metric" OF_NONE("block"), ""},
     [MMQ_Q_CHECK_BOTH] = {"SELECT key FROM metric WHERE key IN (SELECT metric FROM doomed)", ""},
     [MMQ_Q_CHECK_DATA_OF_NONE] = {"SELECT key FROM block_data WHERE NOT EXISTS (SELECT 1 FROM block"
                                   " WHERE metric = block_data.metric AND data = block_data.key)",
                                   ""},
     [MMQ_Q_CHECK_DATA_OF_SEVERAL] = {"SELECT data FROM block GROUP BY data HAVING count(*) > 1",
                                      ""},
-    [MMQ_Q_CHECK_GAP_OF_NONE] = {"SELECT DISTINCT metric FROM gap" OF_NONE, ""},
-    [MMQ_Q_CHECK_PRUNED_OF_NONE] = {"SELECT metric FROM pruned WHERE metric NOT IN"
-                                    " (SELECT key FROM metric)",
+    [MMQ_Q_CHECK_GAP_OF_NONE] = {"SELECT DISTINCT gap.metric" OF_NONE("gap"), ""},
+    [MMQ_Q_CHECK_PRUNED_OF_NONE] = {"SELECT metric FROM pruned WHERE NOT EXISTS"
+                                    " (SELECT 1 FROM metric WHERE key = pruned.metric)",
                                     ""},
     [MMQ_Q_CHECK_GAP_UNPRUNED] = {"SELECT DISTINCT gap.metric FROM gap JOIN metric"
-                                  " ON key = gap.metric WHERE gap.metric NOT IN"
-                                  " (SELECT metric FROM pruned)",
+                                  " ON key = gap.metric WHERE NOT EXISTS"
+                                  " (SELECT 1 FROM pruned WHERE pruned.metric = gap.metric)",
                                   ""},
 
     [MMQ_P_BEGIN_READ] = {"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ""},
@@ -172,10 +178,12 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_COMMIT] = {"COMMIT", ""},
     [MMQ_P_ROLLBACK] = {"ROLLBACK", ""},
     [MMQ_P_IS_STORE] = {"SELECT " NUMBER(
-                            "count(*)") " FROM pg_catalog.pg_class JOIN"
-                                        " pg_catalog.pg_namespace AS n ON n.oid = relnamespace"
-                                        " WHERE nspname = '" MMQ_POSTGRES_SCHEMA
-                                        "' AND relname = 'store'",
+                            "coalesce(max(CASE WHEN has_schema_privilege(n.oid, 'USAGE') THEN 1"
+                            " ELSE 2 END), 0)") " FROM pg_catalog.pg_class JOIN"
+                                                " pg_catalog.pg_namespace AS n"
+                                                " ON n.oid = relnamespace"
+                                                " WHERE nspname = '" MMQ_POSTGRES_SCHEMA
+                                                "' AND relname = 'store'",
                         ""},
     [MMQ_P_VERSION] = {"SELECT version FROM store", ""},
     [MMQ_P_FIND_FREE] = {"SELECT " HEAD " FROM metric WHERE uid = $1"

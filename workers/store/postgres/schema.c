@@ -10,8 +10,10 @@
 #include "lib/clock.h"
 #include "lib/digest.h"
 
+/* The schema may be there, for a user who may not make one. */
 static const char tables[] =
-    "CREATE SCHEMA " MMQ_POSTGRES_SCHEMA ";"
+    "DO $$ BEGIN IF to_regnamespace('" MMQ_POSTGRES_SCHEMA "') IS NULL THEN"
+    " CREATE SCHEMA " MMQ_POSTGRES_SCHEMA "; END IF; END $$;"
     "SET LOCAL search_path = " MMQ_POSTGRES_SCHEMA ";"
     "CREATE TABLE store ("
     " one integer PRIMARY KEY CHECK (one = 1),"
@@ -86,13 +88,21 @@ static const char tables[] =
     "CREATE TABLE writer (id bigint PRIMARY KEY, serial bigint NOT NULL, at bigint NOT NULL)"
     " WITH (fillfactor = 10);";
 
+/* What MMQ_P_IS_STORE answers. */
+enum { NO_STORE, A_STORE, A_STORE_OF_OTHERS };
+
 static mmq_err is_store(mmq_postgres *postgres, bool *is, mmq_why *why)
 {
     bool found;
-    int64_t count = 0;
-    mmq_err err = mmq_postgres_ask(postgres, MMQ_P_IS_STORE, NULL, &found, &count, why);
-    *is = err == MMQ_OK && count > 0;
-    return err;
+    int64_t what = NO_STORE;
+    mmq_err err = mmq_postgres_ask(postgres, MMQ_P_IS_STORE, NULL, &found, &what, why);
+    *is = err == MMQ_OK && what != NO_STORE;
+    return err == MMQ_OK && what == A_STORE_OF_OTHERS
+               ? mmq_fail(why, MMQ_EUNAVAILABLE,
+                          "the user of %s may not use its schema " MMQ_POSTGRES_SCHEMA
+                          ": grant it USAGE",
+                          mmq_pg_shown(postgres->link))
+               : err;
 }
 
 /* Of two writers that find no tables the second fails, and finds those of the first. */

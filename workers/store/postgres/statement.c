@@ -9,8 +9,9 @@
 #include "lib/check.h"
 
 enum {
-    KEPT_MAX = 4096,    /* rows put aside: more than any of our statements has */
-    QUEUED_ENOUGH = 200 /* statements that only write, before one waits for them */
+    KEPT_MAX = 4096,            /* rows put aside: more than any of our statements has */
+    QUEUED_ENOUGH = 200,        /* statements that only write, before one waits for them */
+    ROWS_DROPPED_MAX = 1000000, /* the lengths of a metric at its commits of an hour are most */
 };
 
 static mmq_pg_prepared *of(mmq_prepared *prepared)
@@ -58,7 +59,8 @@ static void end_flow(mmq_pg_prepared *statement)
     mmq_postgres *postgres = statement->postgres;
     mmq_why why;
     bool row = true;
-    while (row && mmq_pg_step(postgres->link, &row, &why) == MMQ_OK) {
+    for (int spare = ROWS_DROPPED_MAX;
+         row && spare > 0 && mmq_pg_step(postgres->link, &row, &why) == MMQ_OK; spare--) {
     }
     if (row) {
         mmq_pg_drop(postgres->link);
@@ -96,7 +98,6 @@ mmq_err mmq_postgres_next_row(mmq_postgres *postgres, bool *row, mmq_why *why)
         *row = false;
     } else if (!*row) {
         postgres->changes = mmq_pg_changes(postgres->link);
-        postgres->total_changes += postgres->changes;
     }
     return err;
 }
@@ -192,7 +193,8 @@ static bool only_writes(unsigned query)
 {
     return query == MMQ_Q_SET_STATE || query == MMQ_Q_ADD_BLOCK || query == MMQ_Q_SET_BLOCK ||
            query == MMQ_Q_DROP_BLOCK || query == MMQ_Q_SET_BLOCK_DATA ||
-           query == MMQ_Q_DROP_BLOCK_DATA || query == MMQ_Q_ADD_BLOCK_DATA;
+           query == MMQ_Q_DROP_BLOCK_DATA || query == MMQ_Q_ADD_BLOCK_DATA ||
+           query == MMQ_Q_FORGET || query == MMQ_Q_DELETE_GROWTH;
 }
 
 static int64_t bound_int(const mmq_pg_prepared *statement, int index)
@@ -341,7 +343,7 @@ int64_t mmq_postgres_changes(mmq_store *store)
 
 int64_t mmq_postgres_total_changes(mmq_store *store)
 {
-    return mmq_postgres_of(store)->total_changes;
+    return mmq_pg_total_changes(mmq_postgres_of(store)->link);
 }
 
 mmq_err mmq_postgres_ask(mmq_postgres *postgres, unsigned query, const mmq_pg_values *values,

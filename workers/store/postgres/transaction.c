@@ -36,7 +36,7 @@ mmq_err mmq_postgres_begin(mmq_store *store, bool writes, mmq_why *why)
     postgres->locks = 0;
     postgres->touched_count = 0;
     mmq_buffer_reset(&postgres->news);
-    if (err == MMQ_OK && writes) {
+    if (err == MMQ_OK && writes && !store->fills) {
         err = mmq_postgres_listen(postgres, why);
     }
     if (err == MMQ_OK) {
