@@ -28,11 +28,9 @@ KEYS = {"Enter": "\ue007", "Escape": "\ue00c", "Tab": "\ue004", "Left": "\ue012"
 class Browser:
     def __init__(self, width=1280, height=800, dark=False, downloads=None):
         self.profile = tempfile.TemporaryDirectory(prefix="metricmq-browser-", ignore_cleanup_errors=True)
-        self.process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                        env={**os.environ, "HOME": self.profile.name, "TZ": "Europe/Berlin"})
-        self.session = self.connection = None
+        self.process = self.session = self.connection = None
         try:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.read_port(), timeout=120)
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.start_driver(), timeout=120)
             flags = [*FLAGS, f"--user-data-dir={self.profile.name}/profile", f"--window-size={width},{height}"]
             options = {"binary": CHROMIUM, "args": flags}
             if downloads:
@@ -45,12 +43,20 @@ class Browser:
             self.close()
             raise
 
-    def read_port(self):
-        for line in self.process.stdout:
-            found = re.search(rb"successfully on port (\d+)", line)
-            if found:
-                return int(found.group(1))
-        raise AssertionError("chromedriver does not start")
+    def start_driver(self):
+        """Its port. It takes one that is free in IPv4 and ends if somebody has that in IPv6: then it is started again."""
+        said = b""
+        for _ in range(5):
+            self.process = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                                            env={**os.environ, "HOME": self.profile.name, "TZ": "Europe/Berlin"})
+            for line in self.process.stdout:
+                found = re.search(rb"successfully on port (\d+)", line)
+                if found:
+                    return int(found.group(1))
+                said += line
+            self.process.wait()
+            self.process.stdout.close()
+        raise AssertionError(f"chromedriver does not start: {said.decode(errors='replace')[-500:]}")
 
     def ask(self, method, path, body=None):
         """One command; what its answer holds."""
@@ -153,9 +159,10 @@ class Browser:
             self.session = None
         if self.connection:
             self.connection.close()
-        self.process.terminate()
-        self.process.wait(20)
-        self.process.stdout.close()
+        if self.process:
+            self.process.terminate()
+            self.process.wait(20)
+            self.process.stdout.close()
         self.profile.cleanup()
 
     def __enter__(self):
