@@ -6,14 +6,11 @@
  * is of one transaction; how many the scan wanted is remembered beyond it, for the next page. */
 #include "workers/store/postgres/engine.h"
 
-#include <endian.h>
-
 enum { COLUMN_KEY = 9 }; /* of the row of a block: its head, then its data */
 
 static mmq_pg_place place_of(const mmq_pg_values *values)
 {
-    return (mmq_pg_place){(int64_t)be64toh(values->numbers[1]),
-                          (int64_t)be64toh(values->numbers[2])};
+    return (mmq_pg_place){mmq_pg_bound_int(values, 2), mmq_pg_bound_int(values, 3)};
 }
 
 static bool is_before(mmq_pg_place a, mmq_pg_place b)
@@ -183,7 +180,7 @@ mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *value
                            const mmq_pg_row **row, mmq_why *why)
 {
     mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
-    const int64_t metric = (int64_t)be64toh(values->numbers[0]);
+    const int64_t metric = mmq_pg_bound_int(values, 1);
     const mmq_pg_place place = place_of(values);
     size_t at = 0;
     mmq_err err = MMQ_OK;
@@ -208,9 +205,9 @@ const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values 
     const size_t at = count_up_to(ahead, ahead->given);
     int64_t key;
     if (ahead->transaction != store->transaction || at == 0 ||
-        ahead->metric != (int64_t)be64toh(values->numbers[0]) ||
+        ahead->metric != mmq_pg_bound_int(values, 1) ||
         !mmq_pg_column_int(ahead->rows[at - 1], COLUMN_KEY, INT64_MIN, INT64_MAX, &key) ||
-        key != (int64_t)be64toh(values->numbers[1])) {
+        key != mmq_pg_bound_int(values, 2)) {
         return NULL;
     }
     mmq_postgres_give_back(mmq_postgres_of(store));

@@ -190,7 +190,7 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                          " FOR NO KEY UPDATE SKIP LOCKED",
                          "t"},
     [MMQ_P_ALONE] = {"SELECT commit_no FROM store FOR UPDATE", ""},
-    [MMQ_P_DRAW] = {"UPDATE store SET commit_no = commit_no + 1 RETURNING commit_no", ""},
+    [MMQ_P_DRAW] = {"UPDATE store SET commit_no = commit_no + 1", ""},
     [MMQ_P_SET_CHANGED] = {"UPDATE metric SET changed = " COMMIT_NO
                            " WHERE key = ANY(" KEYS("$1") ")",
                            "t"},

@@ -3,7 +3,6 @@
  * them in pieces. */
 #include "workers/store/postgres/engine.h"
 
-#include <endian.h>
 #include <stdlib.h>
 
 #include "lib/check.h"
@@ -197,11 +196,6 @@ static bool only_writes(unsigned query)
            query == MMQ_Q_FORGET || query == MMQ_Q_DELETE_GROWTH;
 }
 
-static int64_t bound_int(const mmq_pg_prepared *statement, int index)
-{
-    return (int64_t)be64toh(statement->values.numbers[index - 1]);
-}
-
 static mmq_err queue(mmq_pg_prepared *statement, mmq_why *why)
 {
     mmq_postgres *postgres = statement->postgres;
@@ -289,7 +283,8 @@ static mmq_err begin(mmq_store *store, mmq_pg_prepared *statement, bool *row, mm
     case MMQ_Q_FIND_LOCKED:
         return find_locked(store, statement, row, why);
     case MMQ_Q_GROW: /* the commit's number is not drawn yet */
-        return mmq_postgres_touch(postgres, bound_int(statement, 1), bound_int(statement, 3), why);
+        return mmq_postgres_touch(postgres, mmq_pg_bound_int(&statement->values, 1),
+                                  mmq_pg_bound_int(&statement->values, 3), why);
     case MMQ_Q_ADD_BLOCK_DATA:
         return add_data(statement, row, why);
     case MMQ_Q_BLOCK_AFTER:
@@ -312,7 +307,7 @@ static mmq_err begin(mmq_store *store, mmq_pg_prepared *statement, bool *row, mm
         break;
     }
     if (statement->query == MMQ_Q_SET_STATE) {
-        err = mmq_postgres_touch(postgres, bound_int(statement, 1), -1, why);
+        err = mmq_postgres_touch(postgres, mmq_pg_bound_int(&statement->values, 1), -1, why);
         if (err != MMQ_OK) {
             return err;
         }

@@ -171,45 +171,31 @@ static mmq_err queue_writer(mmq_postgres *postgres, mmq_why *why)
     return mmq_pg_queue(postgres->link, MMQ_P_SET_WRITER, &values, why);
 }
 
-/* All that a commit is, in one round trip; *number is the commit's. *sent: it may be done. */
-static mmq_err send_commit(mmq_postgres *postgres, bool dirty, int64_t *number, bool *sent,
-                           mmq_why *why)
+/* What bears the commit's number, behind the number itself. */
+static mmq_err queue_numbered(mmq_postgres *postgres, mmq_why *why)
 {
-    bool row;
-    mmq_err err = mmq_postgres_settle(postgres, why);
-    if (err == MMQ_OK && mmq_pg_queued(postgres->link) > 0) {
-        err = mmq_pg_send(postgres->link, why);
+    mmq_err err = mmq_pg_queue(postgres->link, MMQ_P_DRAW, NULL, why);
+    if (err == MMQ_OK) {
+        err = queue_touched(postgres, why);
     }
-    const size_t before = mmq_pg_queued(postgres->link);
+    if (err == MMQ_OK) {
+        err = mmq_postgres_queue_news(postgres, why);
+    }
+    return err == MMQ_OK ? queue_writer(postgres, why) : err;
+}
+
+/* All that a commit is, in one round trip. *sent: it may be done. */
+static mmq_err send_commit(mmq_postgres *postgres, bool dirty, bool *sent, mmq_why *why)
+{
+    mmq_err err = mmq_postgres_settle(postgres, why);
     if (err == MMQ_OK && dirty) {
-        err = mmq_pg_queue(postgres->link, MMQ_P_DRAW, NULL, why);
-        if (err == MMQ_OK) {
-            err = queue_touched(postgres, why);
-        }
-        if (err == MMQ_OK) {
-            err = mmq_postgres_queue_news(postgres, why);
-        }
-        if (err == MMQ_OK) {
-            err = queue_writer(postgres, why);
-        }
+        err = queue_numbered(postgres, why);
     }
     if (err == MMQ_OK) {
         err = mmq_pg_queue(postgres->link, MMQ_P_COMMIT, NULL, why);
     }
     *sent = err == MMQ_OK;
-    for (size_t i = 0; i < before && err == MMQ_OK; i++) {
-        err = mmq_pg_step(postgres->link, &row, why);
-        i -= err == MMQ_OK && row ? 1 : 0;
-    }
-    while (err == MMQ_OK && mmq_pg_queued(postgres->link) > 0) {
-        err = mmq_pg_step(postgres->link, &row, why);
-        if (err == MMQ_OK && row && *number == 0 && /* the first row is that of MMQ_P_DRAW */
-            !mmq_pg_column_int(mmq_pg_row_at(postgres->link), 0, 1, INT64_MAX, number)) {
-            mmq_pg_drop(postgres->link);
-            err = mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: its commit number");
-        }
-    }
-    return err;
+    return err == MMQ_OK ? mmq_pg_finish(postgres->link, why) : err;
 }
 
 /* Until there is a connection again, within bounds. */
@@ -255,15 +241,8 @@ mmq_err mmq_postgres_commit(mmq_store *store, mmq_why *why)
 {
     mmq_postgres *postgres = mmq_postgres_of(store);
     bool sent = false;
-    int64_t number = 0;
-    mmq_err err = send_commit(postgres, store->dirty, &number, &sent, why);
-    postgres->open = err != MMQ_OK && mmq_pg_connected(postgres->link);
-    if (err != MMQ_OK && sent && store->dirty && !mmq_pg_connected(postgres->link)) {
-        err = resolve(postgres, why);
-        number = 0;
-    }
-    if (err == MMQ_OK && store->dirty) {
-        store->commit = number > 0 ? number : store->commit;
-    }
-    return err;
+    mmq_err err = send_commit(postgres, store->dirty, &sent, why);
+    const bool lost = err != MMQ_OK && !mmq_pg_connected(postgres->link);
+    postgres->open = err != MMQ_OK && !lost;
+    return lost && sent && store->dirty ? resolve(postgres, why) : err;
 }

@@ -41,6 +41,12 @@ static inline void mmq_pg_bind_int(mmq_pg_values *values, int index, int64_t val
     mmq_pg_bind_bits(values, index, (uint64_t)value);
 }
 
+/* The integer that is bound as $index. */
+static inline int64_t mmq_pg_bound_int(const mmq_pg_values *values, int index)
+{
+    return (int64_t)be64toh(values->numbers[index - 1]);
+}
+
 static inline void mmq_pg_bind_double(mmq_pg_values *values, int index, double value)
 {
     mmq_pg_bind_bits(values, index, mmq_bits_of(value));
