@@ -26,12 +26,25 @@ class Screen:
         self.rest = ""
         self.entered = 0
         self.resize(columns, rows)
+        self.pictures = 1  # nothing was drawn for another size
 
     def resize(self, columns, rows):
+        """What was asked to be drawn before may still come: one picture that does not fit is forgiven, see `fits`."""
         self.columns, self.rows = columns, rows
         self.cells = [[(" ", "")] * columns for _ in range(rows)]
         self.x = self.y = 0
         self.style = ""
+        self.pictures = 0  # begun since
+        self.clipped = False
+
+    @property
+    def fits(self):
+        """A picture has begun since the last resize, and all of it that came is within the screen."""
+        return self.pictures > 0 and not self.clipped
+
+    def clip(self, why):
+        assert self.pictures < 2, why
+        self.clipped = True
 
     def feed(self, text):
         text = self.rest + text
@@ -57,12 +70,13 @@ class Screen:
         elif char == "\n":
             self.y += 1
             if self.y == self.rows:
-                assert not self.modes["alternate"], "the picture scrolls"
+                if self.modes["alternate"]:
+                    self.clip("the picture scrolls")
                 self.y -= 1
                 self.cells = self.cells[1:] + [[(" ", "")] * self.columns]
+        elif self.x == self.columns and not self.modes["wrap"]:
+            self.clip("a line is longer than the screen is wide")
         else:
-            if self.x == self.columns and not self.modes["wrap"]:
-                raise AssertionError("a line is longer than the screen is wide")
             if self.x == self.columns:
                 self.put("\r"), self.put("\n")
             self.cells[self.y][self.x] = (char, self.style)
@@ -77,6 +91,8 @@ class Screen:
         if command == "H":
             assert numbers == "", numbers
             self.x = self.y = 0
+            self.pictures += 1
+            self.clipped = False
         elif command == "K":
             assert numbers == "", numbers
             self.cells[self.y][self.x:] = [(" ", "")] * (self.columns - self.x)

@@ -8,7 +8,7 @@ import threading
 import harness
 from bus import Bus
 from fake_bus import FakeBus, pack
-from terminal import Terminal
+from terminal import Screen, Terminal
 
 HOSTILE = b"evil\x1b]0;owned\x07\x1b[2J\x9b31m\r\n\x00\xc2\x9b1m\xe2\x80\xaetxt\xff"
 SERVICES = ("metric.query", "metric.write", "metric.feedback", "metric.watch")
@@ -97,12 +97,28 @@ class Whole(Watched):
             with self.subTest(columns=columns, rows=rows):
                 terminal.resize(columns, rows)
                 entire = columns >= 60 and rows >= 20
-                terminal.wait(lambda screen: ("q quit" if entire else "b")[:columns] in screen.text(), "a new picture")
+                terminal.wait(lambda screen: screen.fits and ("q quit" if entire else "b")[:columns] in screen.text(),
+                              "a picture of that size")
                 if entire:
                     for service in SERVICES:
                         self.assertIn(service, terminal.screen.text())
         terminal.type("q")
         self.leave(terminal)
+
+    def test_a_picture_of_the_size_before(self):
+        """Of the screen itself: one may still come after the size has changed, a second one is a fault."""
+        wide = "\x1b[H" + 40 * "b"
+        for first in (wide, wide[:10]):
+            screen = Screen(40, 4)
+            screen.feed("\x1b[?1049h\x1b[?7l" + wide)
+            screen.resize(20, 4)
+            self.assertFalse(screen.fits)
+            screen.feed(first)
+            self.assertEqual(screen.fits, first != wide)
+            with self.assertRaises(AssertionError):
+                screen.feed(wide)
+        with self.assertRaises(AssertionError):
+            Screen(20, 4).feed("\x1b[?1049h\x1b[?7l" + wide)
 
     def test_what_80_columns_show(self):
         """All that one looks for first, and help without a line that is cut."""
