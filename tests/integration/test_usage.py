@@ -1,4 +1,5 @@
 """Commands, options and configuration as users meet them (F25, F31)."""
+import concurrent.futures
 import json
 import re
 import signal
@@ -136,9 +137,12 @@ class Usage(harness.Case):
                 self.assertEqual(program.ready["data"], str(wanted))
 
     def test_clients_without_a_broker(self):
-        for command in (["models"], ["query"], ["status"], ["demo"], ["feedback", "x"], ["import", __file__]):
-            line = self.refused(*command, "--connect", "tcp://127.0.0.1:1", status=1)
-            self.assertIn("tcp://127.0.0.1:1", line)
+        def refused(command):
+            return self.refused(*command, "--connect", "tcp://127.0.0.1:1", status=1)
+        commands = (["models"], ["query"], ["status"], ["demo"], ["feedback", "x"], ["import", __file__])
+        with concurrent.futures.ThreadPoolExecutor(len(commands)) as at_once:  # each waits for seconds
+            for line in at_once.map(refused, commands):
+                self.assertIn("tcp://127.0.0.1:1", line)
 
     def test_no_worker_for_a_service(self):
         """F25: queued until the deadline, then 503 that says so."""
