@@ -195,7 +195,7 @@ class Server:
                 begin()
             return self.is_ready() and "ready"
 
-        give_up = time.monotonic() + 10
+        give_up = time.monotonic() + READY_S / 2  # a process that waits for the disk is killed when that is over
         begin()
         try:
             found = harness.wait_until(ready, READY_S, "PostgreSQL")
