@@ -43,7 +43,6 @@ mmq_core *mmq_core_new(const mmq_core_settings *settings, int64_t now_ns)
     core->now_ns = core->started_ns = now_ns;
     core->due_ns = core->retry_ns = core->probe_ns = core->unshared_ns = INT64_MAX;
     core->probed_ns = now_ns - MMQ_PROBE_NS;
-    core->complained_ns = core->denied_ns = now_ns - COMPLAIN_NS;
     init_lists(core);
     if (mmq_table_init(&core->services) != MMQ_OK || mmq_table_init(&core->callers) != MMQ_OK ||
         mmq_table_init(&core->hands) != MMQ_OK || mmq_table_init(&core->tokens) != MMQ_OK) {
@@ -90,12 +89,10 @@ void mmq_core_settle(mmq_core *core)
 static void complain(mmq_core *core, mmq_drop drop, const char *fault)
 {
     core->dropped[drop]++;
-    core->complaints++;
-    if (core->now_ns - core->complained_ns >= COMPLAIN_NS) {
+    const int64_t count = mmq_log_due(&core->complaints, core->now_ns, COMPLAIN_NS);
+    if (count > 0) {
         mmq_log(MMQ_WARN, "message dropped", MMQ_S("kind", mmq_drop_names[drop]),
-                MMQ_S("fault", fault), MMQ_I("count", core->complaints));
-        core->complained_ns = core->now_ns;
-        core->complaints = 0;
+                MMQ_S("fault", fault), MMQ_I("count", count));
     }
 }
 

@@ -50,8 +50,8 @@ bool mmq_core_is_known(const mmq_core *core, const mmq_peer *peer)
 void mmq_core_deny(mmq_core *core, const mmq_peer *peer, const char *service, size_t size)
 {
     core->dropped[MMQ_DROP_DENIED]++;
-    core->denials++;
-    if (core->now_ns - core->denied_ns < COMPLAIN_NS) {
+    const int64_t count = mmq_log_due(&core->denials, core->now_ns, COMPLAIN_NS);
+    if (count == 0) {
         return;
     }
     const mmq_grant *grant = find_grant(core, peer);
@@ -60,9 +60,7 @@ void mmq_core_deny(mmq_core *core, const mmq_peer *peer, const char *service, si
             MMQ_S("side", mmq_side_works(mmq_peer_side(peer)) ? "workers" : "clients"),
             MMQ_S("name", grant != NULL ? mmq_grant_name(grant) : ""),
             MMQ_SN("key", key != NULL ? key : "", key != NULL ? MMQ_KEY_TEXT : 0),
-            MMQ_SN("service", service, size), MMQ_I("count", core->denials));
-    core->denied_ns = core->now_ns;
-    core->denials = 0;
+            MMQ_SN("service", service, size), MMQ_I("count", count));
 }
 
 /* Workers that may serve their service no more leave now; what they hold goes to others. */

@@ -18,6 +18,7 @@
 #include "lib/clock.h"
 #include "lib/heap.h"
 #include "lib/intrusive.h"
+#include "lib/log.h"
 #include "lib/envelope.h"
 
 enum {
@@ -255,11 +256,9 @@ struct mmq_core {
     uint64_t registered; /* workers so far */
     uint64_t uses;       /* counts dispatches: who was used least recently */
     uint64_t dropped[MMQ_DROP_COUNT];
-    int64_t complained_ns;  /* when faults of peers were last logged */
-    uint64_t complaints;    /* faults not logged since then */
-    const mmq_allow *allow; /* borrowed; NULL: everybody may do everything */
-    int64_t denied_ns;      /* when a denial was last logged */
-    uint64_t denials;       /* not logged since then */
+    mmq_log_pace complaints; /* of faults of peers */
+    const mmq_allow *allow;  /* borrowed; NULL: everybody may do everything */
+    mmq_log_pace denials;
 };
 
 /* ---- core.c ---- */

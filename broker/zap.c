@@ -39,8 +39,7 @@ enum {
 
 struct mmq_zap {
     zsock_t *socket;
-    int64_t complained_ns;
-    uint64_t complaints; /* refusals not logged since then */
+    mmq_log_pace refusals;
 };
 
 mmq_zap *mmq_zap_new(mmq_why *why)
@@ -50,7 +49,6 @@ mmq_zap *mmq_zap_new(mmq_why *why)
         (void)mmq_fail(why, MMQ_ENOMEM, "no memory for a socket");
         return NULL;
     }
-    zap->complained_ns = INT64_MIN / 2;
     zap->socket = zsock_new(ZMQ_ROUTER);
     if (zap->socket != NULL) {
         /* One question a handshake, which is libzmq's own thread's: it must never wait for us, and
@@ -115,8 +113,8 @@ static const mmq_grant *judge(const mmq_message *request, const mmq_allow *allow
  */
 static void complain(mmq_zap *zap, const mmq_message *request, const char *key, int64_t now_ns)
 {
-    zap->complaints++;
-    if (now_ns - zap->complained_ns < COMPLAIN_NS) {
+    const int64_t count = mmq_log_due(&zap->refusals, now_ns, COMPLAIN_NS);
+    if (count == 0) {
         return;
     }
     const mmq_frame *domain = &request->frames[FRAME_DOMAIN];
@@ -126,9 +124,7 @@ static void complain(mmq_zap *zap, const mmq_message *request, const char *key, 
             MMQ_S("key", key),
             MMQ_SN("address", mmq_frame_data(address),
                    mmq_frame_size(address) < ADDRESS_MAX ? mmq_frame_size(address) : ADDRESS_MAX),
-            MMQ_I("count", zap->complaints));
-    zap->complained_ns = now_ns;
-    zap->complaints = 0;
+            MMQ_I("count", count));
 }
 
 static mmq_err append_text(mmq_message *message, const char *text)

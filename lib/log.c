@@ -51,6 +51,16 @@ bool mmq_log_wants(mmq_level level)
     return level >= least_level;
 }
 
+int64_t mmq_log_due(mmq_log_pace *pace, int64_t now_ns, int64_t period_ns)
+{
+    const int64_t count = ++pace->count;
+    if (pace->told && now_ns - pace->told_ns < period_ns) {
+        return 0;
+    }
+    *pace = (mmq_log_pace){.told = true, .told_ns = now_ns};
+    return count;
+}
+
 static void add_bytes(line *out, const char *data, size_t size)
 {
     if (size > LINE_MAX_BYTES - TAIL_BYTES - out->size) {

@@ -33,6 +33,16 @@ bool mmq_log_wants(mmq_level level);
 /* Values are escaped (control bytes and quotes included) and cut at 1 KiB. */
 void mmq_log_fields(mmq_level level, const char *message, const mmq_field *fields, size_t count);
 
+/* Of events that may come often one a period has a line, which says how many it stands for. Zeroed,
+ * it is ready. */
+typedef struct mmq_log_pace {
+    bool told;
+    int64_t told_ns;
+    int64_t count; /* events since */
+} mmq_log_pace;
+/* One more event. 0: it has no line; else how many its line stands for. */
+int64_t mmq_log_due(mmq_log_pace *pace, int64_t now_ns, int64_t period_ns);
+
 #define mmq_log(level, message, ...)                                                               \
     do {                                                                                           \
         if (mmq_log_wants(level)) {                                                                \

@@ -37,6 +37,7 @@ struct shared {
 struct thread {
     mmq_store *store;
     mmq_scan_cache *cache; /* borrowed from shared */
+    mmq_log_pace away;     /* of queries that found no store */
 };
 
 /* One request and what its handler reads of it. */
@@ -302,11 +303,16 @@ static mmq_err answer(struct job *job)
 }
 
 /* A fault of the store is not the request's: 503, so that it is tried elsewhere or later. */
-static void refuse(struct job *job, mmq_err err)
+static void refuse(struct job *job, mmq_err err, mmq_log_pace *away)
 {
-    if (mmq_err_status(err) >= 500) {
+    int64_t count = mmq_err_status(err) >= 500 ? 1 : 0;
+    if (err == MMQ_EUNAVAILABLE) { /* as all others for the same reason */
+        count = mmq_log_due(away, mmq_now_ns(), MMQ_NS_PER_S);
+    }
+    if (count > 0) {
         mmq_log(MMQ_WARN, "query failed", MMQ_S("error", mmq_err_name(err)),
-                MMQ_S("reason", job->why.text), MMQ_S("trace", mmq_request_trace(job->request)));
+                MMQ_S("reason", job->why.text), MMQ_S("trace", mmq_request_trace(job->request)),
+                MMQ_I("count", count));
     }
     mmq_err said = mmq_err_status(err) == 500 ? MMQ_EUNAVAILABLE : err;
     mmq_request_refuse(&job->request, said, &job->why);
@@ -321,7 +327,7 @@ static void handle(void *context, mmq_request **requests, size_t count)
         job.body = mmq_request_body(job.request, &job.size);
         mmq_err err = answer(&job);
         if (err != MMQ_OK) {
-            refuse(&job, err);
+            refuse(&job, err, &thread->away);
         }
     }
 }

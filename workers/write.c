@@ -63,7 +63,8 @@ typedef struct write_thread {
     mmq_store *store;
     mmq_watchers *watchers;
     mmq_retention retention;
-    mmq_err tidy_err; /* of the last housekeeping: logged when it changes */
+    mmq_log_pace away; /* of groups that found no store */
+    mmq_err tidy_err;  /* of the last housekeeping: logged when it changes */
     int64_t tidy_next_ns;
 } write_thread;
 
@@ -150,16 +151,22 @@ static void answer_request(mmq_request **request, outcome *of)
 }
 
 /* Returns how many of the requests were served, from the first on. */
-static size_t serve_group(mmq_store *store, mmq_request **requests, outcome *outcomes, size_t count)
+static size_t serve_group(write_thread *writer, mmq_request **requests, outcome *outcomes,
+                          size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         outcomes[i] = (outcome){.err = MMQ_OK};
         mmq_buffer_init(&outcomes[i].answer, ANSWER_MAX);
     }
     mmq_why why = {""};
-    mmq_err err = run_group(store, requests, outcomes, &count, &why);
-    if (err != MMQ_OK) {
-        mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why.text), MMQ_I("requests", count));
+    mmq_err err = run_group(writer->store, requests, outcomes, &count, &why);
+    int64_t failed = err != MMQ_OK ? 1 : 0;
+    if (err == MMQ_EUNAVAILABLE) { /* as all others for the same reason */
+        failed = mmq_log_due(&writer->away, mmq_now_ns(), MMQ_NS_PER_S);
+    }
+    if (failed > 0) {
+        mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why.text), MMQ_I("requests", count),
+                MMQ_I("count", failed));
     }
     bool alone = err == MMQ_ECORRUPT && count > 1;
     for (size_t i = 0; i < count; i++) {
@@ -178,7 +185,7 @@ static size_t serve_group(mmq_store *store, mmq_request **requests, outcome *out
     /* A damaged page must not fail the writes of other metrics that came at the same time. */
     for (size_t i = 0; i < count && alone; i++) {
         if (requests[i] != NULL) {
-            (void)serve_group(store, &requests[i], &outcomes[i], 1);
+            (void)serve_group(writer, &requests[i], &outcomes[i], 1);
         }
     }
     return count;
@@ -255,7 +262,7 @@ static void handle_requests(void *context, mmq_request **requests, size_t count)
     count = take_watchers(writer, requests, count);
     for (size_t done = 0; done < count;) {
         size_t n = group_size(requests + done, count - done);
-        done += serve_group(writer->store, requests + done, outcomes, n);
+        done += serve_group(writer, requests + done, outcomes, n);
     }
     (void)mmq_watchers_tend(writer->watchers); /* before housekeeping, which takes a moment */
     (void)idle(writer);

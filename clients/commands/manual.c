@@ -99,7 +99,8 @@ const mmq_manual mmq_manuals[] = {
      "moment of the store, however long it takes to read them.\n\n"
      "Without `--anomaly` only rows that have a score are shown; a negative one shows all. If the "
      "broker is lost on the way, the stream goes on from where it was at the next broker of "
-     "`--connect`. Exit status 1 says that not all rows were printed.",
+     "`--connect`. Exit status 1 says that not all rows were printed, or that there is no such "
+     "metric.",
      {{"metricmq query UID --limit 5", "the newest five rows"},
       {"metricmq query UID --from 2026-01-01 --to 2026-01-02 --anomaly -1",
        "a day, with and without score"},

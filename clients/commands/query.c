@@ -3,6 +3,7 @@
 
 #include "clients/commands/commands.h"
 #include "clients/commands/output.h"
+#include "clients/commands/reply.h"
 #include "lib/calendar.h"
 
 /* The one operand that both commands may have; false after a complaint. */
@@ -44,15 +45,36 @@ static void add_filters(mmq_args *args, const mmq_config *config)
     }
 }
 
-static int run_stream(const mmq_config *config, mmq_args *args, mmq_form form)
+/* A stream of a metric that does not exist has no rows, which would hide a slip of the pen. False
+ * after a complaint. */
+static bool metric_exists(mmq_client *client, const char *uid, unsigned timeout_ms)
+{
+    mmq_args args;
+    mmq_result result;
+    mmq_why why;
+    mmq_args_init(&args);
+    mmq_args_cstr(&args, "op", "model");
+    mmq_args_cstr(&args, "uid", uid);
+    mmq_err err = mmq_reply_call(client, MMQ_SERVICE_QUERY, &args, timeout_ms, &result, &why);
+    mmq_args_clear(&args);
+    if (err != MMQ_OK) {
+        (void)mmq_failed("%s", why.text);
+        return false;
+    }
+    mmq_result_clear(&result);
+    return true;
+}
+
+/* metric: one that must exist; NULL: none. */
+static int run_stream(const mmq_config *config, const char *metric, mmq_args *args, mmq_form form)
 {
     int status = MMQ_EXIT_FAILED;
+    const unsigned timeout_ms = (unsigned)mmq_config_int(config, "timeout");
     mmq_client *client = mmq_connect(config, &status);
-    if (!client) {
-        mmq_args_clear(args);
-        return status;
+    if (client && (!metric || metric_exists(client, metric, timeout_ms))) {
+        status = mmq_output_stream(client, args, timeout_ms, form);
     }
-    status = mmq_output_stream(client, args, (unsigned)mmq_config_int(config, "timeout"), form);
+    mmq_args_clear(args);
     mmq_client_destroy(&client);
     return status;
 }
@@ -80,7 +102,7 @@ int mmq_command_query(const mmq_config *config)
         mmq_args_clear(&args);
         return MMQ_EXIT_USAGE;
     }
-    return run_stream(config, &args, form);
+    return run_stream(config, uid, &args, form);
 }
 
 int mmq_command_models(const mmq_config *config)
@@ -93,7 +115,7 @@ int mmq_command_models(const mmq_config *config)
     mmq_args_init(&args);
     mmq_args_cstr(&args, "op", uid ? "model" : "models");
     mmq_args_cstr(&args, "uid", uid);
-    return run_stream(config, &args,
+    return run_stream(config, NULL, &args,
                       mmq_output_form(mmq_config_text(config, "format"), MMQ_FORM_JSON_RECORDS,
                                       MMQ_FORM_CSV_RECORDS, MMQ_FORM_TABLE_RECORDS));
 }

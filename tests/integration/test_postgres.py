@@ -1,6 +1,7 @@
 """PostgreSQL and write workers die by kill -9 under load: nothing acknowledged is lost or doubled, streams are never wrong,
 and all goes on by itself. F53 with the store beyond our process."""
 import contextlib
+import json
 import random
 import statistics
 import threading
@@ -15,6 +16,7 @@ import postgres
 BASE = 1600000000
 KILLS = 4 if harness.SLOW else 10
 RECOVERY_S = 30 if harness.SLOW else 10
+THREADS = 8  # of query workers, at most
 LATER = (503, 504)  # what may be answered while something is away
 
 
@@ -212,6 +214,24 @@ class Losses(harness.Case):
             self.assertIsNone(program.process.poll(), program.errors())
             self.end(endpoint, took)
         self.check()
+
+    def test_the_server_is_away(self):
+        """Every request is refused at once or within its time; of many the log has a line a second."""
+        with harness.up(self.folder / "data", "--store", self.url, "--log-format", "json") as program:
+            with bus.Bus(program.ready["clients"]) as client:
+                client.call("metric.query", {"op": "stats"})
+                self.server.kill()
+                begun_s = time.monotonic()
+                requests = [("metric.query", {"op": "stats"}), ("metric.write", {"op": "delete", "uid": "nobody"})]
+                for service, body in requests * 150:
+                    with self.assertRaises(bus.Refused) as refused:
+                        client.call(service, body)
+                    self.assertIn(refused.exception.status, LATER)
+            took_s = time.monotonic() - begun_s
+            told = [json.loads(line) for line in program.errors().splitlines() if line.startswith("{")]
+            for message in ("query failed", "writing failed"):
+                of = [line for line in told if line["msg"] == message]
+                self.assertIn(len(of), range(1, THREADS * (int(took_s) + 2)), of[:5])
 
     def test_write_workers_are_killed(self):
         """kill -9 of write workers, two of which are at work at the same metrics at the same time."""

@@ -183,6 +183,19 @@ static void lines_of_threads_do_not_mix(void **state)
     assert_int_equal(lines, THREADS * LINES);
 }
 
+static void events_that_come_often(void **state)
+{
+    (void)state;
+    mmq_log_pace pace = {0};
+    assert_int_equal(mmq_log_due(&pace, 5, 100), 1);
+    for (int64_t now_ns = 5; now_ns < 105; now_ns++) {
+        assert_int_equal(mmq_log_due(&pace, now_ns, 100), 0);
+    }
+    assert_int_equal(mmq_log_due(&pace, 105, 100), 101);
+    assert_int_equal(mmq_log_due(&pace, 106, 100), 0);
+    assert_int_equal(mmq_log_due(&pace, INT64_MAX, 100), 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +205,7 @@ int main(void)
         cmocka_unit_test(hostile_values_stay_inside_their_field),
         cmocka_unit_test(terminal_controls_are_escaped),
         cmocka_unit_test(lines_of_threads_do_not_mix),
+        cmocka_unit_test(events_that_come_often),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
