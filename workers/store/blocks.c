@@ -94,6 +94,15 @@ mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool
                : err;
 }
 
+mmq_err mmq_blocks_from(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
+                        mmq_stored_block *out, mmq_why *why)
+{
+    mmq_err err = find_head(store, MMQ_Q_BLOCK_FROM, metric, key, found, out, why);
+    return err == MMQ_OK && *found && !mmq_key_is_before(key, out->head.last)
+               ? mmq_blocks_damaged(store, out, "the order of the", why)
+               : err;
+}
+
 static void ask_rowid(mmq_store *store, const mmq_rowid_walk *walk)
 {
     mmq_prepared *statement = mmq_statement(store, MMQ_Q_BLOCK_BY_ROWID);

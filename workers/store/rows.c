@@ -42,14 +42,9 @@ static mmq_err find_up(mmq_store *store, const mmq_range *range, bool *found, mm
                        mmq_why *why)
 {
     const mmq_row_key start = start_of(range);
-    *found = false;
-    if (!is_at_end_of_block(store, range)) {
-        mmq_err err = mmq_blocks_at(store, range->metric, start, found, out, why);
-        if (err != MMQ_OK || (*found && mmq_key_is_before(start, out->head.last))) {
-            return err;
-        }
-    }
-    return mmq_blocks_after(store, range->metric, start, found, out, why);
+    return is_at_end_of_block(store, range)
+               ? mmq_blocks_after(store, range->metric, start, found, out, why)
+               : mmq_blocks_from(store, range->metric, start, found, out, why);
 }
 
 static mmq_err find_down(mmq_store *store, const mmq_range *range, bool *found,

@@ -6,7 +6,8 @@
  * is of one transaction; how many the scan wanted is remembered beyond it, for the next page. */
 #include "workers/store/postgres/engine.h"
 
-enum { COLUMN_KEY = 9 }; /* of the row of a block: its head, then its data */
+/* Of the row of a block: its head, then its data. */
+enum { COLUMN_FIRST = 0, COLUMN_LAST = 2, COLUMN_KEY = 9 };
 
 static mmq_pg_place place_of(const mmq_pg_values *values)
 {
@@ -49,37 +50,66 @@ void mmq_postgres_give_back(mmq_postgres *postgres)
     ahead->lent_alone = false;
 }
 
-/* Of blocks [0, count), which ascend, how many are not behind the place. */
+static bool is_up(mmq_query seek)
+{
+    return seek != MMQ_Q_BLOCK_AT;
+}
+
+/* Of blocks [0, count), which ascend, how many begin at the place or before. */
 static size_t count_up_to(const mmq_pg_ahead *ahead, mmq_pg_place place)
 {
     size_t count = ahead->count;
-    while (count > 0 && is_before(place, ahead->places[count - 1])) {
+    while (count > 0 && is_before(place, ahead->first[count - 1])) {
         count--;
     }
     return count;
 }
 
+/* The block that begins at the place or before is the last of those, or there is none. */
+static bool knows_at(const mmq_pg_ahead *ahead, mmq_pg_place place, size_t before)
+{
+    const bool up = is_up(ahead->seek);
+    if (before == 0) { /* there may be others before the first */
+        return !up && ahead->ends && !is_before(ahead->asked, place);
+    }
+    return before < ahead->count || !is_before(ahead->first[before - 1], place) ||
+           (up ? ahead->ends : !is_before(ahead->asked, place));
+}
+
+/* The first block that begins behind the place comes after those, or there is none. */
+static bool knows_after(const mmq_pg_ahead *ahead, mmq_pg_place place, size_t before)
+{
+    const bool up = is_up(ahead->seek);
+    if (before == 0 && (!up || is_before(place, ahead->asked))) {
+        return false; /* there may be others before the first */
+    }
+    return before < ahead->count || (up && ahead->ends);
+}
+
 /* False: that is not known. *at is ahead->count if there is no such block. */
-static bool find(const mmq_pg_ahead *ahead, bool up, mmq_pg_place place, size_t *at)
+static bool find(const mmq_pg_ahead *ahead, mmq_query seek, mmq_pg_place place, size_t *at)
 {
     const size_t before = count_up_to(ahead, place);
-    *at = ahead->count;
-    if (up) {
-        if (before == 0 && (!ahead->up || is_before(place, ahead->asked))) {
-            return false; /* there may be others before the first */
-        }
-        *at = before;
-        return before < ahead->count || (ahead->up && ahead->ends);
+    if (seek == MMQ_Q_BLOCK_AT) {
+        *at = before > 0 ? before - 1 : ahead->count;
+        return knows_at(ahead, place, before);
     }
-    if (before == ahead->count && (ahead->up ? !ahead->ends : is_before(ahead->asked, place)) &&
-        (before == 0 || is_before(ahead->places[before - 1], place))) {
-        return false; /* or behind the last */
+    if (seek == MMQ_Q_BLOCK_FROM && before > 0 && is_before(place, ahead->last[before - 1])) {
+        *at = before - 1;
+        return true;
     }
-    *at = before > 0 ? before - 1 : ahead->count;
-    return before > 0 || (!ahead->up && ahead->ends);
+    *at = before;
+    return knows_after(ahead, place, before) &&
+           (seek == MMQ_Q_BLOCK_AFTER || before > 0 || ahead->seek == MMQ_Q_BLOCK_FROM);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
+
+static bool column_place(const mmq_pg_row *row, int column, mmq_pg_place *out)
+{
+    return mmq_pg_column_int(row, column, INT64_MIN, INT64_MAX, &out->timestamp) &&
+           mmq_pg_column_int(row, column + 1, INT64_MIN, INT64_MAX, &out->rowid);
+}
 
 /* The rows of a run downwards come from its end. */
 static mmq_err take_row(mmq_postgres *postgres, size_t i, mmq_why *why)
@@ -94,10 +124,9 @@ static mmq_err take_row(mmq_postgres *postgres, size_t i, mmq_why *why)
     }
     ahead->rows[i] = row;
     ahead->count = i + 1;
-    mmq_pg_place *place = &ahead->places[i];
-    if (!mmq_pg_column_int(row, 0, INT64_MIN, INT64_MAX, &place->timestamp) ||
-        !mmq_pg_column_int(row, 1, INT64_MIN, INT64_MAX, &place->rowid) ||
-        (i > 0 && is_before(ahead->places[i - 1], *place) != ahead->up)) {
+    if (!column_place(row, COLUMN_FIRST, &ahead->first[i]) ||
+        !column_place(row, COLUMN_LAST, &ahead->last[i]) ||
+        (i > 0 && is_before(ahead->first[i - 1], ahead->first[i]) != is_up(ahead->seek))) {
         return mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: the order of blocks");
     }
     return MMQ_OK;
@@ -108,13 +137,21 @@ static void turn_round(mmq_pg_ahead *ahead)
     for (size_t low = 0, high = ahead->count; low + 1 < high; low++) {
         high--;
         mmq_pg_row *row = ahead->rows[low];
-        const mmq_pg_place place = ahead->places[low];
+        const mmq_pg_place first = ahead->first[low], last = ahead->last[low];
         ahead->rows[low] = ahead->rows[high];
-        ahead->places[low] = ahead->places[high];
+        ahead->first[low] = ahead->first[high];
+        ahead->last[low] = ahead->last[high];
         ahead->rows[high] = row;
-        ahead->places[high] = place;
+        ahead->first[high] = first;
+        ahead->last[high] = last;
     }
 }
+
+static const unsigned reads[] = {
+    [MMQ_Q_BLOCK_AT] = MMQ_P_AHEAD_AT,
+    [MMQ_Q_BLOCK_AFTER] = MMQ_P_AHEAD_AFTER,
+    [MMQ_Q_BLOCK_FROM] = MMQ_P_AHEAD_FROM,
+};
 
 static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
 {
@@ -126,8 +163,7 @@ static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
     mmq_pg_bind_int(&values, 4, (int64_t)ahead->wanted);
     mmq_err err = mmq_postgres_settle(postgres, why);
     if (err == MMQ_OK) {
-        err = mmq_pg_queue(postgres->link, ahead->up ? MMQ_P_AHEAD_UP : MMQ_P_AHEAD_DOWN, &values,
-                           why);
+        err = mmq_pg_queue(postgres->link, reads[ahead->seek], &values, why);
     }
     bool row = true;
     for (size_t i = 0; err == MMQ_OK && row; i++) {
@@ -140,9 +176,10 @@ static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
 }
 
 /* How many blocks to read from the place on. */
-static size_t want(const mmq_pg_ahead *ahead, int64_t metric, bool up, mmq_pg_place place)
+static size_t want(const mmq_pg_ahead *ahead, int64_t metric, mmq_query seek, mmq_pg_place place)
 {
-    const bool follows = ahead->metric == metric && ahead->up == up && ahead->wanted > 0 &&
+    const bool up = is_up(seek);
+    const bool follows = ahead->metric == metric && ahead->wanted > 0 && is_up(ahead->seek) == up &&
                          !is_before(up ? place : ahead->asked, up ? ahead->asked : place);
     if (!follows) {
         return 1;
@@ -152,15 +189,16 @@ static size_t want(const mmq_pg_ahead *ahead, int64_t metric, bool up, mmq_pg_pl
                                                   : MMQ_PG_AHEAD_MAX;
 }
 
-static mmq_err read_run(mmq_store *store, int64_t metric, bool up, mmq_pg_place place, mmq_why *why)
+static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place,
+                        mmq_why *why)
 {
     mmq_postgres *postgres = mmq_postgres_of(store);
     mmq_pg_ahead *ahead = &postgres->ahead;
-    ahead->wanted = want(ahead, metric, up, place);
+    ahead->wanted = want(ahead, metric, seek, place);
     forget_rows(ahead);
     ahead->transaction = store->transaction;
     ahead->metric = metric;
-    ahead->up = up;
+    ahead->seek = seek;
     ahead->asked = place;
     ahead->used = 0;
     mmq_err err = read_rows(postgres, why);
@@ -170,13 +208,13 @@ static mmq_err read_run(mmq_store *store, int64_t metric, bool up, mmq_pg_place 
         return err;
     }
     ahead->ends = ahead->count < ahead->wanted;
-    if (!up) {
+    if (!is_up(seek)) {
         turn_round(ahead);
     }
     return MMQ_OK;
 }
 
-mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *values,
+mmq_err mmq_postgres_block(mmq_store *store, mmq_query seek, const mmq_pg_values *values,
                            const mmq_pg_row **row, mmq_why *why)
 {
     mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
@@ -185,15 +223,15 @@ mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *value
     size_t at = 0;
     mmq_err err = MMQ_OK;
     if (ahead->transaction != store->transaction || ahead->metric != metric ||
-        !find(ahead, up, place, &at)) {
-        err = read_run(store, metric, up, place, why);
-        at = up || ahead->count == 0 ? 0 : ahead->count - 1;
+        !find(ahead, seek, place, &at)) {
+        err = read_run(store, metric, seek, place, why);
+        at = is_up(seek) || ahead->count == 0 ? 0 : ahead->count - 1;
     }
     *row = NULL;
     if (err == MMQ_OK && at < ahead->count) {
-        const size_t used = ahead->up ? at + 1 : ahead->count - at;
+        const size_t used = is_up(ahead->seek) ? at + 1 : ahead->count - at;
         ahead->used = used > ahead->used ? used : ahead->used;
-        ahead->given = ahead->places[at];
+        ahead->given = ahead->first[at];
         *row = ahead->rows[at];
     }
     return err;

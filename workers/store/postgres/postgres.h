@@ -39,8 +39,9 @@ enum {
     MMQ_P_LISTEN,
     MMQ_P_NOTIFY, /* of a commit, what it has changed (news.c) */
     MMQ_P_DATA_KEYS,
-    MMQ_P_AHEAD_UP, /* the next blocks, heads and data */
-    MMQ_P_AHEAD_DOWN,
+    MMQ_P_AHEAD_AT, /* as MMQ_Q_BLOCK_AT, but several, and with their data */
+    MMQ_P_AHEAD_AFTER,
+    MMQ_P_AHEAD_FROM,
     MMQ_P_IS_STANDBY,
     MMQ_P_ADOPT,
     MMQ_P_SIZE,
@@ -79,13 +80,14 @@ typedef struct mmq_pg_place {
 typedef struct mmq_pg_ahead {
     uint64_t transaction;
     int64_t metric;
-    bool up;   /* those behind `asked`; else those that begin there or before */
-    bool ends; /* there are no more in that direction */
+    mmq_query seek; /* which of the three it answers, for `asked` */
     mmq_pg_place asked;
+    bool ends;          /* there are no more in that direction */
     size_t wanted;      /* how many */
     size_t count, used; /* how many there were, and were asked for, from the beginning */
     mmq_pg_place given; /* the block that was asked for last */
-    mmq_pg_place places[MMQ_PG_AHEAD_MAX]; /* ascending */
+    mmq_pg_place first[MMQ_PG_AHEAD_MAX]; /* rows of each; ascending */
+    mmq_pg_place last[MMQ_PG_AHEAD_MAX];
     mmq_pg_row *rows[MMQ_PG_AHEAD_MAX];
     mmq_pg_row *lent; /* whose data somebody has at hand; NULL: none */
     bool lent_alone;  /* and it is not among the rows any more */
@@ -136,9 +138,9 @@ mmq_err mmq_postgres_listen(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 /* Queues what the transaction changes, behind MMQ_P_DRAW. */
 mmq_err mmq_postgres_queue_news(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 
-/* What MMQ_Q_BLOCK_AFTER (up) or MMQ_Q_BLOCK_AT asks for, which was read ahead, or is read now with
- * what comes behind it (ahead.c). *row: borrowed until the next; NULL: there is none. */
-mmq_err mmq_postgres_block(mmq_store *store, bool up, const mmq_pg_values *values,
+/* What MMQ_Q_BLOCK_AT, _AFTER or _FROM asks for, which was read ahead, or is read now with what
+ * comes next in that direction (ahead.c). *row: borrowed until the next; NULL: there is none. */
+mmq_err mmq_postgres_block(mmq_store *store, mmq_query seek, const mmq_pg_values *values,
                            const mmq_pg_row **row, mmq_why *why) MMQ_MUST_USE;
 /* The row of which MMQ_Q_BLOCK_DATA asks for the data, if it was read so: to be given back. */
 const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);

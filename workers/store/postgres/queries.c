@@ -16,6 +16,11 @@
 #define AHEAD                                                                                      \
     BLOCK_HEAD ", block_data.data FROM block JOIN block_data ON block_data.metric = block.metric"  \
                " AND key = block.data WHERE block.metric = $1 AND "
+/* The one that begins at the place or before, if it ends behind it, and those that begin behind. */
+#define FROM(blocks, limit)                                                                        \
+    "SELECT * FROM (" blocks BEFORE " LIMIT 1) AS at"                                              \
+    " WHERE (last_timestamp, last_rowid) > ($2, $3)"                                               \
+    " UNION ALL SELECT * FROM (" blocks BEHIND limit ") AS behind ORDER BY 1, 2" limit
 #define NUMBER(of) "CAST(" of " AS bigint)"
 #define COMMIT_NO  "(SELECT commit_no FROM store)"
 /* Not "NOT IN": of many metrics that is a loop within a loop. */
@@ -51,6 +56,7 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                          "ii"},
     [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE " LIMIT 1", "iii"},
     [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND " LIMIT 1", "iii"},
+    [MMQ_Q_BLOCK_FROM] = {FROM(BLOCK, " LIMIT 1"), "iii"},
     [MMQ_Q_BLOCK_BY_ROWID] = {BLOCK "least_rowid <= $2 ORDER BY least_rowid DESC LIMIT $3", "iii"},
     [MMQ_Q_BLOCK_DATA] = {"SELECT data FROM block_data WHERE metric = $1 AND key = $2", "ii"},
     [MMQ_Q_HAS_GAPS] = {"SELECT " NUMBER("1"), ""},
@@ -215,8 +221,9 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_LISTEN] = {"LISTEN " MMQ_POSTGRES_SCHEMA, ""},
     [MMQ_P_NOTIFY] = {"SELECT pg_notify('" MMQ_POSTGRES_SCHEMA "', " COMMIT_NO " || $1)", "t"},
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
-    [MMQ_P_AHEAD_UP] = {AHEAD BEHIND " LIMIT $4", "iiii"},
-    [MMQ_P_AHEAD_DOWN] = {AHEAD BEFORE " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_AT] = {AHEAD BEFORE " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_AFTER] = {AHEAD BEHIND " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_FROM] = {FROM(AHEAD, " LIMIT $4"), "iiii"},
     [MMQ_P_IS_STANDBY] = {"SELECT " NUMBER("CAST(pg_is_in_recovery() AS integer)"), ""},
     [MMQ_P_ADOPT] = {"UPDATE store SET id = $1, version = $2", "ii"},
     [MMQ_P_SIZE] =

@@ -287,13 +287,13 @@ static mmq_err begin(mmq_store *store, mmq_pg_prepared *statement, bool *row, mm
                                   mmq_pg_bound_int(&statement->values, 3), why);
     case MMQ_Q_ADD_BLOCK_DATA:
         return add_data(statement, row, why);
-    case MMQ_Q_BLOCK_AFTER:
     case MMQ_Q_BLOCK_AT:
+    case MMQ_Q_BLOCK_AFTER:
+    case MMQ_Q_BLOCK_FROM:
         if (store->phase == MMQ_PHASE_READ) {
-            const bool up = statement->query == MMQ_Q_BLOCK_AFTER;
-            return take_ahead(
-                statement, mmq_postgres_block(store, up, &statement->values, &statement->row, why),
-                row);
+            err = mmq_postgres_block(store, (mmq_query)statement->query, &statement->values,
+                                     &statement->row, why);
+            return take_ahead(statement, err, row);
         }
         break;
     case MMQ_Q_BLOCK_DATA:

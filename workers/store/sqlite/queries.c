@@ -15,6 +15,12 @@
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, data, data_check, head_check"
 #define BLOCK BLOCK_HEAD " FROM block WHERE metric = ?1 AND "
+#define BLOCK_AT                                                                                   \
+    BLOCK "(first_timestamp, first_rowid) <= (?2, ?3)"                                             \
+          " ORDER BY first_timestamp DESC, first_rowid DESC LIMIT 1"
+#define BLOCK_AFTER                                                                                \
+    BLOCK "(first_timestamp, first_rowid) > (?2, ?3)"                                              \
+          " ORDER BY first_timestamp, first_rowid LIMIT 1"
 #define BLOCKS_FROM                                                                                \
     " FROM block WHERE metric = ?1 AND (first_timestamp, first_rowid) >= (?2, ?3)"                 \
     " ORDER BY first_timestamp, first_rowid LIMIT ?4"
@@ -37,10 +43,11 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_LENGTH] = "SELECT last_rowid FROM metric WHERE key = ?1",
     [MMQ_Q_LENGTH_AT] = "SELECT before_rowid FROM growth WHERE metric = ?1 AND commit_no > ?2"
                         " ORDER BY commit_no LIMIT 1",
-    [MMQ_Q_BLOCK_AT] = BLOCK "(first_timestamp, first_rowid) <= (?2, ?3)"
-                             " ORDER BY first_timestamp DESC, first_rowid DESC LIMIT 1",
-    [MMQ_Q_BLOCK_AFTER] = BLOCK "(first_timestamp, first_rowid) > (?2, ?3)"
-                                " ORDER BY first_timestamp, first_rowid LIMIT 1",
+    [MMQ_Q_BLOCK_AT] = BLOCK_AT,
+    [MMQ_Q_BLOCK_AFTER] = BLOCK_AFTER,
+    [MMQ_Q_BLOCK_FROM] =
+        "SELECT * FROM (" BLOCK_AT ") WHERE (last_timestamp, last_rowid) > (?2, ?3)"
+        " UNION ALL SELECT * FROM (" BLOCK_AFTER ") LIMIT 1",
     [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC LIMIT ?3",
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?2",
     [MMQ_Q_HAS_GAPS] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table'"
