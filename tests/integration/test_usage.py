@@ -172,7 +172,7 @@ class Usage(harness.Case):
                 for form in ("table", "json", "csv", "msgpack"):  # no rows of no metric would hide a slip of the pen
                     slip = harness.run("query", uid + "x", *client, "--format", form, check=False)
                     self.assertEqual((slip.returncode, slip.stdout, slip.err),
-                                     (1, b"", f"metricmq: there is no metric {uid}x\n"))
+                                     (1, b"", f"metricmq: Metric not found: {uid}x\n"))
                 key = harness.run("feedback", uid, *client, "--extra", "note=hello").out.strip()
                 self.assertTrue((data / "uploads" / key).is_file(), key)
                 for form, wanted in (("json", r'\{"key":"(.+)"\}\n'), ("csv", "key\r\n(.+)\r\n"), ("table", "(.+)\n")):
