@@ -2,21 +2,23 @@
  * uids, so the index breaks ties as the uid would. The key of a lane whose batch is used up is what
  * it looked at last. Hence everything before the winner's key has been looked at in every lane.
  *
- * Room for rows is shared out: the more lanes, the smaller their batches, and the more often a block
- * is opened for a few of its rows. With a quarter of this room 10,000 metrics take twice the time. */
+ * Room for rows is shared out: the more lanes, the smaller their batches, and the more often a
+ * block is opened for a few of its rows. With a quarter of this room 10,000 metrics take twice the
+ * time. */
 #include "workers/merge.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
 #include "lib/calendar.h"
+#include "lib/check.h"
 #include "workers/tournament.h"
 
 enum {
     ROWS_BUDGET = 512 * 1024, /* rows that all lanes hold together: 16 MiB */
-    ROWS_AHEAD = 2,          /* of a lane, fetched while others have their turn */
-    CACHE_LINE = 64,         /* holds two rows, if they begin with one */
-    FILLS_MAX = 16,          /* reads of one call */
+    ROWS_AHEAD = 2,           /* of a lane, fetched while others have their turn */
+    CACHE_LINE = 64,          /* holds two rows, if they begin with one */
+    FILLS_MAX = 16,           /* reads of one call */
 };
 
 /* The key has the timestamp. */
@@ -145,6 +147,28 @@ static mmq_err fill(mmq_merge *merge, size_t index, mmq_store *store, mmq_why *w
     return MMQ_OK;
 }
 
+static mmq_err expect(const mmq_merge *merge, const size_t *indexes, size_t count, mmq_store *store,
+                      mmq_why *why)
+{
+    const mmq_range *ranges[MMQ_STORE_EXPECT_MAX];
+    for (size_t i = 0; i < count; i++) {
+        ranges[i] = &merge->lanes[indexes[i]].range;
+    }
+    return mmq_store_expect(store, ranges, count, why);
+}
+
+mmq_err mmq_merge_expect(mmq_merge *merge, size_t from, size_t to, mmq_store *store, mmq_why *why)
+{
+    size_t indexes[MMQ_STORE_EXPECT_MAX], count = 0;
+    CHECK(from <= to && to - from <= MMQ_STORE_EXPECT_MAX);
+    for (size_t i = from; i < to && !merge->selection->has_rowid; i++) {
+        if (!merge->lanes[i].ended) {
+            indexes[count++] = i;
+        }
+    }
+    return count > 1 ? expect(merge, indexes, count, store, why) : MMQ_OK;
+}
+
 mmq_err mmq_merge_start(mmq_merge *merge, size_t lane, mmq_store *store, mmq_why *why)
 {
     mmq_err err = fill(merge, lane, store, why);
@@ -184,12 +208,55 @@ static void merge_rows(mmq_merge *merge, mmq_columns *out)
     }
 }
 
+/* Where the rows end that the lane has. */
+static uint64_t end_of(const mmq_merge *merge, size_t index)
+{
+    const struct queue *queue = &merge->queues[index];
+    return queue->at < queue->count ? queue->rows[queue->count - 1].key : key_of(merge, index);
+}
+
+/* The lanes that are filled next, the first one first: those whose rows end first. */
+static size_t find_next(const mmq_merge *merge, size_t indexes[MMQ_STORE_EXPECT_MAX])
+{
+    uint64_t ends[MMQ_STORE_EXPECT_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < merge->count; i++) {
+        const uint64_t end = merge->lanes[i].ended ? MMQ_TOURNAMENT_OUT : end_of(merge, i);
+        const bool full = count == MMQ_STORE_EXPECT_MAX;
+        if (end == MMQ_TOURNAMENT_OUT || (full && end >= ends[count - 1])) {
+            continue;
+        }
+        size_t at = full ? count - 1 : count++;
+        for (; at > 0 && ends[at - 1] > end; at--) {
+            ends[at] = ends[at - 1];
+            indexes[at] = indexes[at - 1];
+        }
+        ends[at] = end;
+        indexes[at] = i;
+    }
+    return count;
+}
+
+/* The lane is filled next: it is, with others, expected by the store. */
+static mmq_err foresee(const mmq_merge *merge, size_t index, mmq_store *store, mmq_why *why)
+{
+    size_t indexes[MMQ_STORE_EXPECT_MAX];
+    if (merge->selection->has_rowid || mmq_store_expects(store, &merge->lanes[index].range)) {
+        return MMQ_OK;
+    }
+    const size_t count = find_next(merge, indexes);
+    return count > 1 ? expect(merge, indexes, count, store, why) : MMQ_OK;
+}
+
 /* The winner has no rows and has not ended. */
 static mmq_err fill_winner(mmq_merge *merge, mmq_store *store, mmq_why *why)
 {
     mmq_tournament *tournament = &merge->tournament;
     const size_t index = mmq_tournament_lane(mmq_tournament_winner(tournament));
-    mmq_err err = fill(merge, index, store, why);
+    mmq_err err = foresee(merge, index, store, why);
+    if (err == MMQ_OK) {
+        err = fill(merge, index, store, why);
+    }
     if (err == MMQ_OK) {
         mmq_tournament_replay(tournament, index, key_of(merge, index));
     }

@@ -14,6 +14,9 @@ typedef struct mmq_merge mmq_merge;
 mmq_merge *mmq_merge_new(mmq_lane *lanes, size_t count, const mmq_selection *selection,
                          mmq_why *why);
 void mmq_merge_destroy(mmq_merge **merge);
+/* Lanes [from, to) are started next, at most MMQ_STORE_EXPECT_MAX. */
+mmq_err mmq_merge_expect(mmq_merge *merge, size_t from, size_t to, mmq_store *store,
+                         mmq_why *why) MMQ_MUST_USE;
 /* Reads a lane's first rows. */
 mmq_err mmq_merge_start(mmq_merge *merge, size_t lane, mmq_store *store, mmq_why *why) MMQ_MUST_USE;
 void mmq_merge_begin(mmq_merge *merge);

@@ -119,14 +119,24 @@ static mmq_err position_lane(mmq_scan *scan, mmq_lane *lane, mmq_store *store,
                             start->deadline_ns, why);
 }
 
-static mmq_err start_lane(mmq_scan *scan, size_t index, mmq_store *store,
-                          const mmq_scan_start *start, mmq_why *why)
+static mmq_err start_lanes(mmq_scan *scan, size_t from, size_t to, mmq_store *store,
+                           const mmq_scan_start *start, mmq_why *why)
 {
+    const bool positioned = start->cursor != NULL && start->cursor->positioned;
     mmq_err err = MMQ_OK;
-    if (start->cursor != NULL && start->cursor->positioned) {
-        err = position_lane(scan, &scan->lanes[index], store, start, why);
+    for (size_t i = from; i < to && positioned && err == MMQ_OK; i++) {
+        err = position_lane(scan, &scan->lanes[i], store, start, why);
     }
-    return err == MMQ_OK ? mmq_merge_start(scan->merge, index, store, why) : err;
+    if (err == MMQ_OK) {
+        err = mmq_merge_expect(scan->merge, from, to, store, why);
+    }
+    for (size_t i = from; i < to && err == MMQ_OK; i++) {
+        err =
+            mmq_now_ns() > start->deadline_ns
+                ? mmq_fail(why, MMQ_ETIMEOUT, "no time left to merge %zu metrics", scan->lane_count)
+                : mmq_merge_start(scan->merge, i, store, why);
+    }
+    return err;
 }
 
 static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start *start,
@@ -140,11 +150,10 @@ static mmq_err open_merge(mmq_scan *scan, mmq_store *store, const mmq_scan_start
     if (scan->merge == NULL) {
         return MMQ_ENOMEM;
     }
-    for (size_t i = 0; i < scan->lane_count && err == MMQ_OK; i++) {
-        err =
-            mmq_now_ns() > start->deadline_ns
-                ? mmq_fail(why, MMQ_ETIMEOUT, "no time left to merge %zu metrics", scan->lane_count)
-                : start_lane(scan, i, store, start, why);
+    for (size_t from = 0, to; from < scan->lane_count && err == MMQ_OK; from = to) {
+        to = from + MMQ_STORE_EXPECT_MAX < scan->lane_count ? from + MMQ_STORE_EXPECT_MAX
+                                                            : scan->lane_count;
+        err = start_lanes(scan, from, to, store, start, why);
     }
     if (err == MMQ_OK) {
         mmq_merge_begin(scan->merge);

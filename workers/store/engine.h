@@ -14,6 +14,13 @@
 #include "workers/store/store.h"
 
 typedef struct mmq_engine mmq_engine;
+
+/* Where in a metric a block is looked for. */
+typedef struct mmq_sought {
+    int64_t metric; /* key */
+    int64_t timestamp, rowid;
+} mmq_sought;
+
 struct mmq_checker;
 
 /* A statement, ready to be bound and stepped; the engine's own begins with this. */
@@ -61,6 +68,13 @@ struct mmq_engine {
     mmq_err (*step)(mmq_store *store, mmq_prepared *prepared, bool *row, mmq_why *why);
     int64_t (*changes)(mmq_store *store);       /* rows that the last statement changed */
     int64_t (*total_changes)(mmq_store *store); /* and all of the connection's */
+
+    /* In a read transaction, of MMQ_Q_BLOCK_FROM (up) or MMQ_Q_BLOCK_AT: those that are asked for
+     * next, up to MMQ_STORE_EXPECT_MAX, and whether one is among them (NULL: nothing is gained by
+     * knowing). */
+    mmq_err (*expect)(mmq_store *store, bool up, const mmq_sought *next, size_t count,
+                      mmq_why *why);
+    bool (*expects)(mmq_store *store, bool up, const mmq_sought *one);
 
     /* Parameters count from 1, columns from 0. Texts and blobs are borrowed until the reset. */
     void (*bind_int)(mmq_prepared *prepared, int index, int64_t value);

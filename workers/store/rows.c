@@ -33,6 +33,14 @@ static mmq_row_key start_of(const mmq_range *range)
     return mmq_key_is_before(position, start) == range->ascending ? start : position;
 }
 
+/* Where the block is looked for: upwards it is the first that ends behind the place, downwards the
+ * last that begins there or before, which is before the start. */
+static mmq_sought sought_of(const mmq_range *range)
+{
+    const mmq_row_key start = start_of(range);
+    return (mmq_sought){range->metric, start.timestamp, start.rowid - (range->ascending ? 0 : 1)};
+}
+
 static bool is_at_end_of_block(const mmq_store *store, const mmq_range *range)
 {
     return range->positioned && range->block_read_in == store->transaction;
@@ -50,9 +58,9 @@ static mmq_err find_up(mmq_store *store, const mmq_range *range, bool *found, mm
 static mmq_err find_down(mmq_store *store, const mmq_range *range, bool *found,
                          mmq_stored_block *out, mmq_why *why)
 {
-    mmq_row_key start = start_of(range);
-    start.rowid--; /* the block is to begin before it */
-    return mmq_blocks_at(store, range->metric, start, found, out, why);
+    const mmq_sought sought = sought_of(range);
+    const mmq_row_key key = {sought.timestamp, sought.rowid};
+    return mmq_blocks_at(store, range->metric, key, found, out, why);
 }
 
 /* The next block with rows in the range; *found false: there is none. */
@@ -324,6 +332,28 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
         }
     }
     return MMQ_OK;
+}
+
+bool mmq_store_expects(mmq_store *store, const mmq_range *range)
+{
+    const mmq_sought sought = sought_of(range);
+    return store->engine->expects == NULL ||
+           store->engine->expects(store, range->ascending, &sought);
+}
+
+mmq_err mmq_store_expect(mmq_store *store, const mmq_range *const ranges[], size_t count,
+                         mmq_why *why)
+{
+    CHECK(store->phase != MMQ_PHASE_IDLE && count <= MMQ_STORE_EXPECT_MAX);
+    mmq_sought next[MMQ_STORE_EXPECT_MAX];
+    if (store->engine->expect == NULL || count == 0) {
+        return MMQ_OK;
+    }
+    for (size_t i = 0; i < count; i++) {
+        CHECK(ranges[i]->ascending == ranges[0]->ascending);
+        next[i] = sought_of(ranges[i]);
+    }
+    return store->engine->expect(store, ranges[0]->ascending, next, count, why);
 }
 
 /* ---- by rowid --------------------------------------------------------------------------- */

@@ -130,6 +130,14 @@ typedef struct mmq_range {
  * ended. raw_score is not filled. */
 mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
                             mmq_why *why) MMQ_MUST_USE;
+/* Of several ranges of one direction that are read by turns: whether it is known already where the
+ * next read of this one begins, or costs nothing to find out. If not, mmq_store_expect is told of
+ * it and of those that are read next, whose blocks an engine that is far away then fetches
+ * together. */
+enum { MMQ_STORE_EXPECT_MAX = 64 };
+bool mmq_store_expects(mmq_store *store, const mmq_range *range);
+mmq_err mmq_store_expect(mmq_store *store, const mmq_range *const ranges[], size_t count,
+                         mmq_why *why) MMQ_MUST_USE;
 /* Rows with first <= rowid <= last, ascending by rowid, at most `capacity`; those past the last row
  * of the metric, and those that were pruned, are left out: none means that there are none from
  * first to last. raw_score is filled. */

@@ -38,6 +38,7 @@ void mmq_postgres_forget_ahead(mmq_postgres *postgres)
 {
     forget_rows(&postgres->ahead);
     postgres->ahead.transaction = 0;
+    mmq_postgres_forget_expected(postgres);
 }
 
 void mmq_postgres_give_back(mmq_postgres *postgres)
@@ -112,16 +113,9 @@ static bool column_place(const mmq_pg_row *row, int column, mmq_pg_place *out)
 }
 
 /* The rows of a run downwards come from its end. */
-static mmq_err take_row(mmq_postgres *postgres, size_t i, mmq_why *why)
+static mmq_err add_row(mmq_pg_ahead *ahead, mmq_pg_row *row, mmq_why *why)
 {
-    mmq_pg_ahead *ahead = &postgres->ahead;
-    if (i == ahead->wanted) {
-        return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends more rows than were asked for");
-    }
-    mmq_pg_row *row = mmq_pg_row_take(postgres->link);
-    if (row == NULL) {
-        return mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
-    }
+    const size_t i = ahead->count;
     ahead->rows[i] = row;
     ahead->count = i + 1;
     if (!column_place(row, COLUMN_FIRST, &ahead->first[i]) ||
@@ -130,6 +124,16 @@ static mmq_err take_row(mmq_postgres *postgres, size_t i, mmq_why *why)
         return mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: the order of blocks");
     }
     return MMQ_OK;
+}
+
+static mmq_err take_row(mmq_postgres *postgres, mmq_why *why)
+{
+    mmq_pg_ahead *ahead = &postgres->ahead;
+    if (ahead->count == ahead->wanted) {
+        return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends more rows than were asked for");
+    }
+    mmq_pg_row *row = mmq_pg_row_take(postgres->link);
+    return row != NULL ? add_row(ahead, row, why) : mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
 }
 
 static void turn_round(mmq_pg_ahead *ahead)
@@ -166,10 +170,10 @@ static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
         err = mmq_pg_queue(postgres->link, reads[ahead->seek], &values, why);
     }
     bool row = true;
-    for (size_t i = 0; err == MMQ_OK && row; i++) {
+    while (err == MMQ_OK && row) {
         err = mmq_postgres_next_row(postgres, &row, why);
         if (err == MMQ_OK && row) {
-            err = take_row(postgres, i, why);
+            err = take_row(postgres, why);
         }
     }
     return err;
@@ -189,18 +193,25 @@ static size_t want(const mmq_pg_ahead *ahead, int64_t metric, mmq_query seek, mm
                                                   : MMQ_PG_AHEAD_MAX;
 }
 
-static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place,
-                        mmq_why *why)
+/* A run that is to be read, or was: it begins at the place. */
+static void begin_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place)
 {
-    mmq_postgres *postgres = mmq_postgres_of(store);
-    mmq_pg_ahead *ahead = &postgres->ahead;
-    ahead->wanted = want(ahead, metric, seek, place);
+    mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
     forget_rows(ahead);
     ahead->transaction = store->transaction;
     ahead->metric = metric;
     ahead->seek = seek;
     ahead->asked = place;
     ahead->used = 0;
+}
+
+static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place,
+                        mmq_why *why)
+{
+    mmq_postgres *postgres = mmq_postgres_of(store);
+    mmq_pg_ahead *ahead = &postgres->ahead;
+    ahead->wanted = want(ahead, metric, seek, place);
+    begin_run(store, metric, seek, place);
     mmq_err err = read_rows(postgres, why);
     if (err != MMQ_OK) {
         mmq_pg_drop(postgres->link);
@@ -214,19 +225,48 @@ static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg
     return MMQ_OK;
 }
 
+/* What was expected is a run of one. *taken false: it was not. */
+static mmq_err take_expected(mmq_store *store, int64_t metric, bool up, mmq_pg_place place,
+                             bool *taken, mmq_why *why)
+{
+    mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
+    const mmq_sought sought = {metric, place.timestamp, place.rowid};
+    mmq_pg_row *row;
+    *taken = mmq_postgres_take_expected(store, up, &sought, &row);
+    if (!*taken) {
+        return MMQ_OK;
+    }
+    begin_run(store, metric, up ? MMQ_Q_BLOCK_FROM : MMQ_Q_BLOCK_AT, place);
+    ahead->wanted = 1;
+    ahead->ends = row == NULL;
+    return row != NULL ? add_row(ahead, row, why) : MMQ_OK;
+}
+
+/* Sees to it that the run has the block; *at: where, or ahead->count if there is no such block. */
+static mmq_err look_for(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place,
+                        size_t *at, mmq_why *why)
+{
+    mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
+    bool known = ahead->transaction == store->transaction && ahead->metric == metric &&
+                 find(ahead, seek, place, at);
+    mmq_err err = MMQ_OK;
+    if (!known) {
+        err = take_expected(store, metric, is_up(seek), place, &known, why);
+        known = known && err == MMQ_OK && find(ahead, seek, place, at);
+    }
+    if (!known && err == MMQ_OK) {
+        err = read_run(store, metric, seek, place, why);
+        *at = is_up(seek) || ahead->count == 0 ? 0 : ahead->count - 1;
+    }
+    return err;
+}
+
 mmq_err mmq_postgres_block(mmq_store *store, mmq_query seek, const mmq_pg_values *values,
                            const mmq_pg_row **row, mmq_why *why)
 {
     mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
-    const int64_t metric = mmq_pg_bound_int(values, 1);
-    const mmq_pg_place place = place_of(values);
     size_t at = 0;
-    mmq_err err = MMQ_OK;
-    if (ahead->transaction != store->transaction || ahead->metric != metric ||
-        !find(ahead, seek, place, &at)) {
-        err = read_run(store, metric, seek, place, why);
-        at = is_up(seek) || ahead->count == 0 ? 0 : ahead->count - 1;
-    }
+    mmq_err err = look_for(store, mmq_pg_bound_int(values, 1), seek, place_of(values), &at, why);
     *row = NULL;
     if (err == MMQ_OK && at < ahead->count) {
         const size_t used = is_up(ahead->seek) ? at + 1 : ahead->count - at;

@@ -48,6 +48,11 @@ bool mmq_postgres_column_double(mmq_prepared *prepared, int column, double *out)
 const char *mmq_postgres_column_text(mmq_prepared *prepared, int column, size_t *size);
 const void *mmq_postgres_column_blob(mmq_prepared *prepared, int column, size_t *size);
 
+/* expect.c */
+mmq_err mmq_postgres_expect(mmq_store *store, bool up, const mmq_sought *next, size_t count,
+                            mmq_why *why) MMQ_MUST_USE;
+bool mmq_postgres_expects(mmq_store *store, bool up, const mmq_sought *one);
+
 /* keep.c */
 mmq_err mmq_postgres_size(mmq_store *store, mmq_store_bytes *out, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_check(struct mmq_checker *checker, mmq_why *why) MMQ_MUST_USE;

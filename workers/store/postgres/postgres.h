@@ -42,6 +42,9 @@ enum {
     MMQ_P_AHEAD_AT, /* as MMQ_Q_BLOCK_AT, but several, and with their data */
     MMQ_P_AHEAD_AFTER,
     MMQ_P_AHEAD_FROM,
+    MMQ_P_EXPECT_AT, /* lists of metrics, timestamps, rowids: the first block of each, which it is
+                        of */
+    MMQ_P_EXPECT_FROM,
     MMQ_P_IS_STANDBY,
     MMQ_P_ADOPT,
     MMQ_P_SIZE,
@@ -93,6 +96,16 @@ typedef struct mmq_pg_ahead {
     bool lent_alone;  /* and it is not among the rows any more */
 } mmq_pg_ahead;
 
+/* Blocks at places that are asked for next (expect.c), each with its data. */
+typedef struct mmq_pg_expected {
+    uint64_t transaction;
+    bool up; /* MMQ_Q_BLOCK_FROM; else _AT */
+    size_t count;
+    mmq_sought places[MMQ_STORE_EXPECT_MAX];
+    bool there[MMQ_STORE_EXPECT_MAX];       /* the answer is, and was not taken */
+    mmq_pg_row *rows[MMQ_STORE_EXPECT_MAX]; /* NULL: there is no such block */
+} mmq_pg_expected;
+
 /* store->connection. */
 typedef struct mmq_postgres {
     mmq_pg_link *link;
@@ -100,6 +113,7 @@ typedef struct mmq_postgres {
     bool open;                /* a transaction is */
     int64_t changes;
     mmq_pg_ahead ahead;
+    mmq_pg_expected expected;
 
     /* The writer's only. */
     int64_t writer, serial; /* which it is, and its transactions */
@@ -146,6 +160,10 @@ mmq_err mmq_postgres_block(mmq_store *store, mmq_query seek, const mmq_pg_values
 const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);
 void mmq_postgres_give_back(mmq_postgres *postgres);
 void mmq_postgres_forget_ahead(mmq_postgres *postgres);
+/* Hands over the answer for the place, if it is there. *row: the caller's; NULL: no such block. */
+bool mmq_postgres_take_expected(mmq_store *store, bool up, const mmq_sought *place,
+                                mmq_pg_row **row);
+void mmq_postgres_forget_expected(mmq_postgres *postgres);
 
 /* Makes the tables if there are none; checks whether they are ours (schema.c). */
 mmq_err mmq_postgres_schema(mmq_store *store, mmq_why *why) MMQ_MUST_USE;

@@ -9,18 +9,29 @@
 #define BLOCK_HEAD                                                                                 \
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, block.data, data_check, head_check"
-#define BLOCK  BLOCK_HEAD " FROM block WHERE metric = $1 AND "
-#define BEHIND "(first_timestamp, first_rowid) > ($2, $3) ORDER BY first_timestamp, first_rowid"
-#define BEFORE                                                                                     \
-    "(first_timestamp, first_rowid) <= ($2, $3) ORDER BY first_timestamp DESC, first_rowid DESC"
-#define AHEAD                                                                                      \
+#define BLOCK BLOCK_HEAD " FROM block WHERE metric = $1 AND "
+#define AHEAD_OF(metric)                                                                           \
     BLOCK_HEAD ", block_data.data FROM block JOIN block_data ON block_data.metric = block.metric"  \
-               " AND key = block.data WHERE block.metric = $1 AND "
+               " AND key = block.data WHERE block.metric = " metric " AND "
+#define AHEAD AHEAD_OF("$1")
+#define BEHIND(place)                                                                              \
+    "(first_timestamp, first_rowid) > " place " ORDER BY first_timestamp, first_rowid"
+#define BEFORE(place)                                                                              \
+    "(first_timestamp, first_rowid) <= " place " ORDER BY first_timestamp DESC, first_rowid DESC"
+#define PLACE "($2, $3)"
 /* The one that begins at the place or before, if it ends behind it, and those that begin behind. */
-#define FROM(blocks, limit)                                                                        \
-    "SELECT * FROM (" blocks BEFORE " LIMIT 1) AS at"                                              \
-    " WHERE (last_timestamp, last_rowid) > ($2, $3)"                                               \
-    " UNION ALL SELECT * FROM (" blocks BEHIND limit ") AS behind ORDER BY 1, 2" limit
+#define FROM(blocks, place, limit)                                                                 \
+    "SELECT * FROM (" blocks BEFORE(place) " LIMIT 1) AS at"                                       \
+                                           " WHERE (last_timestamp, last_rowid) > " place          \
+                                           " UNION ALL SELECT * FROM (" blocks                     \
+                                           BEHIND(place) limit ") AS behind ORDER BY 1, 2" limit
+/* Of many metrics at once. */
+#define SOUGHT "(sought_timestamp, sought_rowid)"
+#define EACH(blocks)                                                                               \
+    "SELECT found.*, number FROM unnest(" KEYS("$1") ", " KEYS("$2") ", " KEYS(                    \
+        "$3") ")"                                                                                  \
+              " WITH ORDINALITY AS sought (sought_metric, sought_timestamp, sought_rowid, number)" \
+              " CROSS JOIN LATERAL (" blocks ") AS found"
 #define NUMBER(of) "CAST(" of " AS bigint)"
 #define COMMIT_NO  "(SELECT commit_no FROM store)"
 /* Not "NOT IN": of many metrics that is a loop within a loop. */
@@ -54,9 +65,9 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_Q_LENGTH_AT] = {"SELECT before_rowid FROM growth WHERE metric = $1 AND commit_no > $2"
                          " ORDER BY commit_no LIMIT 1",
                          "ii"},
-    [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE " LIMIT 1", "iii"},
-    [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND " LIMIT 1", "iii"},
-    [MMQ_Q_BLOCK_FROM] = {FROM(BLOCK, " LIMIT 1"), "iii"},
+    [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE(PLACE) " LIMIT 1", "iii"},
+    [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND(PLACE) " LIMIT 1", "iii"},
+    [MMQ_Q_BLOCK_FROM] = {FROM(BLOCK, PLACE, " LIMIT 1"), "iii"},
     [MMQ_Q_BLOCK_BY_ROWID] = {BLOCK "least_rowid <= $2 ORDER BY least_rowid DESC LIMIT $3", "iii"},
     [MMQ_Q_BLOCK_DATA] = {"SELECT data FROM block_data WHERE metric = $1 AND key = $2", "ii"},
     [MMQ_Q_HAS_GAPS] = {"SELECT " NUMBER("1"), ""},
@@ -221,9 +232,11 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_LISTEN] = {"LISTEN " MMQ_POSTGRES_SCHEMA, ""},
     [MMQ_P_NOTIFY] = {"SELECT pg_notify('" MMQ_POSTGRES_SCHEMA "', " COMMIT_NO " || $1)", "t"},
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
-    [MMQ_P_AHEAD_AT] = {AHEAD BEFORE " LIMIT $4", "iiii"},
-    [MMQ_P_AHEAD_AFTER] = {AHEAD BEHIND " LIMIT $4", "iiii"},
-    [MMQ_P_AHEAD_FROM] = {FROM(AHEAD, " LIMIT $4"), "iiii"},
+    [MMQ_P_AHEAD_AT] = {AHEAD BEFORE(PLACE) " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_AFTER] = {AHEAD BEHIND(PLACE) " LIMIT $4", "iiii"},
+    [MMQ_P_AHEAD_FROM] = {FROM(AHEAD, PLACE, " LIMIT $4"), "iiii"},
+    [MMQ_P_EXPECT_AT] = {EACH(AHEAD_OF("sought_metric") BEFORE(SOUGHT) " LIMIT 1"), "ttt"},
+    [MMQ_P_EXPECT_FROM] = {EACH(FROM(AHEAD_OF("sought_metric"), SOUGHT, " LIMIT 1")), "ttt"},
     [MMQ_P_IS_STANDBY] = {"SELECT " NUMBER("CAST(pg_is_in_recovery() AS integer)"), ""},
     [MMQ_P_ADOPT] = {"UPDATE store SET id = $1, version = $2", "ii"},
     [MMQ_P_SIZE] =
