@@ -34,11 +34,12 @@ static bool is_first(size_t a, size_t b, bool ascending)
     return ascending ? less : !less;
 }
 
-/* The rows of the range in order, by selection of the least that is behind the last. */
-static size_t next_expected(const mmq_range *range, size_t last)
+/* The rows of the range in order, by selection of the least that is behind the last, among those
+ * that the metric has. */
+static size_t next_among(const mmq_range *range, size_t last, size_t rows)
 {
     size_t best = ROWS;
-    for (size_t i = 0; i < ROWS; i++) {
+    for (size_t i = 0; i < rows; i++) {
         int64_t at = reference.timestamp[i];
         if (at >= range->from && at <= range->to && i != last &&
             (last == ROWS || is_first(last, i, range->ascending)) &&
@@ -47,6 +48,11 @@ static size_t next_expected(const mmq_range *range, size_t last)
         }
     }
     return best;
+}
+
+static size_t next_expected(const mmq_range *range, size_t last)
+{
+    return next_among(range, last, ROWS);
 }
 
 static void check_row(size_t i, size_t in_batch)
@@ -146,6 +152,104 @@ static void test_position_outside(void **state)
     world_end();
 }
 
+enum { TURNS = 9 };
+
+/* Some of the ranges that have not ended, in any order, some of them twice. */
+static void expect_some(mmq_store *store, const mmq_range *ranges)
+{
+    const mmq_range *next[2 * TURNS];
+    size_t count = 0;
+    while (count < sizeof next / sizeof *next && random_below(12) != 0) {
+        const mmq_range *one = &ranges[random_below(TURNS)];
+        if (!one->ended) {
+            next[count++] = one;
+        }
+    }
+    assert_ok(mmq_store_expect(store, next, count, &why));
+    for (size_t i = 0; i < count; i++) {
+        assert_true(mmq_store_expects(store, next[i]));
+    }
+}
+
+/* Ranges that are read by turns, while the store expects this and that: it shows the same. */
+static void read_by_turns(mmq_store *store, mmq_range *ranges, const size_t *rows)
+{
+    size_t last[TURNS], going = TURNS;
+    for (size_t i = 0; i < TURNS; i++) {
+        last[i] = ROWS;
+    }
+    while (going > 0) {
+        mmq_snapshot snapshot;
+        if (random_below(4) == 0) {
+            expect_some(store, ranges);
+        }
+        if (random_below(9) == 0) { /* what was expected is of a transaction */
+            mmq_store_end_read(store);
+            assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+        }
+        const size_t at = (size_t)random_below(TURNS);
+        if (ranges[at].ended) {
+            continue;
+        }
+        assert_ok(
+            mmq_store_read_time(store, &ranges[at], &batch, (size_t)random_below(700) + 1, &why));
+        for (size_t i = 0; i < batch.count; i++) {
+            const size_t expected = next_among(&ranges[at], last[at], rows[at]);
+            assert_true(expected < ROWS);
+            check_row(expected, i);
+            last[at] = expected;
+        }
+        if (ranges[at].ended) {
+            assert_int_equal(next_among(&ranges[at], last[at], rows[at]), ROWS);
+            going--;
+        }
+    }
+}
+
+static void test_turns(void **state)
+{
+    (void)state;
+    world_begin();
+    make_rows();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_metric_head heads[TURNS];
+    mmq_appended appended;
+    mmq_snapshot snapshot;
+    size_t rows[TURNS];
+    for (size_t i = 0; i < TURNS; i++) {
+        char uid[8];
+        (void)snprintf(uid, sizeof uid, "m%zu", i);
+        rows[i] = i == 0 ? 0 : (size_t)random_below(ROWS) + 1;
+        assert_ok(mmq_store_begin_write(store, &why));
+        assert_ok(world_create(store, uid, uid));
+        assert_ok(mmq_store_commit(store, &why));
+        if (rows[i] > 0) {
+            assert_ok(world_append(store, uid, 0, &reference, 0, rows[i], &appended));
+        }
+    }
+    mmq_store *reader = world_open(MMQ_STORE_READ);
+    assert_ok(mmq_store_begin_read(reader, &snapshot, &why));
+    for (size_t i = 0; i < TURNS; i++) {
+        char uid[8];
+        (void)snprintf(uid, sizeof uid, "m%zu", i);
+        assert_ok(mmq_store_find(reader, uid, &heads[i], &why));
+    }
+    for (int round = 0; round < 12; round++) {
+        const int64_t from = round < 2 ? MMQ_TIME_MIN : reference.timestamp[random_below(ROWS)];
+        const int64_t to = round < 2 ? MMQ_TIME_MAX : from + random_below(400);
+        mmq_range ranges[TURNS];
+        for (size_t i = 0; i < TURNS; i++) {
+            ranges[i] = (mmq_range){
+                .metric = heads[i].key, .from = from, .to = to, .ascending = round % 2 == 0};
+        }
+        read_by_turns(reader, ranges, rows);
+    }
+    mmq_store_end_read(reader);
+    mmq_store_close(&reader);
+    mmq_store_close(&store);
+    world_end();
+}
+
 /* The steps of a statement's plan, on a line. */
 static void explain(mmq_store *store, mmq_query query, char *plan, size_t size)
 {
@@ -216,6 +320,8 @@ static void test_plans(void **state)
     } plans[] = {
         {MMQ_Q_BLOCK_AT, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)<(?,?))"},
         {MMQ_Q_BLOCK_AFTER, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)>(?,?))"},
+        {MMQ_Q_BLOCK_FROM, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)<(?,?))"},
+        {MMQ_Q_BLOCK_FROM, "USING PRIMARY KEY (metric=? AND (first_timestamp,first_rowid)>(?,?))"},
         {MMQ_Q_BLOCK_BY_ROWID, "USING INDEX block_by_rowid (metric=? AND least_rowid<?)"},
         {MMQ_Q_BLOCK_DATA, "USING INTEGER PRIMARY KEY"},
         {MMQ_Q_LENGTH_AT, "USING PRIMARY KEY (metric=? AND commit_no>?)"},
@@ -284,7 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranges),       cmocka_unit_test(test_position_outside),
         cmocka_unit_test(test_plans),        cmocka_unit_test(test_plan_of_prunes),
-        cmocka_unit_test(test_other_handle),
+        cmocka_unit_test(test_other_handle), cmocka_unit_test(test_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
