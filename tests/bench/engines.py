@@ -73,6 +73,19 @@ def reads(options, report, server, hundred, url):
                    bench.values(samples["copy"], per_wall))
 
 
+def many(options, report, server, metrics):
+    """Of many metrics a merge reads a few rows at a time, by turns."""
+    url, local = server.url("many"), metrics.warm().url
+    bench.run([bench.tool("bench_fill"), "store", url, metrics.metrics, metrics.rows, datasets.SEED])
+    server.sql("VACUUM (ANALYZE)", "CHECKPOINT", database="many")
+    samples = bench.rounds(options.repeats, {
+        f"{name}{at}": lambda of=of, more=more: bench.measure("bench_store", "pages", of, "-", "time", more)
+        for at, of in (("", url), (" sqlite", local)) for name, more in (("all", "-"), ("last", "limit=1"))})
+    for name in "all", "last":
+        report.compare(f"engines_many_{name}", "rows/s", bench.values(samples[name], per_wall),
+                       bench.values(samples[f"{name} sqlite"], per_wall))
+
+
 @contextlib.contextmanager
 def writers(url, count):
     """A broker and so many write workers: its endpoint for clients, their pids."""
@@ -112,4 +125,5 @@ def main(options, report):
     with postgres.Server(SETTINGS) as server:
         url = fill(server, hundred)
         reads(options, report, server, hundred, url)
+        many(options, report, server, datasets.store(*options.sizes.engines_many))
         writes(options, report, server)
