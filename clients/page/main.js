@@ -14,6 +14,7 @@ const VIEWS = { // what is seen later is loaded later
 };
 
 let shown = null; // {id, view}
+let serverWasAway = false; // when a view was wanted
 const opener = new Loader(openRoute);
 
 function mark(view) {
@@ -23,10 +24,25 @@ function mark(view) {
   }
 }
 
+async function serverAnswers() {
+  try {
+    return (await fetch(import.meta.url, { method: "HEAD", cache: "no-store" })).ok;
+  } catch {
+    return false;
+  }
+}
+
+// Some browsers ask once for a module, and remember that it could not be had: where the server was away and is back, only
+// a new start of the page helps.
 async function load(name) {
   try {
     return await VIEWS[name]();
   } catch {
+    if (!await serverAnswers()) {
+      serverWasAway = true;
+    } else if (serverWasAway) {
+      location.reload();
+    }
     throw new ApiError(0, "The server cannot be reached");
   }
 }

@@ -279,8 +279,8 @@ class OfAClient(harness.Case):
             broker.answer = answer
             done = harness.run("query", "u", "--connect", broker.endpoint, "--format", "csv")
             self.assertEqual(len(done.out.splitlines()), 1 + 2 * (partials + 1), done.out)
-            (service, request), = broker.seen
-            self.assertEqual((service, request["op"], request["uid"]), ("metric.query", "data", "u"))
+            self.assertEqual([(service, request["op"], request["uid"]) for service, request in broker.seen],
+                             [("metric.query", "model", "u"), ("metric.query", "data", "u")])
 
 
 if __name__ == "__main__":

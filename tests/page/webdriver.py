@@ -110,7 +110,11 @@ class Browser:
         """Into a field, in place of what was there."""
         element = self.find(selector)
         self.ask("POST", f"/element/{element}/clear", {})
-        self.ask("POST", f"/element/{element}/value", {"text": text})
+        if max(text, default="") <= "\uffff":
+            self.ask("POST", f"/element/{element}/value", {"text": text})
+        else:  # no key has that; it is chosen from a list, or pasted
+            self.run("document.querySelector(arguments[0]).focus(); document.execCommand('insertText', false, arguments[1])",
+                     selector, text)
 
     def press(self, *keys):
         """One after the other, to what has the focus; "Shift+Left" holds the first."""
