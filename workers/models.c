@@ -32,22 +32,22 @@ static mmq_err fill_records(mmq_page *page, mmq_buffer *record, mmq_why *why)
     mmq_cursor place = {0};
     memcpy(place.uid, page->query->cursor.uid, sizeof place.uid);
     bool full = false;
+    mmq_metric_walk walk;
+    mmq_store_metrics_begin(page->store, place.uid, &walk);
+    mmq_err err;
     do {
         mmq_metric metric;
-        mmq_err err = mmq_store_metric_after(page->store, place.uid, &metric, why);
-        if (err == MMQ_ENOTFOUND) {
-            return MMQ_OK;
-        }
+        err = mmq_store_metrics_next(page->store, &walk, &metric, why);
         if (err == MMQ_OK) {
             err = add_metric(page, &place, &metric, record, &full, why);
             mmq_metric_clear(&metric);
         }
-        if (err != MMQ_OK) {
-            return err;
-        }
-    } while (!full && !mmq_page_is_late(page));
-    mmq_page_set_next(page, &place);
-    return MMQ_OK;
+    } while (err == MMQ_OK && !full && !mmq_page_is_late(page));
+    mmq_store_metrics_end(page->store);
+    if (err == MMQ_OK) {
+        mmq_page_set_next(page, &place);
+    }
+    return err == MMQ_ENOTFOUND ? MMQ_OK : err;
 }
 
 /* The next of the uids; false: there is none left. */

@@ -20,7 +20,7 @@ typedef enum mmq_query {
     MMQ_Q_FIND,
     MMQ_Q_HEADS,
     MMQ_Q_METRIC,
-    MMQ_Q_METRIC_AFTER,
+    MMQ_Q_METRICS_AFTER,
     MMQ_Q_METRIC_BY_IDENTITY,
     MMQ_Q_UNSCORED,
     MMQ_Q_FORGOTTEN,

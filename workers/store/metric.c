@@ -1,6 +1,7 @@
 /* Records of metrics, and the count of rows without a score. */
 #include "workers/store/handle.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,8 @@
 #include "metricmq/unpack.h"
 
 enum { COLUMN_STATUS = 14, COLUMN_POLL_INTERVAL, COLUMN_LAST_TIMESTAMP };
+
+enum { PIECE = 64 }; /* records that a walk asks for at once */
 
 /* The text columns of MMQ_Q_METRIC. */
 static const struct text_column {
@@ -72,8 +75,9 @@ static mmq_err copy_record(mmq_store *store, mmq_prepared *statement, mmq_metric
     return MMQ_OK;
 }
 
-mmq_err mmq_metric_step(mmq_store *store, mmq_prepared *statement, bool *found, mmq_metric *out,
-                        mmq_why *why)
+/* The statement may have more. */
+static mmq_err next_record(mmq_store *store, mmq_prepared *statement, bool *found, mmq_metric *out,
+                           mmq_why *why)
 {
     CHECK(store->phase != MMQ_PHASE_IDLE);
     memset(out, 0, sizeof *out);
@@ -81,10 +85,17 @@ mmq_err mmq_metric_step(mmq_store *store, mmq_prepared *statement, bool *found, 
     if (err == MMQ_OK && *found) {
         err = copy_record(store, statement, out, why);
     }
-    mmq_done(statement);
     if (err != MMQ_OK) {
         mmq_metric_clear(out);
     }
+    return err;
+}
+
+mmq_err mmq_metric_step(mmq_store *store, mmq_prepared *statement, bool *found, mmq_metric *out,
+                        mmq_why *why)
+{
+    mmq_err err = next_record(store, statement, found, out, why);
+    mmq_done(statement);
     return err;
 }
 
@@ -102,18 +113,63 @@ mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out, mmq
                                    : err;
 }
 
-mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out, mmq_why *why)
+static void ask_after(mmq_store *store, const char *uid, int64_t count)
 {
-    mmq_prepared *statement = mmq_statement(store, MMQ_Q_METRIC_AFTER);
-    mmq_bind_text(statement, 1, after);
+    mmq_prepared *statement = mmq_statement(store, MMQ_Q_METRICS_AFTER);
+    mmq_bind_text(statement, 1, uid);
+    mmq_bind_int(statement, 2, count);
+}
+
+static mmq_err next_after(mmq_store *store, const char *uid, mmq_metric *out, mmq_why *why)
+{
     bool found;
-    mmq_err err = mmq_metric_step(store, statement, &found, out, why);
-    if (err == MMQ_OK && found && strcmp(out->head.uid, after) <= 0) {
+    mmq_err err = next_record(store, store->statements[MMQ_Q_METRICS_AFTER], &found, out, why);
+    if (err == MMQ_OK && found && strcmp(out->head.uid, uid) <= 0) {
         mmq_metric_clear(out);
         return mmq_damaged(store, "the order of uids", why);
     }
     return err == MMQ_OK && !found ? mmq_fail(why, MMQ_ENOTFOUND, "there are no more metrics")
                                    : err;
+}
+
+mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out, mmq_why *why)
+{
+    ask_after(store, after, 1);
+    mmq_err err = next_after(store, after, out, why);
+    mmq_store_metrics_end(store);
+    return err;
+}
+
+static void ask_piece(mmq_store *store, mmq_metric_walk *walk)
+{
+    walk->taken = 0;
+    memcpy(walk->asked, walk->uid, sizeof walk->asked);
+    ask_after(store, walk->asked, PIECE);
+}
+
+void mmq_store_metrics_begin(mmq_store *store, const char *after, mmq_metric_walk *out)
+{
+    (void)snprintf(out->uid, sizeof out->uid, "%s", after);
+    ask_piece(store, out);
+}
+
+mmq_err mmq_store_metrics_next(mmq_store *store, mmq_metric_walk *walk, mmq_metric *out,
+                               mmq_why *why)
+{
+    if (walk->taken == PIECE) {
+        ask_piece(store, walk);
+    }
+    mmq_err err = next_after(store, walk->uid, out, why);
+    if (err == MMQ_OK) {
+        walk->taken++;
+        memcpy(walk->uid, out->head.uid, sizeof walk->uid);
+    }
+    return err;
+}
+
+void mmq_store_metrics_end(mmq_store *store)
+{
+    mmq_done(store->statements[MMQ_Q_METRICS_AFTER]);
 }
 
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why)

@@ -217,6 +217,17 @@ mmq_err mmq_store_metric(mmq_store *store, const char *uid, mmq_metric *out,
 /* The first record with uid > after; MMQ_ENOTFOUND: none. */
 mmq_err mmq_store_metric_after(mmq_store *store, const char *after, mmq_metric *out,
                                mmq_why *why) MMQ_MUST_USE;
+/* A walk through all records from there on, one at a time, within a transaction; ended by whoever
+ * began it. It must not move. */
+typedef struct mmq_metric_walk {
+    int64_t taken;               /* of the piece that was asked for */
+    char asked[MMQ_UID_MAX + 1]; /* from there on; bound */
+    char uid[MMQ_UID_MAX + 1];   /* of the last record */
+} mmq_metric_walk;
+void mmq_store_metrics_begin(mmq_store *store, const char *after, mmq_metric_walk *out);
+mmq_err mmq_store_metrics_next(mmq_store *store, mmq_metric_walk *walk, mmq_metric *out,
+                               mmq_why *why) MMQ_MUST_USE;
+void mmq_store_metrics_end(mmq_store *store);
 /* Rows of active metrics (status 1) without a score. */
 mmq_err mmq_store_unscored(mmq_store *store, int64_t *rows, mmq_why *why) MMQ_MUST_USE;
 

@@ -329,7 +329,7 @@ static void test_plans(void **state)
         {MMQ_Q_OLD_GROWTH, "INDEX growth_at"},
         {MMQ_Q_HEADS, "COVERING INDEX sqlite_autoindex_metric_1 (uid>?)"},
         {MMQ_Q_FIND, "COVERING INDEX sqlite_autoindex_metric_1 (uid=?)"},
-        {MMQ_Q_METRIC_AFTER, "COVERING INDEX sqlite_autoindex_metric_1 (uid>?)"},
+        {MMQ_Q_METRICS_AFTER, "COVERING INDEX sqlite_autoindex_metric_1 (uid>?)"},
     };
     for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
         char plan[1024];

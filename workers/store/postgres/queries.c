@@ -51,8 +51,8 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_Q_HEADS] = {"SELECT " HEAD ", status FROM metric WHERE uid > $1 ORDER BY uid LIMIT $2",
                      "ti"},
     [MMQ_Q_METRIC] = {"SELECT " RECORD " FROM metric WHERE uid = $1", "t"},
-    [MMQ_Q_METRIC_AFTER] = {"SELECT " RECORD " FROM metric WHERE uid > $1 ORDER BY uid LIMIT 1",
-                            "t"},
+    [MMQ_Q_METRICS_AFTER] = {"SELECT " RECORD " FROM metric WHERE uid > $1 ORDER BY uid LIMIT $2",
+                             "ti"},
     [MMQ_Q_METRIC_BY_IDENTITY] = {"SELECT " RECORD
                                   " FROM metric WHERE datasource = $1 AND identity = $2",
                                   "tt"},

@@ -35,7 +35,7 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_FIND_LOCKED] = "SELECT " HEAD FOUND_BY("uid = ?1"),
     [MMQ_Q_HEADS] = "SELECT " HEAD ", status" FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
     [MMQ_Q_METRIC] = "SELECT " RECORD FOUND_BY("uid = ?1"),
-    [MMQ_Q_METRIC_AFTER] = "SELECT " RECORD FOUND_BY("uid > ?1 ORDER BY uid LIMIT 1"),
+    [MMQ_Q_METRICS_AFTER] = "SELECT " RECORD FOUND_BY("uid > ?1 ORDER BY uid LIMIT ?2"),
     [MMQ_Q_METRIC_BY_IDENTITY] = "SELECT " RECORD FOUND_BY("datasource = ?1 AND identity = ?2"),
     [MMQ_Q_UNSCORED] = "SELECT coalesce(sum(unscored), 0) FROM metric WHERE status = 1"
                        " AND unscored > 0",
