@@ -17,7 +17,7 @@
 #include "lib/clock.h"
 #include "workers/query_pages.h"
 
-enum { HEADS = 32, BATCH = MMQ_BUCKETS_LEAST + 400 };
+enum { HEADS = MMQ_STORE_EXPECT_MAX, BATCH = MMQ_BUCKETS_LEAST + 400 };
 
 typedef struct summary {
     mmq_page *page;
@@ -229,6 +229,25 @@ static mmq_err add_buckets(summary *s, mmq_why *why)
     return MMQ_OK;
 }
 
+/* All of the heads are of metrics that are read next. */
+static mmq_err expect_heads(const summary *s, mmq_why *why)
+{
+    const mmq_cursor_buckets *axis = &s->place.buckets;
+    mmq_range ranges[HEADS];
+    const mmq_range *next[HEADS];
+    size_t count = 0;
+    for (size_t i = 0; i < s->head_count; i++) {
+        if (s->heads[i].monitored) {
+            next[count] = &ranges[count];
+            ranges[count++] = (mmq_range){.metric = s->heads[i].key,
+                                          .from = axis->from,
+                                          .to = axis->to,
+                                          .ascending = true};
+        }
+    }
+    return mmq_store_expect(s->page->store, next, count, why);
+}
+
 /* Goes on to the next metric; MMQ_EEND if there is none. */
 static mmq_err next_metric(summary *s, mmq_why *why)
 {
@@ -236,7 +255,13 @@ static mmq_err next_metric(summary *s, mmq_why *why)
     if (!s->all) {
         return MMQ_EEND;
     }
-    mmq_err err = s->head == s->head_count ? read_heads(s, s->uid, why) : MMQ_OK;
+    mmq_err err = MMQ_OK;
+    if (s->head == s->head_count) {
+        err = read_heads(s, s->uid, why);
+        if (err == MMQ_OK) {
+            err = expect_heads(s, why);
+        }
+    }
     if (err == MMQ_OK && s->head == s->head_count) {
         return MMQ_EEND;
     }

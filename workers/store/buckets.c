@@ -293,17 +293,20 @@ static mmq_err take_block(filling *f, const mmq_block_walk *walk, mmq_why *why)
     return err;
 }
 
-/* The block that the position is in may have rows behind it. */
+/* Where the first block with rows behind the position begins. Without one the range has ended. */
 static mmq_err find_first(const filling *f, mmq_row_key *out, mmq_why *why)
 {
-    const mmq_bucket_range *range = f->range;
+    mmq_bucket_range *range = f->range;
     const mmq_row_key start = range->positioned ? (mmq_row_key){range->timestamp, range->rowid}
                                                 : (mmq_row_key){range->from, 0};
     mmq_stored_block stored;
     bool found;
-    mmq_err err = mmq_blocks_at(f->store, range->metric, start, &found, &stored, why);
-    const bool inside = err == MMQ_OK && found && mmq_key_is_before(start, stored.head.last);
-    *out = inside ? stored.head.first : start;
+    mmq_err err = mmq_blocks_from(f->store, range->metric, start, &found, &stored, why);
+    if (err == MMQ_OK && found && stored.head.first.timestamp <= range->to) {
+        *out = stored.head.first;
+    } else if (err == MMQ_OK) {
+        range->ended = true;
+    }
     return err;
 }
 
@@ -313,9 +316,10 @@ static mmq_err walk_blocks(filling *f, size_t capacity, mmq_why *why)
     mmq_row_key first;
     bool found = true;
     mmq_err err = find_first(f, &first, why);
-    if (err == MMQ_OK) {
-        err = mmq_blocks_begin(f->store, f->range->metric, first, &walk, why);
+    if (err != MMQ_OK || f->range->ended) {
+        return err;
     }
+    err = mmq_blocks_begin(f->store, f->range->metric, first, &walk, why);
     if (err != MMQ_OK) {
         return err;
     }
