@@ -122,6 +122,31 @@ static void a_bucket_may_take_many_pages(void **state)
     }
 }
 
+/* More than a store is told to expect at once, those without rows in the range among them. */
+static void hundreds_of_metrics(void **state)
+{
+    (void)state;
+    struct world *world = world_new(4);
+    world_begin(world);
+    for (int i = 0; i < 300; i++) {
+        char uid[24];
+        snprintf(uid, sizeof uid, "m%d", i * 7919 % 300);
+        struct world_metric *metric = world_create(world, uid);
+        world_append(world, metric, world_random(world, 3) * world_random(world, 1500), 400);
+    }
+    world_commit(world);
+    for (int64_t buckets = 1; buckets < 60; buckets *= 7) {
+        struct question question = all_rows;
+        question.buckets = buckets;
+        check_still(world, 4, question);
+        question.from = TIME_BASE + 100;
+        question.to = TIME_BASE + 200;
+        question.max_bytes = 5000;
+        check_still(world, 4, question);
+    }
+    world_destroy(&world);
+}
+
 /* ---- states, metrics without a status ---------------------------------------------------- */
 
 static void the_state_says_whether_it_changed(void **state)
@@ -230,6 +255,7 @@ int main(void)
         cmocka_unit_test(a_metric_that_is_deleted_ends_where_it_is),
         cmocka_unit_test(a_bucket_may_take_many_pages),
         cmocka_unit_test(the_state_says_whether_it_changed),
+        cmocka_unit_test(hundreds_of_metrics),
         cmocka_unit_test(unmonitored_metrics_are_not_among_all),
         cmocka_unit_test(wrong_arguments_are_refused),
     };
