@@ -215,15 +215,26 @@ static uint64_t end_of(const mmq_merge *merge, size_t index)
     return queue->at < queue->count ? queue->rows[queue->count - 1].key : key_of(merge, index);
 }
 
-/* The lanes that are filled next, the first one first: those whose rows end first. */
-static size_t find_next(const mmq_merge *merge, size_t indexes[MMQ_STORE_EXPECT_MAX])
+/* When a lane that is filled now is to be filled again, if it gets as far as the last time. */
+static uint64_t next_end(const mmq_merge *merge, size_t index)
 {
+    const struct queue *queue = &merge->queues[index];
+    const uint64_t end = key_of(merge, index);
+    return queue->count > 0 ? end + (end - queue->rows[0].key) : MMQ_TOURNAMENT_OUT;
+}
+
+/* The lanes that are filled next, the first one first: those whose rows end first, and before the
+ * winner is filled again, with which what was expected is forgotten. Looks at all lanes, for which
+ * each of 64 fills pays a 64th. */
+static size_t find_next(const mmq_merge *merge, size_t winner, size_t indexes[MMQ_STORE_EXPECT_MAX])
+{
+    const uint64_t limit = next_end(merge, winner);
     uint64_t ends[MMQ_STORE_EXPECT_MAX];
     size_t count = 0;
     for (size_t i = 0; i < merge->count; i++) {
         const uint64_t end = merge->lanes[i].ended ? MMQ_TOURNAMENT_OUT : end_of(merge, i);
         const bool full = count == MMQ_STORE_EXPECT_MAX;
-        if (end == MMQ_TOURNAMENT_OUT || (full && end >= ends[count - 1])) {
+        if (end == MMQ_TOURNAMENT_OUT || end > limit || (full && end >= ends[count - 1])) {
             continue;
         }
         size_t at = full ? count - 1 : count++;
@@ -241,10 +252,10 @@ static size_t find_next(const mmq_merge *merge, size_t indexes[MMQ_STORE_EXPECT_
 static mmq_err foresee(const mmq_merge *merge, size_t index, mmq_store *store, mmq_why *why)
 {
     size_t indexes[MMQ_STORE_EXPECT_MAX];
-    if (merge->selection->has_rowid || mmq_store_expects(store, &merge->lanes[index].range)) {
+    if (merge->selection->has_rowid || !mmq_store_wants(store, &merge->lanes[index].range)) {
         return MMQ_OK;
     }
-    const size_t count = find_next(merge, indexes);
+    const size_t count = find_next(merge, index, indexes);
     return count > 1 ? expect(merge, indexes, count, store, why) : MMQ_OK;
 }
 

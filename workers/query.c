@@ -306,7 +306,7 @@ static mmq_err answer(struct job *job)
 static void refuse(struct job *job, mmq_err err, mmq_log_pace *away)
 {
     int64_t count = mmq_err_status(err) >= 500 ? 1 : 0;
-    if (err == MMQ_EUNAVAILABLE) { /* as all others for the same reason */
+    if (err == MMQ_EUNAVAILABLE) { /* there may be very many */
         count = mmq_log_due(away, mmq_now_ns(), MMQ_NS_PER_S);
     }
     if (count > 0) {

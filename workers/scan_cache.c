@@ -14,7 +14,7 @@
 
 enum {
     SCANS_MAX = 8,
-    BYTES_MAX = 160 * 1024 * 1024, /* as many of 10,000 metrics each */
+    BYTES_MAX = 168 * 1024 * 1024, /* as many of 10,000 metrics each */
     AGE_MAX_S = 10,
 };
 

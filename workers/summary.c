@@ -239,10 +239,8 @@ static mmq_err expect_heads(const summary *s, mmq_why *why)
     for (size_t i = 0; i < s->head_count; i++) {
         if (s->heads[i].monitored) {
             next[count] = &ranges[count];
-            ranges[count++] = (mmq_range){.metric = s->heads[i].key,
-                                          .from = axis->from,
-                                          .to = axis->to,
-                                          .ascending = true};
+            ranges[count++] = (mmq_range){
+                .metric = s->heads[i].key, .from = axis->from, .to = axis->to, .ascending = true};
         }
     }
     return mmq_store_expect(s->page->store, next, count, why);

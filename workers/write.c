@@ -64,6 +64,7 @@ typedef struct write_thread {
     mmq_watchers *watchers;
     mmq_retention retention;
     mmq_log_pace away; /* of groups that found no store */
+    size_t failed;     /* requests that no line was about */
     mmq_err tidy_err;  /* of the last housekeeping: logged when it changes */
     int64_t tidy_next_ns;
 } write_thread;
@@ -150,6 +151,20 @@ static void answer_request(mmq_request **request, outcome *of)
     mmq_frame_close(&payload);
 }
 
+static void tell_failure(write_thread *writer, mmq_err err, const mmq_why *why, size_t requests)
+{
+    int64_t groups = 1;
+    writer->failed += requests;
+    if (err == MMQ_EUNAVAILABLE) { /* there may be very many */
+        groups = mmq_log_due(&writer->away, mmq_now_ns(), MMQ_NS_PER_S);
+    }
+    if (groups > 0) {
+        mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why->text),
+                MMQ_I("requests", writer->failed), MMQ_I("count", groups));
+        writer->failed = 0;
+    }
+}
+
 /* Returns how many of the requests were served, from the first on. */
 static size_t serve_group(write_thread *writer, mmq_request **requests, outcome *outcomes,
                           size_t count)
@@ -160,13 +175,8 @@ static size_t serve_group(write_thread *writer, mmq_request **requests, outcome 
     }
     mmq_why why = {""};
     mmq_err err = run_group(writer->store, requests, outcomes, &count, &why);
-    int64_t failed = err != MMQ_OK ? 1 : 0;
-    if (err == MMQ_EUNAVAILABLE) { /* as all others for the same reason */
-        failed = mmq_log_due(&writer->away, mmq_now_ns(), MMQ_NS_PER_S);
-    }
-    if (failed > 0) {
-        mmq_log(MMQ_ERROR, "writing failed", MMQ_S("error", why.text), MMQ_I("requests", count),
-                MMQ_I("count", failed));
+    if (err != MMQ_OK) {
+        tell_failure(writer, err, &why, count);
     }
     bool alone = err == MMQ_ECORRUPT && count > 1;
     for (size_t i = 0; i < count; i++) {

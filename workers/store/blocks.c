@@ -98,9 +98,8 @@ mmq_err mmq_blocks_from(mmq_store *store, int64_t metric, mmq_row_key key, bool 
                         mmq_stored_block *out, mmq_why *why)
 {
     mmq_err err = find_head(store, MMQ_Q_BLOCK_FROM, metric, key, found, out, why);
-    return err == MMQ_OK && *found && !mmq_key_is_before(key, out->head.last)
-               ? mmq_blocks_damaged(store, out, "the order of the", why)
-               : err;
+    const bool before = err == MMQ_OK && *found && !mmq_key_is_before(key, out->head.last);
+    return before ? mmq_blocks_after(store, metric, key, found, out, why) : err;
 }
 
 static void ask_rowid(mmq_store *store, const mmq_rowid_walk *walk)

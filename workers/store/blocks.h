@@ -23,7 +23,7 @@ mmq_err mmq_blocks_at(mmq_store *store, int64_t metric, mmq_row_key key, bool *f
 /* The first block that begins behind key. */
 mmq_err mmq_blocks_after(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
                          mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
-/* The first block that ends behind key. */
+/* The first block that ends behind key: where a walk upwards begins. */
 mmq_err mmq_blocks_from(mmq_store *store, int64_t metric, mmq_row_key key, bool *found,
                         mmq_stored_block *out, mmq_why *why) MMQ_MUST_USE;
 /* A walk through the blocks that may hold a rowid, those with the greatest least rowid first. One

@@ -70,8 +70,7 @@ struct mmq_engine {
     int64_t (*total_changes)(mmq_store *store); /* and all of the connection's */
 
     /* In a read transaction, of MMQ_Q_BLOCK_FROM (up) or MMQ_Q_BLOCK_AT: those that are asked for
-     * next, up to MMQ_STORE_EXPECT_MAX, and whether one is among them (NULL: nothing is gained by
-     * knowing). */
+     * next, up to MMQ_STORE_EXPECT_MAX, and whether one is among them (NULL: it need not know). */
     mmq_err (*expect)(mmq_store *store, bool up, const mmq_sought *next, size_t count,
                       mmq_why *why);
     bool (*expects)(mmq_store *store, bool up, const mmq_sought *one);

@@ -28,7 +28,7 @@ typedef enum mmq_query {
     MMQ_Q_LENGTH_AT,
     MMQ_Q_BLOCK_AT,
     MMQ_Q_BLOCK_AFTER,
-    MMQ_Q_BLOCK_FROM,
+    MMQ_Q_BLOCK_FROM, /* as _AT, or if there is none as _AFTER; whoever asks goes on upwards */
     MMQ_Q_BLOCK_BY_ROWID,
     MMQ_Q_BLOCK_DATA,
     MMQ_Q_HAS_GAPS,

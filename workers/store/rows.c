@@ -334,11 +334,11 @@ mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out
     return MMQ_OK;
 }
 
-bool mmq_store_expects(mmq_store *store, const mmq_range *range)
+bool mmq_store_wants(mmq_store *store, const mmq_range *range)
 {
     const mmq_sought sought = sought_of(range);
-    return store->engine->expects == NULL ||
-           store->engine->expects(store, range->ascending, &sought);
+    return store->engine->expects != NULL &&
+           !store->engine->expects(store, range->ascending, &sought);
 }
 
 mmq_err mmq_store_expect(mmq_store *store, const mmq_range *const ranges[], size_t count,

@@ -130,12 +130,11 @@ typedef struct mmq_range {
  * ended. raw_score is not filled. */
 mmq_err mmq_store_read_time(mmq_store *store, mmq_range *range, mmq_columns *out, size_t capacity,
                             mmq_why *why) MMQ_MUST_USE;
-/* Of several ranges of one direction that are read by turns: whether it is known already where the
- * next read of this one begins, or costs nothing to find out. If not, mmq_store_expect is told of
- * it and of those that are read next, whose blocks an engine that is far away then fetches
- * together. */
+/* Ranges of one direction that are read by turns. An engine that is far away fetches the blocks of
+ * those that are read next together, if it is told which those are: mmq_store_wants says, before a
+ * range is read, whether telling is of use, since it does not expect that one. */
 enum { MMQ_STORE_EXPECT_MAX = 64 };
-bool mmq_store_expects(mmq_store *store, const mmq_range *range);
+bool mmq_store_wants(mmq_store *store, const mmq_range *range);
 mmq_err mmq_store_expect(mmq_store *store, const mmq_range *const ranges[], size_t count,
                          mmq_why *why) MMQ_MUST_USE;
 /* Rows with first <= rowid <= last, ascending by rowid, at most `capacity`; those past the last row

@@ -152,6 +152,62 @@ static void test_position_outside(void **state)
     world_end();
 }
 
+/* All rows from then on, upwards. */
+static mmq_err read_from(int64_t from)
+{
+    mmq_store *store = world_open(MMQ_STORE_READ);
+    mmq_snapshot snapshot;
+    mmq_metric_head head;
+    assert_ok(mmq_store_begin_read(store, &snapshot, &why));
+    assert_ok(mmq_store_find(store, "a", &head, &why));
+    mmq_range range = {.metric = head.key, .from = from, .to = MMQ_TIME_MAX, .ascending = true};
+    mmq_err err = MMQ_OK;
+    while (err == MMQ_OK && !range.ended) {
+        err = mmq_store_read_time(store, &range, &batch, 1000, &why);
+    }
+    mmq_store_end_read(store);
+    mmq_store_close(&store);
+    return err;
+}
+
+/* Whatever a head says, it is believed only when it has been checked, and rows are never left out.
+ */
+static void test_damage_is_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *sql, *says;
+    } damages[] = {
+        {"UPDATE block SET last_timestamp = last_timestamp - 512 WHERE first_rowid = 1",
+         "the head"},
+        {"UPDATE block SET last_rowid = last_rowid - 512 WHERE first_rowid = 1", "the head"},
+        {"DELETE FROM block_data WHERE key = (SELECT data FROM block WHERE first_rowid = 1)",
+         "the data"},
+    };
+    for (size_t i = 0; i < sizeof damages / sizeof *damages; i++) {
+        mmq_appended appended;
+        world_begin();
+        for (size_t row = 0; row < ROWS; row++) {
+            world_set(&reference, row, (int64_t)row, (double)row, NAN);
+        }
+        mmq_store *store = world_open(MMQ_STORE_WRITE);
+        assert_ok(mmq_store_begin_write(store, &why));
+        assert_ok(world_create(store, "a", "a"));
+        assert_ok(mmq_store_commit(store, &why));
+        assert_ok(world_append(store, "a", 0, &reference, 0, ROWS, &appended));
+        mmq_store_close(&store);
+        for (int64_t from = 0; from < 1000; from += 300) {
+            assert_ok(read_from(from));
+        }
+        (void)world_sql(damages[i].sql);
+        for (int64_t from = 0; from < 1000; from += 300) {
+            assert_int_equal(read_from(from), MMQ_ECORRUPT);
+            assert_non_null(strstr(why.text, damages[i].says));
+        }
+        world_end();
+    }
+}
+
 enum { TURNS = 9 };
 
 /* Some of the ranges that have not ended, in any order, some of them twice. */
@@ -167,7 +223,7 @@ static void expect_some(mmq_store *store, const mmq_range *ranges)
     }
     assert_ok(mmq_store_expect(store, next, count, &why));
     for (size_t i = 0; i < count; i++) {
-        assert_true(mmq_store_expects(store, next[i]));
+        assert_false(mmq_store_wants(store, next[i]));
     }
 }
 
@@ -343,6 +399,36 @@ static void test_plans(void **state)
     world_end();
 }
 
+/* How PostgreSQL runs one of our statements, once the tables have been filled. */
+static void explain_postgres(const char *fill, unsigned query, const char *types,
+                             const char *values, char *plan, size_t size)
+{
+    char script[8192];
+    const int length =
+        snprintf(script, sizeof script,
+                 "SET search_path = metricmq; SET plan_cache_mode = force_generic_plan;"
+                 "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;"
+                 "%s ANALYZE; PREPARE asked (%s) AS %s; EXPLAIN EXECUTE asked (%s)",
+                 fill, types, mmq_postgres_statements[query].text, values);
+    assert_in_range(length, 1, sizeof script - 1);
+    PGconn *server = PQconnectdb(store_server());
+    PGresult *result = PQexec(server, script);
+    if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+        fail_msg("%s", PQresultErrorMessage(result));
+    }
+    size_t used = 0;
+    for (int i = 0; i < PQntuples(result) && used < size; i++) {
+        used += (size_t)snprintf(plan + used, size - used, "%s\n", PQgetvalue(result, i, 0));
+    }
+    PQclear(result);
+    PQfinish(server);
+}
+
+#define MAKE_METRICS                                                                               \
+    "INSERT INTO metric (uid, made, changed, status, poll_interval, datasource, identity, name,"   \
+    " description, server, location, parameters)"                                                  \
+    " SELECT i, 1, i, 1, 300, 'custom', i, i, '', '', '', '' FROM generate_series(1, 5000) i;"
+
 /* A stream asks it with each page, and with --retain every metric was pruned at some time: only
  * what was pruned since is to be looked at. */
 static void test_plan_of_prunes(void **state)
@@ -351,32 +437,56 @@ static void test_plan_of_prunes(void **state)
     if (store_server() == NULL) {
         skip(); /* by its tables, which are filled here */
     }
-    char script[2048], plan[4096] = "";
+    char plan[4096] = "";
     world_begin();
     mmq_store *store = world_open(MMQ_STORE_WRITE);
     mmq_store_close(&store);
-    (void)snprintf(
-        script, sizeof script,
-        "SET search_path = metricmq; SET plan_cache_mode = force_generic_plan;"
-        "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;"
-        "INSERT INTO metric (uid, made, changed, status, poll_interval, datasource, identity, name,"
-        " description, server, location, parameters)"
-        " SELECT i, 1, i, 1, 300, 'custom', i, i, '', '', '', '' FROM generate_series(1, 5000) i;"
-        "INSERT INTO pruned SELECT key, 5, key FROM metric; ANALYZE;"
-        "PREPARE pruned_since (bigint, bigint, bigint, text) AS %s;"
-        "EXPLAIN EXECUTE pruned_since (1, 1, 1, '1')",
-        mmq_postgres_statements[MMQ_Q_PRUNED_SINCE].text);
-    PGconn *server = PQconnectdb(store_server());
-    PGresult *result = PQexec(server, script);
-    assert_int_equal(PQresultStatus(result), PGRES_TUPLES_OK);
-    for (int i = 0, size = 0; i < PQntuples(result) && size < (int)sizeof plan; i++) {
-        size += snprintf(plan + size, sizeof plan - (size_t)size, "%s\n", PQgetvalue(result, i, 0));
-    }
-    PQclear(result);
-    PQfinish(server);
+    explain_postgres(MAKE_METRICS "INSERT INTO pruned SELECT key, 5, key FROM metric;",
+                     MMQ_Q_PRUNED_SINCE, "bigint, bigint, bigint, text", "1, 1, 1, '1'", plan,
+                     sizeof plan);
     if (strstr(plan, "Index Cond: (commit_no > $1)") == NULL ||
         strstr(plan, "Index Cond: (metric = $3)") == NULL || strstr(plan, "Join") != NULL) {
         fail_msg("%s", plan);
+    }
+    world_end();
+}
+
+/* One metric has many blocks, most have a few: a block and its data are found by their keys. */
+static void test_plans_of_blocks(void **state)
+{
+    (void)state;
+    if (store_server() == NULL) {
+        skip();
+    }
+    static const struct {
+        unsigned query;
+        const char *types, *values;
+    } asked[] = {
+        {MMQ_P_AHEAD_AT, "bigint, bigint, bigint, bigint", "1, 1, 1, 1"},
+        {MMQ_P_AHEAD_AFTER, "bigint, bigint, bigint, bigint", "1, 1, 1, 1"},
+        {MMQ_P_AHEAD_FROM, "bigint, bigint, bigint, bigint", "1, 1, 1, 1"},
+        {MMQ_P_EXPECT_AT, "text, text, text", "'1,2', '1,1', '1,1'"},
+        {MMQ_P_EXPECT_FROM, "text, text, text", "'1,2', '1,1', '1,1'"},
+    };
+    static const char fill[] =
+        "TRUNCATE block, block_data, metric CASCADE;" MAKE_METRICS
+        "INSERT INTO block_data SELECT key, nextval('block_data_key'), 'x' FROM metric,"
+        " LATERAL generate_series(1, CASE WHEN key = (SELECT min(key) FROM metric) THEN 1500"
+        " ELSE 12 END);"
+        "INSERT INTO block (metric, first_timestamp, first_rowid, last_timestamp, last_rowid,"
+        " least_rowid, greatest_rowid, rows, unscored, data, data_check, head_check)"
+        " SELECT metric, key, 1, key, 1, 1, 1, 1, 1, key, 0, 0 FROM block_data;";
+    world_begin();
+    mmq_store *store = world_open(MMQ_STORE_WRITE);
+    mmq_store_close(&store);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++) {
+        char plan[8192] = "";
+        explain_postgres(fill, asked[i].query, asked[i].types, asked[i].values, plan, sizeof plan);
+        if (strstr(plan, "Index Cond: ((metric = block.metric) AND (key = block.data))") == NULL ||
+            strstr(plan, "Materialize") != NULL || strstr(plan, "Join Filter") != NULL ||
+            strstr(plan, "Seq Scan on block") != NULL || strstr(plan, "Sort") != NULL) {
+            fail_msg("%s", plan);
+        }
     }
     world_end();
 }
@@ -388,9 +498,10 @@ int main(void)
     printf("SEED=%u\n", seed);
     srandom(seed);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranges),       cmocka_unit_test(test_position_outside),
-        cmocka_unit_test(test_plans),        cmocka_unit_test(test_plan_of_prunes),
-        cmocka_unit_test(test_other_handle), cmocka_unit_test(test_turns),
+        cmocka_unit_test(test_ranges),          cmocka_unit_test(test_position_outside),
+        cmocka_unit_test(test_plans),           cmocka_unit_test(test_plan_of_prunes),
+        cmocka_unit_test(test_plans_of_blocks), cmocka_unit_test(test_other_handle),
+        cmocka_unit_test(test_turns),           cmocka_unit_test(test_damage_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

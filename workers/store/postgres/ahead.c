@@ -6,8 +6,7 @@
  * is of one transaction; how many the scan wanted is remembered beyond it, for the next page. */
 #include "workers/store/postgres/engine.h"
 
-/* Of the row of a block: its head, then its data. */
-enum { COLUMN_FIRST = 0, COLUMN_LAST = 2, COLUMN_KEY = 9 };
+enum { COLUMN_KEY = 9 }; /* of the row of a block: its head, then its data */
 
 static mmq_pg_place place_of(const mmq_pg_values *values)
 {
@@ -91,26 +90,16 @@ static bool knows_after(const mmq_pg_ahead *ahead, mmq_pg_place place, size_t be
 static bool find(const mmq_pg_ahead *ahead, mmq_query seek, mmq_pg_place place, size_t *at)
 {
     const size_t before = count_up_to(ahead, place);
-    if (seek == MMQ_Q_BLOCK_AT) {
+    if (seek == MMQ_Q_BLOCK_AT || (seek == MMQ_Q_BLOCK_FROM && before > 0)) {
         *at = before > 0 ? before - 1 : ahead->count;
         return knows_at(ahead, place, before);
     }
-    if (seek == MMQ_Q_BLOCK_FROM && before > 0 && is_before(place, ahead->last[before - 1])) {
-        *at = before - 1;
-        return true;
-    }
     *at = before;
     return knows_after(ahead, place, before) &&
-           (seek == MMQ_Q_BLOCK_AFTER || before > 0 || ahead->seek == MMQ_Q_BLOCK_FROM);
+           (seek == MMQ_Q_BLOCK_AFTER || ahead->seek == MMQ_Q_BLOCK_FROM);
 }
 
 /* ---- reading ---------------------------------------------------------------------------- */
-
-static bool column_place(const mmq_pg_row *row, int column, mmq_pg_place *out)
-{
-    return mmq_pg_column_int(row, column, INT64_MIN, INT64_MAX, &out->timestamp) &&
-           mmq_pg_column_int(row, column + 1, INT64_MIN, INT64_MAX, &out->rowid);
-}
 
 /* The rows of a run downwards come from its end. */
 static mmq_err add_row(mmq_pg_ahead *ahead, mmq_pg_row *row, mmq_why *why)
@@ -118,8 +107,9 @@ static mmq_err add_row(mmq_pg_ahead *ahead, mmq_pg_row *row, mmq_why *why)
     const size_t i = ahead->count;
     ahead->rows[i] = row;
     ahead->count = i + 1;
-    if (!column_place(row, COLUMN_FIRST, &ahead->first[i]) ||
-        !column_place(row, COLUMN_LAST, &ahead->last[i]) ||
+    mmq_pg_place *first = &ahead->first[i];
+    if (!mmq_pg_column_int(row, 0, INT64_MIN, INT64_MAX, &first->timestamp) ||
+        !mmq_pg_column_int(row, 1, INT64_MIN, INT64_MAX, &first->rowid) ||
         (i > 0 && is_before(ahead->first[i - 1], ahead->first[i]) != is_up(ahead->seek))) {
         return mmq_fail(why, MMQ_ECORRUPT, "the store is damaged: the order of blocks");
     }
@@ -129,7 +119,7 @@ static mmq_err add_row(mmq_pg_ahead *ahead, mmq_pg_row *row, mmq_why *why)
 static mmq_err take_row(mmq_postgres *postgres, mmq_why *why)
 {
     mmq_pg_ahead *ahead = &postgres->ahead;
-    if (ahead->count == ahead->wanted) {
+    if (ahead->count == ahead->wanted + 1) { /* one may end where it was asked */
         return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends more rows than were asked for");
     }
     mmq_pg_row *row = mmq_pg_row_take(postgres->link);
@@ -141,17 +131,15 @@ static void turn_round(mmq_pg_ahead *ahead)
     for (size_t low = 0, high = ahead->count; low + 1 < high; low++) {
         high--;
         mmq_pg_row *row = ahead->rows[low];
-        const mmq_pg_place first = ahead->first[low], last = ahead->last[low];
+        const mmq_pg_place first = ahead->first[low];
         ahead->rows[low] = ahead->rows[high];
         ahead->first[low] = ahead->first[high];
-        ahead->last[low] = ahead->last[high];
         ahead->rows[high] = row;
         ahead->first[high] = first;
-        ahead->last[high] = last;
     }
 }
 
-static const unsigned reads[] = {
+static const unsigned statement_of[] = {
     [MMQ_Q_BLOCK_AT] = MMQ_P_AHEAD_AT,
     [MMQ_Q_BLOCK_AFTER] = MMQ_P_AHEAD_AFTER,
     [MMQ_Q_BLOCK_FROM] = MMQ_P_AHEAD_FROM,
@@ -167,7 +155,7 @@ static mmq_err read_rows(mmq_postgres *postgres, mmq_why *why)
     mmq_pg_bind_int(&values, 4, (int64_t)ahead->wanted);
     mmq_err err = mmq_postgres_settle(postgres, why);
     if (err == MMQ_OK) {
-        err = mmq_pg_queue(postgres->link, reads[ahead->seek], &values, why);
+        err = mmq_pg_queue(postgres->link, statement_of[ahead->seek], &values, why);
     }
     bool row = true;
     while (err == MMQ_OK && row) {
@@ -205,6 +193,25 @@ static void begin_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_p
     ahead->used = 0;
 }
 
+/* A block that begins at the place or before and does not end behind it is not among those that
+ * were wanted: as the statement has it. */
+static bool has_one_beside(const mmq_pg_ahead *ahead)
+{
+    mmq_pg_place last;
+    if (ahead->seek != MMQ_Q_BLOCK_FROM || ahead->count == 0 ||
+        is_before(ahead->asked, ahead->first[0])) {
+        return false;
+    }
+    return !mmq_pg_column_int(ahead->rows[0], 2, INT64_MIN, INT64_MAX, &last.timestamp) ||
+           !mmq_pg_column_int(ahead->rows[0], 3, INT64_MIN, INT64_MAX, &last.rowid) ||
+           !is_before(ahead->asked, last);
+}
+
+static void end_run(mmq_pg_ahead *ahead)
+{
+    ahead->ends = ahead->count < ahead->wanted + (has_one_beside(ahead) ? 1 : 0);
+}
+
 static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_place place,
                         mmq_why *why)
 {
@@ -218,7 +225,7 @@ static mmq_err read_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg
         mmq_postgres_forget_ahead(postgres);
         return err;
     }
-    ahead->ends = ahead->count < ahead->wanted;
+    end_run(ahead);
     if (!is_up(seek)) {
         turn_round(ahead);
     }
@@ -231,15 +238,23 @@ static mmq_err take_expected(mmq_store *store, int64_t metric, bool up, mmq_pg_p
 {
     mmq_pg_ahead *ahead = &mmq_postgres_of(store)->ahead;
     const mmq_sought sought = {metric, place.timestamp, place.rowid};
-    mmq_pg_row *row;
-    *taken = mmq_postgres_take_expected(store, up, &sought, &row);
+    mmq_pg_row *rows[MMQ_PG_EXPECTED_ROWS];
+    *taken = mmq_postgres_take_expected(store, up, &sought, rows);
     if (!*taken) {
         return MMQ_OK;
     }
     begin_run(store, metric, up ? MMQ_Q_BLOCK_FROM : MMQ_Q_BLOCK_AT, place);
     ahead->wanted = 1;
-    ahead->ends = row == NULL;
-    return row != NULL ? add_row(ahead, row, why) : MMQ_OK;
+    mmq_err err = MMQ_OK;
+    for (size_t i = 0; i < MMQ_PG_EXPECTED_ROWS && rows[i] != NULL; i++) {
+        mmq_err added = add_row(ahead, rows[i], why); /* it owns the row in any case */
+        err = err == MMQ_OK ? added : err;
+    }
+    end_run(ahead);
+    if (err != MMQ_OK) {
+        mmq_postgres_forget_ahead(mmq_postgres_of(store));
+    }
+    return err;
 }
 
 /* Sees to it that the run has the block; *at: where, or ahead->count if there is no such block. */
@@ -285,7 +300,8 @@ const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values 
     if (ahead->transaction != store->transaction || at == 0 ||
         ahead->metric != mmq_pg_bound_int(values, 1) ||
         !mmq_pg_column_int(ahead->rows[at - 1], COLUMN_KEY, INT64_MIN, INT64_MAX, &key) ||
-        key != mmq_pg_bound_int(values, 2)) {
+        key != mmq_pg_bound_int(values, 2) ||
+        mmq_pg_column_null(ahead->rows[at - 1], MMQ_PG_AHEAD_DATA)) {
         return NULL;
     }
     mmq_postgres_give_back(mmq_postgres_of(store));

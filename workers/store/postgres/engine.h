@@ -5,7 +5,7 @@
 
 #include "workers/store/postgres/postgres.h"
 
-enum { MMQ_PG_AHEAD_DATA = 12 }; /* column of MMQ_P_AHEAD */
+enum { MMQ_PG_AHEAD_DATA = 12 }; /* column of MMQ_P_AHEAD_* and MMQ_P_EXPECT_* */
 
 /* open.c */
 mmq_err mmq_postgres_url_check(const char *url, mmq_why *why) MMQ_MUST_USE;

@@ -2,19 +2,20 @@
  * turns, a few rows of each, and says which of them have their turn next. */
 #include "workers/store/postgres/engine.h"
 
-#include <inttypes.h>
-#include <stdio.h>
+#include <string.h>
 
 enum {
     COLUMN_NUMBER = MMQ_PG_AHEAD_DATA + 1, /* which of the places the row is of, from 1 */
-    NUMBER_TEXT = 21,                      /* a comma or NUL, too */
+    LIST_MAX = MMQ_STORE_EXPECT_MAX * 24,  /* bytes */
 };
 
 void mmq_postgres_forget_expected(mmq_postgres *postgres)
 {
     mmq_pg_expected *expected = &postgres->expected;
     for (size_t i = 0; i < expected->count; i++) {
-        mmq_pg_row_free(&expected->rows[i]);
+        for (size_t row = 0; row < MMQ_PG_EXPECTED_ROWS; row++) {
+            mmq_pg_row_free(&expected->rows[i][row]);
+        }
     }
     expected->count = 0;
 }
@@ -41,7 +42,7 @@ bool mmq_postgres_expects(mmq_store *store, bool up, const mmq_sought *one)
 }
 
 bool mmq_postgres_take_expected(mmq_store *store, bool up, const mmq_sought *place,
-                                mmq_pg_row **row)
+                                mmq_pg_row *rows[MMQ_PG_EXPECTED_ROWS])
 {
     mmq_pg_expected *expected = &mmq_postgres_of(store)->expected;
     const size_t i = find(store, up, place);
@@ -49,43 +50,45 @@ bool mmq_postgres_take_expected(mmq_store *store, bool up, const mmq_sought *pla
         return false;
     }
     expected->there[i] = false;
-    *row = expected->rows[i];
-    expected->rows[i] = NULL;
+    memcpy(rows, expected->rows[i], sizeof expected->rows[i]);
+    memset(expected->rows[i], 0, sizeof expected->rows[i]);
     return true;
 }
 
 /* ---- asking ----------------------------------------------------------------------------- */
 
-/* A list of numbers as the statements want it. */
-typedef struct list {
-    size_t size;
-    char text[MMQ_STORE_EXPECT_MAX * NUMBER_TEXT];
-} list;
-
-static void add(list *to, int64_t number)
+static mmq_err queue_lists(mmq_postgres *postgres, const mmq_buffer *metrics,
+                           const mmq_buffer *timestamps, const mmq_buffer *rowids, mmq_why *why)
 {
-    to->size += (size_t)snprintf(to->text + to->size, sizeof to->text - to->size, "%s%" PRId64,
-                                 to->size > 0 ? "," : "", number);
+    const unsigned query = postgres->expected.up ? MMQ_P_EXPECT_FROM : MMQ_P_EXPECT_AT;
+    mmq_pg_values values = {0};
+    if (metrics->failed || timestamps->failed || rowids->failed) {
+        return mmq_fail(why, MMQ_ENOMEM, "no memory for a list of metrics");
+    }
+    mmq_pg_bind_bytes(&values, 1, metrics->data, metrics->size);
+    mmq_pg_bind_bytes(&values, 2, timestamps->data, timestamps->size);
+    mmq_pg_bind_bytes(&values, 3, rowids->data, rowids->size);
+    mmq_err err = mmq_postgres_settle(postgres, why);
+    return err == MMQ_OK ? mmq_pg_queue(postgres->link, query, &values, why) : err;
 }
 
 static mmq_err queue(mmq_postgres *postgres, mmq_why *why)
 {
     const mmq_pg_expected *expected = &postgres->expected;
-    list metrics = {0}, timestamps = {0}, rowids = {0};
-    mmq_pg_values values = {0};
+    mmq_buffer metrics, timestamps, rowids;
+    mmq_buffer_init(&metrics, LIST_MAX);
+    mmq_buffer_init(&timestamps, LIST_MAX);
+    mmq_buffer_init(&rowids, LIST_MAX);
     for (size_t i = 0; i < expected->count; i++) {
-        add(&metrics, expected->places[i].metric);
-        add(&timestamps, expected->places[i].timestamp);
-        add(&rowids, expected->places[i].rowid);
+        mmq_postgres_add_number(&metrics, expected->places[i].metric);
+        mmq_postgres_add_number(&timestamps, expected->places[i].timestamp);
+        mmq_postgres_add_number(&rowids, expected->places[i].rowid);
     }
-    mmq_pg_bind_bytes(&values, 1, metrics.text, metrics.size);
-    mmq_pg_bind_bytes(&values, 2, timestamps.text, timestamps.size);
-    mmq_pg_bind_bytes(&values, 3, rowids.text, rowids.size);
-    mmq_err err = mmq_postgres_settle(postgres, why);
-    return err == MMQ_OK
-               ? mmq_pg_queue(postgres->link, expected->up ? MMQ_P_EXPECT_FROM : MMQ_P_EXPECT_AT,
-                              &values, why)
-               : err;
+    mmq_err err = queue_lists(postgres, &metrics, &timestamps, &rowids, why);
+    mmq_buffer_clear(&metrics);
+    mmq_buffer_clear(&timestamps);
+    mmq_buffer_clear(&rowids);
+    return err;
 }
 
 static mmq_err take_row(mmq_postgres *postgres, mmq_why *why)
@@ -94,12 +97,12 @@ static mmq_err take_row(mmq_postgres *postgres, mmq_why *why)
     int64_t number;
     if (!mmq_pg_column_int(mmq_pg_row_at(postgres->link), COLUMN_NUMBER, 1,
                            (int64_t)expected->count, &number) ||
-        expected->rows[number - 1] != NULL) {
+        expected->rows[number - 1][MMQ_PG_EXPECTED_ROWS - 1] != NULL) {
         return mmq_fail(why, MMQ_ECORRUPT, "PostgreSQL sends a block that was not asked for");
     }
-    expected->rows[number - 1] = mmq_pg_row_take(postgres->link);
-    return expected->rows[number - 1] != NULL ? MMQ_OK
-                                              : mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
+    mmq_pg_row **rows = expected->rows[number - 1];
+    mmq_pg_row *row = rows[rows[0] != NULL ? 1 : 0] = mmq_pg_row_take(postgres->link);
+    return row != NULL ? MMQ_OK : mmq_fail(why, MMQ_ENOMEM, "no memory for rows");
 }
 
 mmq_err mmq_postgres_expect(mmq_store *store, bool up, const mmq_sought *next, size_t count,

@@ -89,12 +89,13 @@ typedef struct mmq_pg_ahead {
     size_t wanted;      /* how many */
     size_t count, used; /* how many there were, and were asked for, from the beginning */
     mmq_pg_place given; /* the block that was asked for last */
-    mmq_pg_place first[MMQ_PG_AHEAD_MAX]; /* rows of each; ascending */
-    mmq_pg_place last[MMQ_PG_AHEAD_MAX];
-    mmq_pg_row *rows[MMQ_PG_AHEAD_MAX];
+    mmq_pg_place first[MMQ_PG_AHEAD_MAX + 1]; /* row of each; ascending */
+    mmq_pg_row *rows[MMQ_PG_AHEAD_MAX + 1];
     mmq_pg_row *lent; /* whose data somebody has at hand; NULL: none */
     bool lent_alone;  /* and it is not among the rows any more */
 } mmq_pg_ahead;
+
+enum { MMQ_PG_EXPECTED_ROWS = 2 }; /* one that ends at the place, and the next */
 
 /* Blocks at places that are asked for next (expect.c), each with its data. */
 typedef struct mmq_pg_expected {
@@ -102,8 +103,8 @@ typedef struct mmq_pg_expected {
     bool up; /* MMQ_Q_BLOCK_FROM; else _AT */
     size_t count;
     mmq_sought places[MMQ_STORE_EXPECT_MAX];
-    bool there[MMQ_STORE_EXPECT_MAX];       /* the answer is, and was not taken */
-    mmq_pg_row *rows[MMQ_STORE_EXPECT_MAX]; /* NULL: there is no such block */
+    bool there[MMQ_STORE_EXPECT_MAX]; /* the answer is, and was not taken */
+    mmq_pg_row *rows[MMQ_STORE_EXPECT_MAX][MMQ_PG_EXPECTED_ROWS]; /* ascending; NULL: no more */
 } mmq_pg_expected;
 
 /* store->connection. */
@@ -147,6 +148,9 @@ mmq_err mmq_postgres_settle(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 mmq_err mmq_postgres_touch(mmq_postgres *postgres, int64_t key, int64_t before_rowid,
                            mmq_why *why) MMQ_MUST_USE;
 
+/* Adds to a list as statements take one: numbers, separated by commas. */
+void mmq_postgres_add_number(mmq_buffer *list, int64_t number);
+
 /* Listens on the connection that there is. */
 mmq_err mmq_postgres_listen(mmq_postgres *postgres, mmq_why *why) MMQ_MUST_USE;
 /* Queues what the transaction changes, behind MMQ_P_DRAW. */
@@ -160,9 +164,9 @@ mmq_err mmq_postgres_block(mmq_store *store, mmq_query seek, const mmq_pg_values
 const mmq_pg_row *mmq_postgres_block_data(mmq_store *store, const mmq_pg_values *values);
 void mmq_postgres_give_back(mmq_postgres *postgres);
 void mmq_postgres_forget_ahead(mmq_postgres *postgres);
-/* Hands over the answer for the place, if it is there. *row: the caller's; NULL: no such block. */
+/* Hands over the answer for the place, if it is there: rows are the caller's; NULL: no more. */
 bool mmq_postgres_take_expected(mmq_store *store, bool up, const mmq_sought *place,
-                                mmq_pg_row **row);
+                                mmq_pg_row *rows[MMQ_PG_EXPECTED_ROWS]);
 void mmq_postgres_forget_expected(mmq_postgres *postgres);
 
 /* Makes the tables if there are none; checks whether they are ours (schema.c). */

@@ -10,21 +10,30 @@
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, block.data, data_check, head_check"
 #define BLOCK BLOCK_HEAD " FROM block WHERE metric = $1 AND "
-#define AHEAD_OF(metric)                                                                           \
-    BLOCK_HEAD ", block_data.data FROM block JOIN block_data ON block_data.metric = block.metric"  \
-               " AND key = block.data WHERE block.metric = " metric " AND "
-#define AHEAD AHEAD_OF("$1")
+/* With their data. Not by a join: of a metric of many blocks that may go through all of its data.
+ */
+#define DATA                                                                                       \
+    "(SELECT block_data.data FROM block_data WHERE block_data.metric = block.metric"               \
+    " AND key = block.data)"
+#define AHEAD_OF(metric, data)                                                                     \
+    BLOCK_HEAD ", " data " FROM block WHERE block.metric = " metric " AND "
+#define AHEAD AHEAD_OF("$1", DATA)
 #define BEHIND(place)                                                                              \
     "(first_timestamp, first_rowid) > " place " ORDER BY first_timestamp, first_rowid"
 #define BEFORE(place)                                                                              \
     "(first_timestamp, first_rowid) <= " place " ORDER BY first_timestamp DESC, first_rowid DESC"
-#define PLACE "($2, $3)"
-/* The one that begins at the place or before, if it ends behind it, and those that begin behind. */
-#define FROM(blocks, place, limit)                                                                 \
-    "SELECT * FROM (" blocks BEFORE(place) " LIMIT 1) AS at"                                       \
-                                           " WHERE (last_timestamp, last_rowid) > " place          \
-                                           " UNION ALL SELECT * FROM (" blocks                     \
-                                           BEHIND(place) limit ") AS behind ORDER BY 1, 2" limit
+#define PLACE              "($2, $3)"
+#define ENDS_BEHIND(place) "(last_timestamp, last_rowid) > " place
+/* The block at the place and those behind it: so many, beside one that ends at the place or before,
+ * which has no data here since nobody wants it. */
+#define UPWARDS(metric, place, count)                                                              \
+    "WITH at AS MATERIALIZED (" AHEAD_OF(metric,                                                   \
+                                         "CASE WHEN " ENDS_BEHIND(place) " THEN " DATA " END")     \
+        BEFORE(place) " LIMIT 1)"                                                                  \
+                      " SELECT * FROM at UNION ALL SELECT * FROM (" AHEAD_OF(metric, DATA)         \
+                          BEHIND(place) " LIMIT " count                                            \
+                                        " - (SELECT count(*) FROM at WHERE " ENDS_BEHIND(          \
+                                            place) ")) AS behind"
 /* Of many metrics at once. */
 #define SOUGHT "(sought_timestamp, sought_rowid)"
 #define EACH(blocks)                                                                               \
@@ -67,7 +76,11 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                          "ii"},
     [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE(PLACE) " LIMIT 1", "iii"},
     [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND(PLACE) " LIMIT 1", "iii"},
-    [MMQ_Q_BLOCK_FROM] = {FROM(BLOCK, PLACE, " LIMIT 1"), "iii"},
+    [MMQ_Q_BLOCK_FROM] = {"SELECT * FROM (" BLOCK BEFORE(PLACE) " LIMIT 1) AS at UNION ALL"
+                                                                " SELECT * FROM (" BLOCK BEHIND(
+                                                                    PLACE) " LIMIT 1) AS behind"
+                                                                           " ORDER BY 1, 2 LIMIT 1",
+                          "iii"},
     [MMQ_Q_BLOCK_BY_ROWID] = {BLOCK "least_rowid <= $2 ORDER BY least_rowid DESC LIMIT $3", "iii"},
     [MMQ_Q_BLOCK_DATA] = {"SELECT data FROM block_data WHERE metric = $1 AND key = $2", "ii"},
     [MMQ_Q_HAS_GAPS] = {"SELECT " NUMBER("1"), ""},
@@ -234,9 +247,9 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
     [MMQ_P_DATA_KEYS] = {"SELECT nextval('block_data_key') FROM generate_series(1, $1)", "i"},
     [MMQ_P_AHEAD_AT] = {AHEAD BEFORE(PLACE) " LIMIT $4", "iiii"},
     [MMQ_P_AHEAD_AFTER] = {AHEAD BEHIND(PLACE) " LIMIT $4", "iiii"},
-    [MMQ_P_AHEAD_FROM] = {FROM(AHEAD, PLACE, " LIMIT $4"), "iiii"},
-    [MMQ_P_EXPECT_AT] = {EACH(AHEAD_OF("sought_metric") BEFORE(SOUGHT) " LIMIT 1"), "ttt"},
-    [MMQ_P_EXPECT_FROM] = {EACH(FROM(AHEAD_OF("sought_metric"), SOUGHT, " LIMIT 1")), "ttt"},
+    [MMQ_P_AHEAD_FROM] = {UPWARDS("$1", PLACE, "$4"), "iiii"},
+    [MMQ_P_EXPECT_AT] = {EACH(AHEAD_OF("sought_metric", DATA) BEFORE(SOUGHT) " LIMIT 1"), "ttt"},
+    [MMQ_P_EXPECT_FROM] = {EACH(UPWARDS("sought_metric", SOUGHT, "1")), "ttt"},
     [MMQ_P_IS_STANDBY] = {"SELECT " NUMBER("CAST(pg_is_in_recovery() AS integer)"), ""},
     [MMQ_P_ADOPT] = {"UPDATE store SET id = $1, version = $2", "ii"},
     [MMQ_P_SIZE] =

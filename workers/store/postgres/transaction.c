@@ -112,7 +112,7 @@ mmq_err mmq_postgres_touch(mmq_postgres *postgres, int64_t key, int64_t before_r
     return MMQ_OK;
 }
 
-static void add_number(mmq_buffer *list, int64_t number)
+void mmq_postgres_add_number(mmq_buffer *list, int64_t number)
 {
     char text[24];
     const int size = snprintf(text, sizeof text, "%s%" PRId64, list->size > 0 ? "," : "", number);
@@ -142,10 +142,10 @@ static mmq_err queue_touched(mmq_postgres *postgres, mmq_why *why)
     mmq_buffer_init(&before, LIST_MAX);
     for (size_t i = 0; i < postgres->touched_count; i++) {
         const mmq_pg_touched *at = &postgres->touched[i];
-        add_number(&all, at->key);
+        mmq_postgres_add_number(&all, at->key);
         if (at->before_rowid >= 0) {
-            add_number(&grown, at->key);
-            add_number(&before, at->before_rowid);
+            mmq_postgres_add_number(&grown, at->key);
+            mmq_postgres_add_number(&before, at->before_rowid);
         }
     }
     mmq_err err = all.failed || grown.failed || before.failed

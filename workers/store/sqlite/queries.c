@@ -46,8 +46,7 @@ const char *const mmq_sqlite_texts[MMQ_Q_COUNT] = {
     [MMQ_Q_BLOCK_AT] = BLOCK_AT,
     [MMQ_Q_BLOCK_AFTER] = BLOCK_AFTER,
     [MMQ_Q_BLOCK_FROM] =
-        "SELECT * FROM (" BLOCK_AT ") WHERE (last_timestamp, last_rowid) > (?2, ?3)"
-        " UNION ALL SELECT * FROM (" BLOCK_AFTER ") LIMIT 1",
+        "SELECT * FROM (" BLOCK_AT ") UNION ALL SELECT * FROM (" BLOCK_AFTER ") LIMIT 1",
     [MMQ_Q_BLOCK_BY_ROWID] = BLOCK "least_rowid <= ?2 ORDER BY least_rowid DESC LIMIT ?3",
     [MMQ_Q_BLOCK_DATA] = "SELECT data FROM block_data WHERE key = ?2",
     [MMQ_Q_HAS_GAPS] = "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table'"
