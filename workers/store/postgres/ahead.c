@@ -197,7 +197,7 @@ static void begin_run(mmq_store *store, int64_t metric, mmq_query seek, mmq_pg_p
  * were wanted: as the statement has it. */
 static bool has_one_beside(const mmq_pg_ahead *ahead)
 {
-    mmq_pg_place last;
+    mmq_pg_place last = {0};
     if (ahead->seek != MMQ_Q_BLOCK_FROM || ahead->count == 0 ||
         is_before(ahead->asked, ahead->first[0])) {
         return false;
