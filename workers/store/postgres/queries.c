@@ -9,38 +9,42 @@
 #define BLOCK_HEAD                                                                                 \
     "SELECT first_timestamp, first_rowid, last_timestamp, last_rowid, least_rowid,"                \
     " greatest_rowid, rows, unscored, greatest_score, block.data, data_check, head_check"
+/* The formatter takes a macro for a call, and the text that goes on for its argument. */
+/* clang-format off */
 #define BLOCK BLOCK_HEAD " FROM block WHERE metric = $1 AND "
-/* With their data. Not by a join: of a metric of many blocks that may go through all of its data.
- */
+/* With data. Not by a join: of a metric of many blocks that may go through all of its data. */
 #define DATA                                                                                       \
     "(SELECT block_data.data FROM block_data WHERE block_data.metric = block.metric"               \
     " AND key = block.data)"
 #define AHEAD_OF(metric, data)                                                                     \
     BLOCK_HEAD ", " data " FROM block WHERE block.metric = " metric " AND "
 #define AHEAD AHEAD_OF("$1", DATA)
+#define PLACE "($2, $3)"
 #define BEHIND(place)                                                                              \
     "(first_timestamp, first_rowid) > " place " ORDER BY first_timestamp, first_rowid"
 #define BEFORE(place)                                                                              \
     "(first_timestamp, first_rowid) <= " place " ORDER BY first_timestamp DESC, first_rowid DESC"
-#define PLACE              "($2, $3)"
 #define ENDS_BEHIND(place) "(last_timestamp, last_rowid) > " place
 /* The block at the place and those behind it: so many, beside one that ends at the place or before,
  * which has no data here since nobody wants it. */
+#define DATA_IF_BEHIND(place) "CASE WHEN " ENDS_BEHIND(place) " THEN " DATA " END"
 #define UPWARDS(metric, place, count)                                                              \
-    "WITH at AS MATERIALIZED (" AHEAD_OF(metric,                                                   \
-                                         "CASE WHEN " ENDS_BEHIND(place) " THEN " DATA " END")     \
-        BEFORE(place) " LIMIT 1)"                                                                  \
-                      " SELECT * FROM at UNION ALL SELECT * FROM (" AHEAD_OF(metric, DATA)         \
-                          BEHIND(place) " LIMIT " count                                            \
-                                        " - (SELECT count(*) FROM at WHERE " ENDS_BEHIND(          \
-                                            place) ")) AS behind"
+    "WITH at AS MATERIALIZED ("                                                                    \
+    AHEAD_OF(metric, DATA_IF_BEHIND(place)) BEFORE(place) " LIMIT 1)"                              \
+    " SELECT * FROM at UNION ALL SELECT * FROM ("                                                  \
+    AHEAD_OF(metric, DATA) BEHIND(place)                                                           \
+    " LIMIT " count " - (SELECT count(*) FROM at WHERE " ENDS_BEHIND(place) ")) AS behind"
 /* Of many metrics at once. */
 #define SOUGHT "(sought_timestamp, sought_rowid)"
 #define EACH(blocks)                                                                               \
-    "SELECT found.*, number FROM unnest(" KEYS("$1") ", " KEYS("$2") ", " KEYS(                    \
-        "$3") ")"                                                                                  \
-              " WITH ORDINALITY AS sought (sought_metric, sought_timestamp, sought_rowid, number)" \
-              " CROSS JOIN LATERAL (" blocks ") AS found"
+    "SELECT found.*, number"                                                                       \
+    " FROM unnest(" KEYS("$1") ", " KEYS("$2") ", " KEYS("$3") ") WITH ORDINALITY"                 \
+    " AS sought (sought_metric, sought_timestamp, sought_rowid, number)"                           \
+    " CROSS JOIN LATERAL (" blocks ") AS found"
+#define AT_OR_AFTER                                                                                \
+    "SELECT * FROM (" BLOCK BEFORE(PLACE) " LIMIT 1) AS at"                                        \
+    " UNION ALL SELECT * FROM (" BLOCK BEHIND(PLACE) " LIMIT 1) AS behind ORDER BY 1, 2 LIMIT 1"
+/* clang-format on */
 #define NUMBER(of) "CAST(" of " AS bigint)"
 #define COMMIT_NO  "(SELECT commit_no FROM store)"
 /* Not "NOT IN": of many metrics that is a loop within a loop. */
@@ -76,11 +80,7 @@ const mmq_pg_statement mmq_postgres_statements[MMQ_P_COUNT] = {
                          "ii"},
     [MMQ_Q_BLOCK_AT] = {BLOCK BEFORE(PLACE) " LIMIT 1", "iii"},
     [MMQ_Q_BLOCK_AFTER] = {BLOCK BEHIND(PLACE) " LIMIT 1", "iii"},
-    [MMQ_Q_BLOCK_FROM] = {"SELECT * FROM (" BLOCK BEFORE(PLACE) " LIMIT 1) AS at UNION ALL"
-                                                                " SELECT * FROM (" BLOCK BEHIND(
-                                                                    PLACE) " LIMIT 1) AS behind"
-                                                                           " ORDER BY 1, 2 LIMIT 1",
-                          "iii"},
+    [MMQ_Q_BLOCK_FROM] = {AT_OR_AFTER, "iii"},
     [MMQ_Q_BLOCK_BY_ROWID] = {BLOCK "least_rowid <= $2 ORDER BY least_rowid DESC LIMIT $3", "iii"},
     [MMQ_Q_BLOCK_DATA] = {"SELECT data FROM block_data WHERE metric = $1 AND key = $2", "ii"},
     [MMQ_Q_HAS_GAPS] = {"SELECT " NUMBER("1"), ""},
