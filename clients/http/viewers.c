@@ -7,8 +7,8 @@
  * and TCP gives up after the same time.
  *
  * All viewers are looked at, in turn, when there is news, and once in LOOK_MS for those who have
- * heard nothing for BEAT_MS. No more than STEP of them are woken between two looks at the
- * sockets, so that requests of others do not wait until all are served. */
+ * heard nothing for BEAT_MS. A few are woken in a step, and a step is taken each millisecond: all
+ * at once would keep the CPUs from everybody else, and nobody minds a tenth of a second. */
 #include "clients/http/viewers.h"
 
 #include <stdio.h>
@@ -22,8 +22,10 @@
 #include "lib/uid.h"
 
 enum {
-    STEP = 8,      /* viewers that are woken in a step */
-    LOOKED = 1024, /* that are looked at in one */
+    STEP = 8,      /* viewers that are woken in a step, at least */
+    STEPS = 128,   /* of a round in which all are woken, about */
+    LOOKED = 1024, /* viewers that are looked at in a step */
+    STEP_MS = 1,
     LOOK_MS = 1000,
     BEAT_MS = 15000,
     BLOCK = 1024,
@@ -51,7 +53,8 @@ struct mmq_viewers {
     mmq_news *news;
     struct viewer_list list; /* who was looked at last is last */
     size_t count;
-    size_t left; /* to be looked at in this round */
+    size_t left;     /* to be looked at in this round */
+    int64_t step_ns; /* when the next step may be taken */
     int64_t look_ns;
 };
 
@@ -210,17 +213,18 @@ static bool look_at(const mmq_viewers *viewers, mmq_viewer *viewer, int64_t now_
     return false;
 }
 
-static void look_at_some(mmq_viewers *viewers)
+static void look_at_some(mmq_viewers *viewers, int64_t now_ns)
 {
-    const int64_t now_ns = mmq_now_ns();
+    const size_t most = viewers->count / STEPS > STEP ? viewers->count / STEPS : STEP;
     size_t woken = 0;
-    for (size_t i = 0; i < LOOKED && woken < STEP && viewers->left > 0; i++) {
+    for (size_t i = 0; i < LOOKED && woken < most && viewers->left > 0; i++) {
         mmq_viewer *viewer = TAILQ_FIRST(&viewers->list);
         TAILQ_REMOVE(&viewers->list, viewer, link);
         TAILQ_INSERT_TAIL(&viewers->list, viewer, link);
         viewers->left--;
         woken += look_at(viewers, viewer, now_ns);
     }
+    viewers->step_ns = woken > 0 ? now_ns + STEP_MS * MMQ_NS_PER_MS : 0;
 }
 
 static void begin_round(void *context)
@@ -247,10 +251,12 @@ int64_t mmq_viewers_step(mmq_adapter *adapter)
         viewers->look_ns = now_ns + LOOK_MS * MMQ_NS_PER_MS;
         viewers->left = viewers->count;
     }
-    look_at_some(viewers);
-    adapter->woken |= viewers->left > 0;
-    const int64_t look_ns = viewers->look_ns - now_ns;
-    return ask_ns >= 0 && ask_ns < look_ns ? ask_ns : look_ns;
+    if (now_ns >= viewers->step_ns) {
+        look_at_some(viewers, now_ns);
+    }
+    const int64_t next_ns = viewers->left > 0 ? viewers->step_ns : viewers->look_ns;
+    const int64_t wait_ns = next_ns > now_ns ? next_ns - now_ns : 0;
+    return ask_ns >= 0 && ask_ns < wait_ns ? ask_ns : wait_ns;
 }
 
 void mmq_viewers_end(mmq_viewers *viewers)
